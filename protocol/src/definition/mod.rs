@@ -1,0 +1,12 @@
+//! What people write: a workflow document, from YAML or JSON to a checked [`Workflow`].
+
+mod cron;
+mod draft;
+mod graph;
+mod model;
+mod schema;
+
+pub use cron::cron_fields;
+pub use draft::{DraftError, Problem, ProblemCode, parse};
+pub use model::*;
+pub use schema::InputProblem;

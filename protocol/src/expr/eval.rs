@@ -1,0 +1,321 @@
+//! Runs a resolved expression against a scope, within a budget.
+//!
+//! Recursion follows the tree, whose height is bounded when it is compiled. Errors are values to
+//! `||`, `&&`, `all` and `exists`, which absorb them if another operand decides; a budget error is
+//! absorbed by nothing.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an operator names the types it takes and refuses every other, also a future one"
+)]
+
+use std::sync::Arc;
+
+use super::ast::Operator;
+use super::budget::{Budget, weight};
+use super::code::{Call, Code, Op, Program, Step, Target};
+use super::error::{ErrorKind, EvalError, Fault, Span, excerpt};
+use super::functions::Context;
+use super::map::{Key, Map};
+use super::ops;
+use super::scope::Scope;
+use super::value::Value;
+
+/// Evaluates a program.
+pub(super) fn run(
+    program: &Program,
+    scope: &dyn Scope,
+    budget: &mut Budget,
+) -> Result<Value, EvalError> {
+    let resolved = program.free.iter().map(|_| None).collect();
+    let mut run = Run { program, scope, budget, locals: Vec::new(), resolved };
+    let value = run.eval(&program.code)?;
+    weight(&value).map_err(|fault| fault.at(program.code.span))?;
+    Ok(value)
+}
+
+/// One evaluation.
+pub(super) struct Run<'a> {
+    program: &'a Program,
+    scope: &'a dyn Scope,
+    pub(super) budget: &'a mut Budget,
+    /// The values of names bound by macros, outermost first.
+    pub(super) locals: Vec<Value>,
+    /// What the scope said to each of the program's free names: it is asked once.
+    resolved: Vec<Option<Result<Value, Fault>>>,
+}
+
+impl Run<'_> {
+    pub(super) fn eval(&mut self, code: &Code) -> Result<Value, EvalError> {
+        self.budget.spend(1).map_err(|fault| fault.at(code.span))?;
+        match &code.op {
+            Op::Constant(value) => Ok(value.clone()),
+            Op::Local(position) => Ok(self.locals.get(*position).cloned().unwrap_or(Value::Null)),
+            Op::Reference(position) => self.reference(*position).map_err(|f| f.at(code.span)),
+            Op::List(items) => self.list(items, code.span),
+            Op::Map(entries) => self.map(entries, code.span),
+            Op::Call(call) => self.call(call, None, code.span),
+            Op::Path { base, steps } => self.path(base, steps),
+            Op::Has { base, field } => self.has(base, field, code.span),
+            Op::GetOr { value, path, default } => self.get_or(value, path, default),
+            Op::Bind { value, body } => self.bind(value, body),
+            Op::Not { times, operand } => self.not(*times, operand, code.span),
+            Op::Negate { times, operand } => self.negate(*times, operand, code.span),
+            Op::Chain { first, rest } => self.chain(first, rest, code.span),
+            Op::Any(operands) => self.logic(operands, true),
+            Op::All(operands) => self.logic(operands, false),
+            Op::Choose { arms, otherwise } => self.choose(arms, otherwise),
+        }
+    }
+
+    fn reference(&mut self, position: usize) -> Result<Value, Fault> {
+        if let Some(Some(known)) = self.resolved.get(position) {
+            return known.clone();
+        }
+        let result = self.resolve(position);
+        if let Some(slot) = self.resolved.get_mut(position) {
+            *slot = Some(result.clone());
+        }
+        result
+    }
+
+    fn resolve(&self, position: usize) -> Result<Value, Fault> {
+        let Some(free) = self.program.free.get(position) else {
+            return Err(Fault::no_key("unknown name"));
+        };
+        let named_type = || free.type_name.map(|(used, name)| (used, Value::Type(name)));
+        let found = self.scope.resolve(&free.path).or_else(named_type);
+        let (used, mut value) =
+            found.ok_or_else(|| Fault::no_key(format!("unknown name `{}`", free.path[0])))?;
+        for name in free.path.iter().skip(used) {
+            value = field(&value, name)?;
+        }
+        Ok(value)
+    }
+
+    fn list(&mut self, items: &[Code], span: Span) -> Result<Value, EvalError> {
+        self.budget.allocate_entries(items.len()).map_err(|fault| fault.at(span))?;
+        let items = items.iter().map(|item| self.eval(item)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Value::List(items.into()))
+    }
+
+    fn map(&mut self, entries: &[(Code, Code)], span: Span) -> Result<Value, EvalError> {
+        self.budget.allocate_entries(entries.len() * 2).map_err(|fault| fault.at(span))?;
+        let mut built = Vec::with_capacity(entries.len());
+        for (key_code, value_code) in entries {
+            let key = self.eval(key_code)?;
+            let key = Key::of_literal(&key).ok_or_else(|| {
+                Fault::wrong_type(format!("{} cannot be a map's key", key.type_name()))
+                    .at(key_code.span)
+            })?;
+            built.push((key, self.eval(value_code)?));
+        }
+        build_map(built).map_err(|fault| fault.at(span))
+    }
+
+    /// Calls with evaluated arguments, `receiver` first.
+    fn call(
+        &mut self,
+        call: &Call,
+        receiver: Option<Value>,
+        span: Span,
+    ) -> Result<Value, EvalError> {
+        let mut args = Vec::with_capacity(call.args.len() + 1);
+        args.extend(receiver);
+        for arg in &call.args {
+            args.push(self.eval(arg)?);
+        }
+        let mut context = Context { budget: self.budget, scope: self.scope };
+        match &call.target {
+            Target::Builtin(builtin) => (builtin.run)(&mut context, &args),
+            Target::Matches(pattern) => pattern.matches(context.budget, args.first()),
+            Target::Unknown(message) => Err(Fault::wrong_type(message.clone())),
+        }
+        .map_err(|fault| fault.at(span))
+    }
+
+    fn path(&mut self, base: &Code, steps: &[(Step, Span)]) -> Result<Value, EvalError> {
+        let mut value = self.eval(base)?;
+        for (step, span) in steps {
+            self.budget.spend(1).map_err(|fault| fault.at(*span))?;
+            value = match step {
+                Step::Field(name) => field(&value, name).map_err(|fault| fault.at(*span))?,
+                Step::Index(index) => {
+                    let index = self.eval(index)?;
+                    element(&value, &index).map_err(|fault| fault.at(*span))?
+                }
+                Step::Call(call) => self.call(call, Some(value), *span)?,
+                Step::Each(each) => self.comprehension(each, &value, *span)?,
+            };
+        }
+        Ok(value)
+    }
+
+    fn has(&mut self, base: &Code, name: &str, span: Span) -> Result<Value, EvalError> {
+        let base = self.eval(base)?;
+        let Value::Map(map) = &base else {
+            let message = format!("`has` looks into maps, not into {}", base.type_name());
+            return Err(Fault::wrong_type(message).at(span));
+        };
+        Ok(Value::Bool(map.field(name).is_some()))
+    }
+
+    /// A missing key on the way gives the default; a wrong type does not.
+    fn get_or(&mut self, value: &Code, path: &Code, default: &Code) -> Result<Value, EvalError> {
+        let wanted = self.eval(path)?;
+        let Value::String(wanted) = &wanted else {
+            let message = "`get` takes a path in quotes such as \"a.b\"";
+            return Err(Fault::wrong_type(message).at(path.span));
+        };
+        let mut here = match self.eval(value) {
+            Ok(value) => value,
+            Err(error) if error.kind == ErrorKind::Key => return self.eval(default),
+            Err(error) => return Err(error),
+        };
+        self.budget.touch(wanted.len()).map_err(|fault| fault.at(path.span))?;
+        for name in wanted.split('.') {
+            let next = match &here {
+                Value::List(items) => name.parse().ok().and_then(|at: usize| items.get(at)),
+                Value::Map(map) => map.field(name),
+                _ => None,
+            };
+            let Some(next) = next.cloned() else { return self.eval(default) };
+            here = next;
+        }
+        Ok(here)
+    }
+
+    fn bind(&mut self, value: &Code, body: &Code) -> Result<Value, EvalError> {
+        let value = self.eval(value)?;
+        self.locals.push(value);
+        let result = self.eval(body);
+        self.locals.pop();
+        result
+    }
+
+    fn not(&mut self, times: usize, operand: &Code, span: Span) -> Result<Value, EvalError> {
+        let flag = boolean(self.eval(operand)?, "`!`").map_err(|fault| fault.at(span))?;
+        Ok(Value::Bool(flag ^ (times % 2 == 1)))
+    }
+
+    fn negate(&mut self, times: usize, operand: &Code, span: Span) -> Result<Value, EvalError> {
+        let mut value = self.eval(operand)?;
+        for _ in 0..times {
+            value = negated(&value).map_err(|fault| fault.at(span))?;
+        }
+        Ok(value)
+    }
+
+    fn chain(
+        &mut self,
+        first: &Code,
+        rest: &[(Operator, Code)],
+        span: Span,
+    ) -> Result<Value, EvalError> {
+        let mut value = self.eval(first)?;
+        for (operator, operand) in rest {
+            let operand = self.eval(operand)?;
+            let result = self.budget.spend(1);
+            value = result
+                .and_then(|()| ops::apply(self.budget, *operator, &value, &operand))
+                .map_err(|fault| fault.at(span))?;
+        }
+        Ok(value)
+    }
+
+    /// `||` where `decisive` is true, else `&&`.
+    fn logic(&mut self, operands: &[Code], decisive: bool) -> Result<Value, EvalError> {
+        let operator = if decisive { "`||`" } else { "`&&`" };
+        let mut failure = None;
+        for operand in operands {
+            let flag = self
+                .eval(operand)
+                .and_then(|value| boolean(value, operator).map_err(|fault| fault.at(operand.span)));
+            match flag {
+                Ok(flag) if flag == decisive => return Ok(Value::Bool(decisive)),
+                Ok(_) => {}
+                Err(error) => keep(&mut failure, error)?,
+            }
+        }
+        failure.map_or(Ok(Value::Bool(!decisive)), Err)
+    }
+
+    fn choose(&mut self, arms: &[(Code, Code)], otherwise: &Code) -> Result<Value, EvalError> {
+        for (condition, then) in arms {
+            let flag = boolean(self.eval(condition)?, "`?`");
+            if flag.map_err(|fault| fault.at(condition.span))? {
+                return self.eval(then);
+            }
+        }
+        self.eval(otherwise)
+    }
+}
+
+/// Keeps the first error for the case that nothing else decides. Budget errors are not kept but
+/// passed on at once.
+pub(super) fn keep(failure: &mut Option<EvalError>, error: EvalError) -> Result<(), EvalError> {
+    if error.kind == ErrorKind::Budget {
+        return Err(error);
+    }
+    failure.get_or_insert(error);
+    Ok(())
+}
+
+/// What conditions take; `user` names who asks.
+pub(super) fn boolean(value: Value, user: &str) -> Result<bool, Fault> {
+    value.as_bool().ok_or_else(|| {
+        Fault::wrong_type(format!("{user} takes true or false, not {}", value.type_name()))
+    })
+}
+
+fn negated(value: &Value) -> Result<Value, Fault> {
+    let negated = match value {
+        Value::Int(number) => number.checked_neg().map(Value::Int),
+        Value::Double(number) => Some(Value::Double(-number)),
+        Value::Duration(length) => length.checked_neg().map(Value::Duration),
+        _ => return Err(Fault::wrong_type(format!("`-` does not take {}", value.type_name()))),
+    };
+    negated.ok_or_else(|| Fault::wrong_type("the result of `-` is out of range"))
+}
+
+/// A map of entries that an expression made, where a key may occur twice by mistake.
+pub(super) fn build_map(entries: Vec<(Key, Value)>) -> Result<Value, Fault> {
+    let twice = |key: Key| {
+        Fault::wrong_type(format!("the key `{}` occurs twice", excerpt(&key.to_string())))
+    };
+    Map::new(entries).map(|map| Value::Map(Arc::new(map))).map_err(twice)
+}
+
+/// `value.name`.
+fn field(value: &Value, name: &str) -> Result<Value, Fault> {
+    let Value::Map(map) = value else {
+        let kind = value.type_name();
+        return Err(Fault::wrong_type(format!("{kind} has no field `{}`", excerpt(name))));
+    };
+    map.field(name).cloned().ok_or_else(|| Fault::no_key(format!("no key `{}`", excerpt(name))))
+}
+
+/// `value[index]`.
+fn element(value: &Value, index: &Value) -> Result<Value, Fault> {
+    match value {
+        Value::List(items) => {
+            let position = index.as_integer().ok_or_else(|| {
+                Fault::wrong_type(format!(
+                    "a list's index is a whole number, not {}",
+                    index.type_name()
+                ))
+            })?;
+            let found = usize::try_from(position).ok().and_then(|at| items.get(at));
+            let missing = || format!("index {position} in a list of {}", items.len());
+            found.cloned().ok_or_else(|| Fault::no_key(missing()))
+        }
+        Value::Map(map) => {
+            let key = Key::of_value(index).ok_or_else(|| {
+                Fault::no_key(format!("a map has no key of type {}", index.type_name()))
+            })?;
+            let missing = || format!("no key `{}`", excerpt(&key.to_string()));
+            map.get(&key).cloned().ok_or_else(|| Fault::no_key(missing()))
+        }
+        _ => Err(Fault::wrong_type(format!("{} cannot be indexed", value.type_name()))),
+    }
+}

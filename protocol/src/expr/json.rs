@@ -1,0 +1,150 @@
+//! How values cross to and from JSON.
+//!
+//! Two forms go out. At the outer boundary an integral double prints as an integer, as CEL's JSON
+//! mapping wants; the inner, typed form keeps `21` and `21.0` apart, so what the engine stores is
+//! what it reads again.
+
+use data_encoding::BASE64;
+use serde_json::{Number, Value as Json};
+
+use super::budget::VALUE_DEPTH;
+use super::error::{EvalError, Fault, Span};
+use super::map::{Key, Map};
+use super::value::{Value, printed_integer};
+
+impl Value {
+    /// Takes JSON from outside: every number becomes a double, so that `21` and `21.0` from a
+    /// sensor behave the same. Parts nested deeper than any accepted document become `null`.
+    #[must_use]
+    pub fn from_json(json: &Json) -> Self {
+        from_json(json, Numbers::Doubles, 0)
+    }
+
+    /// Takes JSON of our own (variables, recorded outputs, values checked against a schema that
+    /// says `integer`): integers become `int` (`uint` above `i64`), other numbers `double`.
+    #[must_use]
+    pub fn from_json_typed(json: &Json) -> Self {
+        from_json(json, Numbers::AsWritten, 0)
+    }
+
+    /// The outer JSON form: integral doubles in ±2^53 print as integers. Bytes become base64,
+    /// timestamps RFC 3339, durations seconds such as `1.5s`, map keys text, a secret
+    /// `{"$secret": name}`.
+    ///
+    /// # Errors
+    /// `expr.type`: NaN or infinity, or a map with the key `$secret` or `$join` (only `secret()` makes those, so data cannot ask
+    /// for a secret).
+    pub fn to_json(&self) -> Result<Json, EvalError> {
+        self.json(Form::Outer).map_err(|fault| fault.at(Span::default()))
+    }
+
+    /// The inner JSON form: as [`Self::to_json`] but an integral double stays a double, so
+    /// [`Self::from_json_typed`] gives the same number back.
+    ///
+    /// # Errors
+    /// As [`Self::to_json`].
+    pub fn to_json_typed(&self) -> Result<Json, EvalError> {
+        self.json(Form::Typed).map_err(|fault| fault.at(Span::default()))
+    }
+
+    pub(super) fn json(&self, form: Form) -> Result<Json, Fault> {
+        Ok(match self {
+            Self::Null => Json::Null,
+            Self::Bool(flag) => Json::Bool(*flag),
+            Self::Int(number) => Json::from(*number),
+            Self::Uint(number) => Json::from(*number),
+            Self::Double(number) => Json::Number(number_of(*number, form)?),
+            Self::String(text) => Json::String(text.to_string()),
+            Self::Bytes(bytes) => Json::String(BASE64.encode(bytes)),
+            Self::List(items) => {
+                Json::Array(items.iter().map(|item| item.json(form)).collect::<Result<_, _>>()?)
+            }
+            Self::Map(map) => {
+                let mut object = serde_json::Map::with_capacity(map.len());
+                for (key, value) in map.iter() {
+                    let name = key.to_string();
+                    if name == SECRET_KEY || name == JOIN_KEY {
+                        return Err(Fault::wrong_type(format!("the key `{name}` is reserved")));
+                    }
+                    object.insert(name, value.json(form)?);
+                }
+                Json::Object(object)
+            }
+            Self::Timestamp(at) => Json::String(at.to_string()),
+            Self::Duration(length) => Json::String(length.to_string()),
+            Self::Type(name) => Json::String(name.as_str().to_owned()),
+            Self::Secret(name) => secret_json(name),
+        })
+    }
+}
+
+/// Which JSON numbers a conversion makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Integral doubles as integers.
+    Outer,
+    /// Integral doubles as doubles.
+    Typed,
+}
+
+/// The key of the JSON object that stands for a secret.
+pub(super) const SECRET_KEY: &str = "$secret";
+
+/// The key of the JSON object that stands for text with secrets in it, to be joined by the host:
+/// `{"$join": ["Bearer ", {"$secret": "token"}]}`.
+pub(super) const JOIN_KEY: &str = "$join";
+
+/// The JSON that stands for a secret until the host puts the value in.
+pub(super) fn secret_json(name: &str) -> Json {
+    let mut object = serde_json::Map::new();
+    object.insert(SECRET_KEY.to_owned(), Json::String(name.to_owned()));
+    Json::Object(object)
+}
+
+fn number_of(number: f64, form: Form) -> Result<Number, Fault> {
+    if let (Form::Outer, Some(integer)) = (form, printed_integer(number)) {
+        return Ok(Number::from(integer));
+    }
+    Number::from_f64(number)
+        .ok_or_else(|| Fault::wrong_type(format!("{number} cannot be written as JSON")))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    Doubles,
+    AsWritten,
+}
+
+fn from_json(json: &Json, numbers: Numbers, depth: usize) -> Value {
+    if depth > VALUE_DEPTH {
+        return Value::Null;
+    }
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(flag) => Value::Bool(*flag),
+        Json::Number(number) => from_number(number, numbers),
+        Json::String(text) => Value::String(text.as_str().into()),
+        Json::Array(items) => {
+            Value::List(items.iter().map(|item| from_json(item, numbers, depth + 1)).collect())
+        }
+        Json::Object(object) => {
+            let entries = object.iter().map(|(name, value)| {
+                (Key::String(name.as_str().into()), from_json(value, numbers, depth + 1))
+            });
+            // A JSON object has each key once, so this is never the empty map of `default`.
+            Map::new(entries.collect()).unwrap_or_default().into()
+        }
+    }
+}
+
+fn from_number(number: &Number, numbers: Numbers) -> Value {
+    if numbers == Numbers::AsWritten {
+        if let Some(integer) = number.as_i64() {
+            return Value::Int(integer);
+        }
+        if let Some(integer) = number.as_u64() {
+            return Value::Uint(integer);
+        }
+    }
+    Value::Double(number.as_f64().unwrap_or(f64::NAN))
+}

@@ -1,0 +1,329 @@
+//! The operators: equality, order, arithmetic, membership.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::ast::Operator;
+use super::budget::{Budget, VALUE_DEPTH};
+use super::error::Fault;
+use super::map::Key;
+use super::value::Value;
+
+/// Applies an operator to its two operands.
+pub(super) fn apply(
+    budget: &mut Budget,
+    operator: Operator,
+    left: &Value,
+    right: &Value,
+) -> Result<Value, Fault> {
+    let ordered = |budget: &mut Budget| {
+        compare(budget, left, right)?.ok_or_else(|| no_overload(operator, left, right))
+    };
+    Ok(match operator {
+        Operator::Equal => Value::Bool(equal(budget, left, right)?),
+        Operator::NotEqual => Value::Bool(!equal(budget, left, right)?),
+        Operator::Less => Value::Bool(ordered(budget)? == Order::Less),
+        Operator::LessEqual => Value::Bool(matches!(ordered(budget)?, Order::Less | Order::Equal)),
+        Operator::Greater => Value::Bool(ordered(budget)? == Order::Greater),
+        Operator::GreaterEqual => {
+            Value::Bool(matches!(ordered(budget)?, Order::Greater | Order::Equal))
+        }
+        Operator::In => Value::Bool(is_in(budget, left, right)?),
+        Operator::Add => add(budget, left, right)?,
+        Operator::Subtract => subtract(left, right)?,
+        Operator::Multiply | Operator::Divide | Operator::Remainder => {
+            calculate(operator, left, right)?
+        }
+    })
+}
+
+/// CEL's equality: numbers by value whatever their type, different types unequal, never an error
+/// but for the budget.
+pub(super) fn equal(budget: &mut Budget, left: &Value, right: &Value) -> Result<bool, Fault> {
+    equal_at(budget, left, right, 0)
+}
+
+fn equal_at(budget: &mut Budget, left: &Value, right: &Value, depth: usize) -> Result<bool, Fault> {
+    if depth > VALUE_DEPTH {
+        return Err(Fault::budget("the values compared are nested too deeply"));
+    }
+    match (left, right) {
+        (Value::List(left), Value::List(right)) => {
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            budget.walk(left.len())?;
+            for (left, right) in left.iter().zip(right.iter()) {
+                if !equal_at(budget, left, right, depth + 1)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        (Value::Map(left), Value::Map(right)) => {
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            budget.walk(left.len())?;
+            for ((left_key, left), (right_key, right)) in
+                left.iter_sorted().zip(right.iter_sorted())
+            {
+                if left_key != right_key || !equal_at(budget, left, right, depth + 1)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        _ => equal_leaves(budget, left, right),
+    }
+}
+
+fn equal_leaves(budget: &mut Budget, left: &Value, right: &Value) -> Result<bool, Fault> {
+    Ok(match (left, right) {
+        (Value::Null, Value::Null) => true,
+        (Value::Type(left), Value::Type(right)) => left == right,
+        (Value::Secret(_), _) | (_, Value::Secret(_)) => {
+            return Err(Fault::wrong_type("a secret cannot be compared"));
+        }
+        _ => compare(budget, left, right)? == Some(Order::Equal),
+    })
+}
+
+/// The outcome of a comparison of two values that can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Less,
+    Equal,
+    Greater,
+    /// One of them is NaN.
+    None,
+}
+
+impl From<Ordering> for Order {
+    fn from(order: Ordering) -> Self {
+        match order {
+            Ordering::Less => Self::Less,
+            Ordering::Equal => Self::Equal,
+            Ordering::Greater => Self::Greater,
+        }
+    }
+}
+
+/// Orders two values; `None` where their types have no order between them.
+pub(super) fn compare(
+    budget: &mut Budget,
+    left: &Value,
+    right: &Value,
+) -> Result<Option<Order>, Fault> {
+    Ok(match (left, right) {
+        (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right).into()),
+        (Value::String(left), Value::String(right)) => {
+            budget.touch(left.len().min(right.len()))?;
+            Some(left.cmp(right).into())
+        }
+        (Value::Bytes(left), Value::Bytes(right)) => {
+            budget.touch(left.len().min(right.len()))?;
+            Some(left.cmp(right).into())
+        }
+        (Value::Timestamp(left), Value::Timestamp(right)) => Some(left.cmp(right).into()),
+        (Value::Duration(left), Value::Duration(right)) => Some(left.cmp(right).into()),
+        _ => match (Numeric::of(left), Numeric::of(right)) {
+            (Some(left), Some(right)) => Some(left.order(right)),
+            _ => None,
+        },
+    })
+}
+
+/// A number for comparison: whole numbers of both kinds, or a double.
+#[derive(Clone, Copy)]
+enum Numeric {
+    Whole(i128),
+    Double(f64),
+}
+
+impl Numeric {
+    fn of(value: &Value) -> Option<Self> {
+        if let Value::Int(number) = value {
+            Some(Self::Whole(i128::from(*number)))
+        } else if let Value::Uint(number) = value {
+            Some(Self::Whole(i128::from(*number)))
+        } else if let Value::Double(number) = value {
+            Some(Self::Double(*number))
+        } else {
+            None
+        }
+    }
+
+    fn order(self, other: Self) -> Order {
+        match (self, other) {
+            (Self::Whole(left), Self::Whole(right)) => left.cmp(&right).into(),
+            // As CEL wants it: 2^63 - 1 and the double 2^63 are equal.
+            (left, right) => {
+                left.double().partial_cmp(&right.double()).map_or(Order::None, Order::from)
+            }
+        }
+    }
+
+    fn double(self) -> f64 {
+        match self {
+            #[expect(clippy::cast_precision_loss, reason = "promotion to double is the rule")]
+            Self::Whole(number) => number as f64,
+            Self::Double(number) => number,
+        }
+    }
+}
+
+/// `value in container`.
+fn is_in(budget: &mut Budget, value: &Value, container: &Value) -> Result<bool, Fault> {
+    if let Value::List(items) = container {
+        return contains(budget, items, value);
+    }
+    if let Value::Map(map) = container {
+        return Ok(Key::of_value(value).is_some_and(|key| map.get(&key).is_some()));
+    }
+    Err(no_overload(Operator::In, value, container))
+}
+
+/// Whether some element equals a value.
+pub(super) fn contains(budget: &mut Budget, items: &[Value], value: &Value) -> Result<bool, Fault> {
+    budget.walk(items.len())?;
+    for item in items {
+        if equal(budget, item, value)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn add(budget: &mut Budget, left: &Value, right: &Value) -> Result<Value, Fault> {
+    let out_of_range = || overflow(Operator::Add);
+    match (left, right) {
+        (Value::String(left), Value::String(right)) => {
+            budget.allocate(left.len() + right.len())?;
+            Ok(Value::String(Arc::from([&**left, &**right].concat())))
+        }
+        (Value::Bytes(left), Value::Bytes(right)) => {
+            budget.allocate(left.len() + right.len())?;
+            Ok(Value::Bytes(Arc::from([&**left, &**right].concat())))
+        }
+        (Value::List(left), Value::List(right)) => {
+            budget.allocate_entries(left.len() + right.len())?;
+            Ok(Value::List(left.iter().chain(right.iter()).cloned().collect()))
+        }
+        (Value::Timestamp(at), Value::Duration(length))
+        | (Value::Duration(length), Value::Timestamp(at)) => {
+            at.checked_add(*length).map(Value::Timestamp).ok_or_else(out_of_range)
+        }
+        (Value::Duration(left), Value::Duration(right)) => {
+            left.checked_add(*right).map(Value::Duration).ok_or_else(out_of_range)
+        }
+        _ => calculate(Operator::Add, left, right),
+    }
+}
+
+fn subtract(left: &Value, right: &Value) -> Result<Value, Fault> {
+    let result = match (left, right) {
+        (Value::Timestamp(left), Value::Timestamp(right)) => {
+            left.checked_since(*right).map(Value::Duration)
+        }
+        (Value::Timestamp(at), Value::Duration(length)) => {
+            length.checked_neg().and_then(|back| at.checked_add(back)).map(Value::Timestamp)
+        }
+        (Value::Duration(left), Value::Duration(right)) => {
+            left.checked_sub(*right).map(Value::Duration)
+        }
+        _ => return calculate(Operator::Subtract, left, right),
+    };
+    result.ok_or_else(|| overflow(Operator::Subtract))
+}
+
+/// Arithmetic of numbers. Operands of different numeric types are promoted to double, which is
+/// more than CEL allows.
+fn calculate(operator: Operator, left: &Value, right: &Value) -> Result<Value, Fault> {
+    let result = match (left, right) {
+        (Value::Int(left), Value::Int(right)) => {
+            no_zero_divisor(operator, *right == 0)?;
+            int_result(operator, *left, *right).map(Value::Int)
+        }
+        (Value::Uint(left), Value::Uint(right)) => {
+            no_zero_divisor(operator, *right == 0)?;
+            uint_result(operator, *left, *right).map(Value::Uint)
+        }
+        _ => {
+            let both = left.as_f64().zip(right.as_f64());
+            let (left_number, right_number) =
+                both.ok_or_else(|| no_overload(operator, left, right))?;
+            let result = double_result(operator, left_number, right_number);
+            return result.map(Value::Double).ok_or_else(|| no_overload(operator, left, right));
+        }
+    };
+    result.ok_or_else(|| overflow(operator))
+}
+
+fn int_result(operator: Operator, left: i64, right: i64) -> Option<i64> {
+    if operator == Operator::Add {
+        left.checked_add(right)
+    } else if operator == Operator::Subtract {
+        left.checked_sub(right)
+    } else if operator == Operator::Multiply {
+        left.checked_mul(right)
+    } else if operator == Operator::Divide {
+        left.checked_div(right)
+    } else {
+        left.checked_rem(right)
+    }
+}
+
+fn uint_result(operator: Operator, left: u64, right: u64) -> Option<u64> {
+    if operator == Operator::Add {
+        left.checked_add(right)
+    } else if operator == Operator::Subtract {
+        left.checked_sub(right)
+    } else if operator == Operator::Multiply {
+        left.checked_mul(right)
+    } else if operator == Operator::Divide {
+        left.checked_div(right)
+    } else {
+        left.checked_rem(right)
+    }
+}
+
+/// Doubles have no remainder in CEL.
+fn double_result(operator: Operator, left: f64, right: f64) -> Option<f64> {
+    if operator == Operator::Add {
+        Some(left + right)
+    } else if operator == Operator::Subtract {
+        Some(left - right)
+    } else if operator == Operator::Multiply {
+        Some(left * right)
+    } else if operator == Operator::Divide {
+        Some(left / right)
+    } else {
+        None
+    }
+}
+
+fn no_zero_divisor(operator: Operator, zero: bool) -> Result<(), Fault> {
+    if zero && matches!(operator, Operator::Divide | Operator::Remainder) {
+        return Err(Fault::wrong_type("division by zero"));
+    }
+    Ok(())
+}
+
+fn overflow(operator: Operator) -> Fault {
+    Fault::wrong_type(format!("the result of `{}` is out of range", operator.symbol()))
+}
+
+fn no_overload(operator: Operator, left: &Value, right: &Value) -> Fault {
+    let hint = match (operator, left, right) {
+        (Operator::Remainder, Value::Double(_), _) | (Operator::Remainder, _, Value::Double(_)) => {
+            "; write int(…) around a double"
+        }
+        (Operator::Add, Value::String(_), _) | (Operator::Add, _, Value::String(_)) => {
+            "; write string(…) around what is no text"
+        }
+        _ => "",
+    };
+    let (left, right) = (left.type_name(), right.type_name());
+    Fault::wrong_type(format!("`{}` does not take {left} and {right}{hint}", operator.symbol()))
+}

@@ -1,0 +1,23 @@
+//! What things mean in OpenClaw, shared by agent, control plane and command line.
+//!
+//! Pure: no runtime, no socket, no database, no clock, no randomness. Time is an argument.
+//! In reading order: names ([`id`]), bounds ([`limits`]), time ([`time`]), what people write
+//! ([`definition`], [`expr`], [`plugin`]), what a device tells of a run ([`run`]), what goes down
+//! ([`desired`], [`command`]) and up ([`report`]), how it travels ([`wire`], [`topic`], [`sync`]),
+//! and the shapes of the HTTP API ([`api`]).
+
+pub mod api;
+pub mod command;
+pub mod definition;
+pub mod desired;
+pub mod expr;
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod plugin;
+pub mod report;
+pub mod run;
+pub mod sync;
+pub mod time;
+pub mod topic;
+pub mod wire;

@@ -1,0 +1,101 @@
+//! Every bound that more than one part must agree on, in one place.
+//!
+//! A bound that only one crate cares about lives in that crate's own `limits.rs`.
+
+/// A workflow document, in bytes of UTF-8.
+pub const DOCUMENT_BYTES: usize = 256 * 1024;
+/// Steps in one workflow, nested ones included.
+pub const STEPS: usize = 1_000;
+/// Nesting of scopes.
+pub const NESTING: usize = 16;
+/// Depth of any JSON or YAML value we accept.
+pub const VALUE_DEPTH: usize = 64;
+/// One value kept by a run (a step's output, a variable), in bytes of JSON.
+pub const VALUE_BYTES: usize = 64 * 1024;
+/// All values of one run together, in bytes of JSON.
+pub const RUN_STATE_BYTES: usize = 1024 * 1024;
+/// Branches of a `parallel` step.
+pub const PARALLEL_BRANCHES: usize = 64;
+/// Iterations of a `loop` where the author names no bound.
+pub const LOOP_ITERATIONS: u32 = 1_000;
+/// Settled step instances in one run; the next one ends it with `limit.history`.
+pub const SETTLED_STEPS: u32 = 100_000;
+/// Triggers of one workflow.
+pub const TRIGGERS: usize = 32;
+/// Waiting runs of one workflow before `max_exceeded` decides, by default.
+pub const QUEUED_RUNS: u32 = 10;
+
+/// Default per-attempt timeout of a plugin step.
+pub const ATTEMPT_TIMEOUT_MS: u64 = 300_000;
+/// Default number of retries of a plugin step.
+pub const MAX_RETRIES: u32 = 3;
+/// Default (linear) retry delay: the n-th retry waits n times this.
+pub const RETRY_DELAY_MS: u64 = 60_000;
+/// How long a cancelled attempt may take to notice before its guest is stopped.
+pub const CANCEL_GRACE_MS: u64 = 10_000;
+/// A waiting attempt rises one priority level each time this passes, so nothing starves.
+pub const PRIORITY_AGING_MS: u64 = 30_000;
+
+/// An id: tenant, device, workflow, step, plugin.
+pub const ID_BYTES: usize = 64;
+
+/// One sync frame as sent over MQTT.
+pub const FRAME_BYTES: usize = 64 * 1024;
+/// One batch after unpacking.
+pub const BATCH_UNPACKED_BYTES: usize = 1024 * 1024;
+/// Records in one batch.
+pub const BATCH_RECORDS: usize = 1_000;
+/// One record of a lane.
+pub const RECORD_BYTES: usize = 256 * 1024;
+/// Batches of one lane that may be unacknowledged at once.
+pub const WINDOW_BATCHES: usize = 4;
+/// Ranges in one acknowledgement.
+pub const ACK_RANGES: usize = 64;
+/// Lanes in one hello.
+pub const LANES: usize = 16;
+/// Bodies read from a lane at once.
+pub const LOAD_BYTES: usize = 192 * 1024;
+/// Bytes of a plugin in one chunk.
+pub const CHUNK_BYTES: usize = 32 * 1024;
+/// Chunks of a blob asked for ahead of the one that is due.
+pub const CHUNKS_AHEAD: usize = 4;
+/// Blobs wanted by one side at once.
+pub const WANTS: usize = 1_024;
+/// Chunks being read for the peer at once; it asks again for more.
+pub const CHUNKS_SERVED: usize = 16;
+/// What was recorded before a (re)connect goes out at this rate, in bytes a second as sent, so that
+/// a fleet that comes back does not drown the broker. What is recorded from then on is not held up.
+pub const BACKLOG_BYTES_PER_S: u64 = 256 * 1024;
+/// What may go out of a backlog at once.
+pub const BACKLOG_BURST_BYTES: u64 = 512 * 1024;
+/// First wait for an answer (acknowledgement, hello, chunk) before it is asked for again; doubles.
+pub const RESEND_MS: u64 = 1_000;
+/// The longest such wait.
+pub const RESEND_MAX_MS: u64 = 60_000;
+/// Without a sign that the peer hears us for this long, we ask for one.
+pub const PROBE_AFTER_MS: u64 = 40_000;
+/// And again after this.
+pub const PROBE_AGAIN_MS: u64 = 15_000;
+/// Without such a sign for this long the connection counts as dead.
+pub const DEAD_AFTER_MS: u64 = 90_000;
+/// Records handed over but not committed for this long are taken anew when they come again.
+pub const REDELIVER_MS: u64 = 30_000;
+/// A blob that the peer does not have is asked for again after this.
+pub const MISSING_BLOB_MS: u64 = 30_000;
+/// The signed desired-state document of one device, in bytes.
+pub const DESIRED_BYTES: usize = 4 * 1024 * 1024;
+
+/// A plugin module, in bytes.
+pub const MODULE_BYTES: usize = 8 * 1024 * 1024;
+/// Default fuel of one plugin call.
+pub const PLUGIN_FUEL: u64 = 2_000_000_000;
+/// The most fuel a manifest may ask for.
+pub const PLUGIN_FUEL_MAX: u64 = 1_000_000_000_000;
+/// Default linear memory of a plugin.
+pub const PLUGIN_MEMORY_BYTES: u32 = 8 * 1024 * 1024;
+/// The most linear memory a manifest may ask for.
+pub const PLUGIN_MEMORY_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// Default output of a plugin call.
+pub const PLUGIN_OUTPUT_BYTES: u32 = 64 * 1024;
+/// The most output a manifest may ask for.
+pub const PLUGIN_OUTPUT_BYTES_MAX: u32 = 1024 * 1024;

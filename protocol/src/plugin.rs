@@ -1,0 +1,278 @@
+//! What a plugin says of itself: the manifest, the permissions it asks for, and its limits.
+//!
+//! `plugin.toml` is the author's file; [`Manifest::from_toml`] is the only way in, so a
+//! [`Manifest`] in hand has valid names, a semantic version and known permissions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{IdError, PluginName};
+use crate::limits;
+
+/// A checked plugin manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Manifest {
+    /// The plugin's name, unique in a tenant's registry.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub name: PluginName,
+    /// Semantic version; published versions never change.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub version: semver::Version,
+    /// One sentence for people who browse the registry.
+    pub description: String,
+    /// Who wrote it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// Where the registry files it, such as `monitoring` or `network`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub category: String,
+    /// Words people search by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What the plugin wants to touch; everything else is denied.
+    #[serde(default)]
+    pub permissions: Permissions,
+    /// What a call may use at most.
+    #[serde(default)]
+    pub limits: CallLimits,
+    /// The callable actions by name. The only action of a simple plugin is `execute`.
+    #[serde(default = "default_actions")]
+    pub actions: BTreeMap<String, Action>,
+}
+
+/// One callable action of a plugin.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Action {
+    /// What the action does, in one sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The module's export to call; the action's own name where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<String>,
+    /// JSON Schema (2020-12) of the input, as an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub input: Option<serde_json::Value>,
+    /// JSON Schema (2020-12) of the output, as an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub output: Option<serde_json::Value>,
+}
+
+/// What a plugin may touch. Empty means: nothing but its own memory. Travels in desired state, so
+/// no field may be skipped when serialized (postcard knows fields by place).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Permissions {
+    /// Allowed HTTP destinations: `host:port`, `*.suffix:port`, `ip:port` or `cidr:port`.
+    /// Loopback, private, link-local and metadata ranges are reachable only where an entry
+    /// names them by literal address or CIDR.
+    #[serde(default)]
+    pub http: Vec<String>,
+    /// Logical directory names, defined by the device's own configuration, that may be read.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// May ask for the time.
+    #[serde(default)]
+    pub time: bool,
+    /// May ask for random bytes.
+    #[serde(default)]
+    pub random: bool,
+}
+
+impl Permissions {
+    /// The parts of `self` that `granted` does not contain, as readable `kind:value` names.
+    /// Empty means that everything asked for is granted.
+    #[must_use]
+    pub fn missing_from(&self, granted: &Self) -> Vec<String> {
+        let lists = [("http", &self.http, &granted.http), ("files", &self.files, &granted.files)];
+        let mut missing: Vec<String> = lists
+            .iter()
+            .flat_map(|(kind, asked, given)| {
+                asked.iter().filter(|a| !given.contains(a)).map(move |a| format!("{kind}:{a}"))
+            })
+            .collect();
+        for (kind, asked, given) in
+            [("time", self.time, granted.time), ("random", self.random, granted.random)]
+        {
+            if asked && !given {
+                missing.push(kind.to_owned());
+            }
+        }
+        missing
+    }
+}
+
+/// Upper bounds of one call. A manifest may ask for less than the defaults or, up to the hard
+/// caps of [`crate::limits`], for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CallLimits {
+    /// Fuel for one call (about one unit an instruction).
+    pub fuel: u64,
+    /// Linear memory, in bytes.
+    pub memory_bytes: u32,
+    /// Output, in bytes.
+    pub output_bytes: u32,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            fuel: limits::PLUGIN_FUEL,
+            memory_bytes: limits::PLUGIN_MEMORY_BYTES,
+            output_bytes: limits::PLUGIN_OUTPUT_BYTES,
+        }
+    }
+}
+
+/// Why a manifest was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not TOML, an unknown key, or a value of the wrong type; the text carries line and column.
+    #[error("plugin.toml: {0}")]
+    Toml(String),
+    /// A name breaks the rules for ids.
+    #[error("plugin.toml: {0}")]
+    Id(#[from] IdError),
+    /// A limit is over its hard cap.
+    #[error("plugin.toml: limits.{name} is {asked}, the most is {cap}; ask for less")]
+    Limit {
+        /// Which limit.
+        name: &'static str,
+        /// What the manifest asks for.
+        asked: u64,
+        /// The hard cap.
+        cap: u64,
+    },
+    /// A permission entry cannot be understood.
+    #[error("plugin.toml: permissions.{kind}: `{entry}` {reason}")]
+    Permission {
+        /// `http` or `files`.
+        kind: &'static str,
+        /// The entry as written.
+        entry: String,
+        /// What is wrong with it and what to write.
+        reason: &'static str,
+    },
+    /// The manifest names no action.
+    #[error("plugin.toml: there is no action; leave `[actions]` out for a single `execute`")]
+    NoAction,
+}
+
+impl Manifest {
+    /// Parses and checks a `plugin.toml`.
+    ///
+    /// # Errors
+    /// Says what is wrong and, for syntax, where.
+    pub fn from_toml(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self =
+            toml::from_str(text).map_err(|e| ManifestError::Toml(e.to_string()))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Checks what the types alone cannot: caps, permission entries, at least one action.
+    ///
+    /// # Errors
+    /// Names the first offence.
+    pub fn check(&self) -> Result<(), ManifestError> {
+        let caps = [
+            ("fuel", self.limits.fuel, limits::PLUGIN_FUEL_MAX),
+            (
+                "memory_bytes",
+                u64::from(self.limits.memory_bytes),
+                u64::from(limits::PLUGIN_MEMORY_BYTES_MAX),
+            ),
+            (
+                "output_bytes",
+                u64::from(self.limits.output_bytes),
+                u64::from(limits::PLUGIN_OUTPUT_BYTES_MAX),
+            ),
+        ];
+        for (name, asked, cap) in caps {
+            if asked > cap {
+                return Err(ManifestError::Limit { name, asked, cap });
+            }
+        }
+        for entry in &self.permissions.http {
+            let Some((host, port)) = entry.rsplit_once(':') else {
+                return Err(bad_http(entry, "has no port; write `host:port`"));
+            };
+            if host.is_empty() || (port != "*" && port.parse::<u16>().is_err()) {
+                return Err(bad_http(entry, "is not `host:port` with a port of 1 to 65535 or `*`"));
+            }
+        }
+        for entry in &self.permissions.files {
+            if PluginName::parse(entry).is_err() {
+                return Err(ManifestError::Permission {
+                    kind: "files",
+                    entry: entry.clone(),
+                    reason: "is not a logical name of lower-case letters, digits and dashes; \
+                             paths belong in the device's own configuration",
+                });
+            }
+        }
+        if self.actions.is_empty() {
+            return Err(ManifestError::NoAction);
+        }
+        Ok(())
+    }
+
+    /// The module export behind an action, or `None` where there is no such action.
+    #[must_use]
+    pub fn export_of(&self, action: &str) -> Option<String> {
+        let found = self.actions.get(action)?;
+        Some(found.export.clone().unwrap_or_else(|| action.to_owned()))
+    }
+}
+
+fn bad_http(entry: &str, reason: &'static str) -> ManifestError {
+    ManifestError::Permission { kind: "http", entry: entry.to_owned(), reason }
+}
+
+fn default_actions() -> BTreeMap<String, Action> {
+    BTreeMap::from([("execute".to_owned(), Action::default())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_manifest_has_one_action_and_no_permission() {
+        let m = Manifest::from_toml("name='x'\nversion='1.0.0'\ndescription='d'").unwrap();
+        assert_eq!(m.export_of("execute").as_deref(), Some("execute"));
+        assert_eq!(m.permissions, Permissions::default());
+    }
+
+    #[test]
+    fn wrong_manifests_say_what_and_where() {
+        let base = "name='x'\nversion='1.0.0'\ndescription='d'\n";
+        for (text, part) in [
+            ("name='X Y'\nversion='1.0.0'\ndescription='d'", "lower-case"),
+            ("name='x'\nversion='1'\ndescription='d'", "version"),
+            (&format!("{base}colour='red'"), "unknown field"),
+            (&format!("{base}[permissions]\nhttp=['example.com']"), "host:port"),
+            (&format!("{base}[permissions]\nfiles=['/etc']"), "logical name"),
+            (&format!("{base}[limits]\nmemory_bytes=4000000000"), "the most is"),
+        ] {
+            let error = Manifest::from_toml(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn missing_permissions_are_named() {
+        let asked = Permissions { http: vec!["a:80".into()], time: true, ..Default::default() };
+        assert_eq!(asked.missing_from(&Permissions::default()), ["http:a:80", "time"]);
+        assert!(asked.missing_from(&asked.clone()).is_empty());
+    }
+}

@@ -1,0 +1,291 @@
+//! What a device tells about a run, and the one way to show it.
+//!
+//! [`RunEvent`]s travel in the `history` lane; [`Run::apply`] folds them into what console, API
+//! and local command line show, so they cannot disagree. A [`RunResult`] is the one
+//! self-contained record of a settled run and travels in the `results` lane.
+
+mod fold;
+
+use serde::{Deserialize, Serialize};
+
+use crate::definition::{DefinitionHash, Priority};
+use crate::id::{RequestId, RunId, WorkflowName};
+use crate::json::JsonText;
+use crate::time::Stamp;
+
+/// Which step instance: ids from the root joined by `/`, a branch in brackets, an iteration
+/// after `#`. For example `guard/shut[pump]/cool#3/count`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StepPath(pub String);
+
+impl std::fmt::Display for StepPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum RunStatus {
+    /// Accepted, waiting its turn.
+    Pending,
+    /// Under way.
+    Running,
+    /// Ended well.
+    Completed,
+    /// Ended with an error.
+    Failed,
+    /// Ended by a wish.
+    Cancelled,
+    /// Waiting for a point in time and nothing else.
+    Delayed,
+}
+
+impl RunStatus {
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// Where a step instance stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum StepStatus {
+    /// Ready, waiting for a worker slot.
+    Queued,
+    /// Under way.
+    Running,
+    /// Waiting for a point in time: a delay, or a retry.
+    Delayed,
+    /// Ended well.
+    Succeeded,
+    /// Switched off by its own `if`; its normal edges were taken.
+    Bypassed,
+    /// Failed for good.
+    Failed,
+    /// Not reached: all ways to it are dead.
+    Skipped,
+    /// Ended by a cancellation.
+    Cancelled,
+}
+
+/// Why something failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunError {
+    /// Stable code, such as `plugin.trap`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// The step instance it arose in.
+    #[serde(default)]
+    pub step: Option<StepPath>,
+    /// The attempt it arose in, from 1; 0 where there was none.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Whether another attempt could help.
+    #[serde(default)]
+    pub retryable: bool,
+}
+
+/// What a device says happened in a run. Append-only: postcard knows variants by number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunEvent {
+    /// The run was accepted.
+    Accepted {
+        /// Which workflow.
+        workflow: WorkflowName,
+        /// The author's version label.
+        version: String,
+        /// Content hash of the definition that is pinned.
+        definition: DefinitionHash,
+        /// The trigger's id, or `manual`.
+        trigger: String,
+        /// Validated inputs, a JSON object.
+        inputs: JsonText,
+        /// How urgent.
+        priority: Priority,
+        /// The operator's wish that caused it, if any.
+        request: Option<RequestId>,
+    },
+    /// It began to run (after waiting its turn, if its mode asks for that).
+    Began,
+    /// A step instance became ready and waits for a slot.
+    StepQueued {
+        /// Which.
+        step: StepPath,
+        /// The attempt, from 1.
+        attempt: u32,
+    },
+    /// An attempt was started, or a composite was entered.
+    StepStarted {
+        /// Which.
+        step: StepPath,
+        /// The step kind's key.
+        kind: String,
+        /// The attempt, from 1.
+        attempt: u32,
+        /// The attempt was under way when the agent was interrupted, and runs again.
+        interrupted: bool,
+    },
+    /// A step instance waits for a point in time.
+    StepDelayed {
+        /// Which.
+        step: StepPath,
+        /// The attempt that failed, for a retry; 0 for a delay.
+        attempt: u32,
+        /// How long from this event, in milliseconds of boot time.
+        wait_ms: u64,
+        /// The failure that is retried.
+        error: Option<RunError>,
+    },
+    /// A step instance ended.
+    StepSettled {
+        /// Which.
+        step: StepPath,
+        /// How.
+        status: StepStatus,
+        /// Attempts made.
+        attempts: u32,
+        /// Its output, where it succeeded.
+        output: Option<JsonText>,
+        /// Its error, where it failed.
+        error: Option<RunError>,
+    },
+    /// Somebody asked for the end.
+    CancelRequested {
+        /// Without waiting for grace periods.
+        force: bool,
+    },
+    /// The agent came back after an interruption.
+    Resumed {
+        /// It had not been stopped cleanly.
+        unclean: bool,
+    },
+    /// The run ended. Nothing follows.
+    Settled {
+        /// How.
+        status: RunStatus,
+        /// Its outputs, a JSON object.
+        outputs: JsonText,
+        /// Its error, where it failed.
+        error: Option<RunError>,
+    },
+}
+
+/// One event of one run, as told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEventRecord {
+    /// Which run.
+    pub run: RunId,
+    /// Its place among the run's events, from 1 without gaps.
+    pub seq: u32,
+    /// When.
+    pub at: Stamp,
+    /// What.
+    pub event: RunEvent,
+}
+
+/// The one self-contained record of a settled run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// Which run.
+    pub run: RunId,
+    /// Which workflow.
+    pub workflow: WorkflowName,
+    /// The author's version label.
+    pub version: String,
+    /// Content hash of its definition.
+    pub definition: DefinitionHash,
+    /// The trigger's id, or `manual`.
+    pub trigger: String,
+    /// The operator's wish that caused it, if any.
+    pub request: Option<RequestId>,
+    /// How urgent it was.
+    pub priority: Priority,
+    /// How it ended.
+    pub status: RunStatus,
+    /// When it was accepted.
+    pub accepted: Stamp,
+    /// When it settled.
+    pub settled: Stamp,
+    /// Validated inputs, a JSON object.
+    pub inputs: JsonText,
+    /// Outputs, a JSON object.
+    pub outputs: JsonText,
+    /// Its error, where it failed.
+    pub error: Option<RunError>,
+    /// Step instances that settled in it.
+    pub steps: u32,
+}
+
+/// A run as shown: the fold of its events so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Run {
+    /// Which run.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub id: RunId,
+    /// Which workflow.
+    pub workflow: String,
+    /// The author's version label.
+    pub version: String,
+    /// Content hash of its definition.
+    pub definition: String,
+    /// The trigger's id, or `manual`.
+    pub trigger: String,
+    /// The operator's wish that caused it, if any.
+    pub request: Option<String>,
+    /// How urgent.
+    pub priority: Priority,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Validated inputs.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub inputs: serde_json::Value,
+    /// Outputs, once settled.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub outputs: Option<serde_json::Value>,
+    /// Its error, where it failed.
+    pub error: Option<RunError>,
+    /// Step instances by path, in the order they were first heard of.
+    pub steps: Vec<StepView>,
+    /// Number of the last event folded in.
+    pub last_seq: u32,
+    /// When it was accepted, by the device's wall clock.
+    pub accepted_wall_ms: Option<i64>,
+    /// When it settled, by the device's wall clock.
+    pub settled_wall_ms: Option<i64>,
+    /// Interruptions that the run has come through.
+    pub resumed: u32,
+}
+
+/// A step instance as shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StepView {
+    /// Which.
+    pub path: StepPath,
+    /// The step kind's key.
+    pub kind: String,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Its output, where it succeeded.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub output: Option<serde_json::Value>,
+    /// Its last error.
+    pub error: Option<RunError>,
+    /// When it was first started, by the device's wall clock.
+    pub started_wall_ms: Option<i64>,
+    /// When it settled, by the device's wall clock.
+    pub settled_wall_ms: Option<i64>,
+}

@@ -1,0 +1,332 @@
+//! The documentation is held to the code: every example in it is read, refused or computed here,
+//! and every number and name in its tables is compared with the one in force.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use openclaw_protocol::definition;
+use openclaw_protocol::expr::{Expr, Scope, Value, budget, resolve_in};
+use openclaw_protocol::limits;
+use serde_json::{Value as Json, json};
+
+/// Lines of a decision record at most.
+const DECISION_LINES: usize = 40;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn doc(name: &str) -> String {
+    read(&root().join("docs").join(name))
+}
+
+/// Files of a folder with an ending, by name.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    found.retain(|path| path.to_string_lossy().ends_with(ending));
+    found.sort();
+    found
+}
+
+/// A fenced block of a document.
+struct Block {
+    /// Of its first line, from 1.
+    line: usize,
+    /// What follows the fence: `yaml`, `yaml invalid`.
+    info: String,
+    text: String,
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    let mut found = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in document.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(info)) => {
+                let info = info.trim().to_owned();
+                open = Some(Block { line: number + 2, info, text: String::new() });
+            }
+            (None, None) => {}
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(block), None) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+        }
+    }
+    assert!(open.is_none(), "a block is never closed");
+    found
+}
+
+/// A fragment as a whole document: a list of steps, or keys of the document beside its steps.
+fn whole(text: &str) -> String {
+    let has = |key: &str| text.lines().any(|line| line.starts_with(key));
+    if has("workflow:") {
+        return text.to_owned();
+    }
+    if has("- ") {
+        return format!("workflow: fragment\nsteps:\n{text}");
+    }
+    let steps = if has("steps:") { "" } else { "steps: [{id: only, delay: 0}]\n" };
+    format!("workflow: fragment\n{steps}{text}")
+}
+
+#[test]
+fn every_example_of_the_language_is_valid_or_refused_as_said() {
+    let (mut valid, mut refused) = (0, 0);
+    for Block { line, info, text } in blocks(&doc("language.md")) {
+        let parsed = definition::parse(&whole(&text));
+        match info.as_str() {
+            "yaml" => {
+                if let Err(error) = parsed {
+                    panic!("docs/language.md:{line}: {error}\n{text}");
+                }
+                valid += 1;
+            }
+            "yaml invalid" => {
+                let comment =
+                    text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']);
+                let code = comment.split([':', ' ']).next().unwrap_or_default();
+                let Err(error) = parsed else {
+                    panic!("docs/language.md:{line}: accepted\n{text}")
+                };
+                let codes: BTreeSet<&str> =
+                    error.problems.iter().map(|problem| problem.code.as_str()).collect();
+                assert_eq!(codes, BTreeSet::from([code]), "docs/language.md:{line}: {error}");
+                refused += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(valid >= 15 && refused >= 5, "{valid} valid and {refused} refused examples found");
+}
+
+#[test]
+fn every_workflow_elsewhere_in_the_documentation_is_valid() {
+    let mut documents = files(&root().join("docs"), ".md");
+    documents.extend(files(&root(), ".md"));
+    let mut found = 0;
+    for path in documents {
+        for Block { line, info, text } in blocks(&read(&path)) {
+            if info == "yaml" && text.lines().any(|line| line.starts_with("workflow:")) {
+                let parsed = definition::parse(&text);
+                assert!(parsed.is_ok(), "{}:{line}: {}", path.display(), parsed.unwrap_err());
+                found += 1;
+            }
+        }
+    }
+    for path in files(&root().join("docs/examples"), ".workflow.yaml") {
+        let parsed = definition::parse(&read(&path));
+        assert!(parsed.is_ok(), "{}: {}", path.display(), parsed.unwrap_err());
+        found += 1;
+    }
+    assert!(found >= 5, "only {found} workflows found");
+}
+
+/// Names as a run has them.
+struct Names(Json);
+
+impl Names {
+    fn new() -> Self {
+        Self(json!({
+            "inputs": {"limit": 21, "ratio": 0.5, "name": "pump-7", "in use": true},
+            "vars": {"n": 3, "list": [3, 1, 2], "map": {"b": 1, "a": 2}},
+            "steps": {"read": {
+                "output": {"temp": 21.0, "tags": ["a", "b"], "note": null},
+                "status": "succeeded", "error": null, "attempts": 1,
+            }},
+        }))
+    }
+}
+
+impl Scope for Names {
+    fn lookup(&self, name: &str) -> Option<Value> {
+        self.0.get(name).map(Value::from_json_typed)
+    }
+
+    fn resolve(&self, path: &[String]) -> Option<(usize, Value)> {
+        let (first, rest) = path.split_first()?;
+        let (used, value) = resolve_in(self.0.get(first)?, rest);
+        Some((used + 1, value))
+    }
+
+    fn seed(&self) -> Option<[u8; 32]> {
+        Some([7; 32])
+    }
+}
+
+/// What an expression gives: JSON, or the code of the error.
+fn outcome(source: &str) -> String {
+    let expr = match Expr::compile(source) {
+        Ok(expr) => expr,
+        Err(error) => return error.code().to_owned(),
+    };
+    let result = expr.eval(&Names::new()).and_then(|value| value.to_json());
+    result.map_or_else(|error| error.code().to_owned(), |json| json.to_string())
+}
+
+/// The examples of a line, each `` `expression` → `result` ``; in a table `|` is written `\|`.
+fn examples(line: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("` → `") {
+        let source = before.rsplit('`').next().unwrap_or_default();
+        let (result, after) = after.split_once('`').unwrap_or((after, ""));
+        found.push((source.replace("\\|", "|"), result.replace("\\|", "|")));
+        rest = after;
+    }
+    found
+}
+
+#[test]
+fn every_expression_gives_what_the_documentation_says() {
+    let document = doc("expressions.md");
+    let mut found = 0;
+    let mut wrong = Vec::new();
+    for (number, line) in document.lines().enumerate() {
+        for (source, expected) in examples(line) {
+            let actual = outcome(&source);
+            if actual != expected {
+                wrong.push(format!("{}: {source} gives {actual}, not {expected}", number + 1));
+            }
+            found += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "docs/expressions.md:\n{}", wrong.join("\n"));
+    // An example that is broken over two lines would be seen by nobody.
+    assert_eq!(document.matches('→').count(), found + 1, "an arrow that is no example");
+    assert!(found >= 90, "only {found} examples found");
+}
+
+#[test]
+fn every_function_is_documented() {
+    let document = doc("expressions.md");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/expr");
+    let mut names = BTreeSet::new();
+    for path in files(&source.join("functions"), ".rs") {
+        let text = read(&path);
+        for opening in ["global(\"", "method(\"", "both(\""] {
+            let after = text.split(opening).skip(1);
+            names.extend(after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        }
+    }
+    let forms = read(&source.join("functions/mod.rs"));
+    let forms = forms.split_once("const FORMS").and_then(|(_, rest)| rest.split_once("];"));
+    let forms = forms.expect("the list of forms").0;
+    names.extend(forms.split('"').skip(1).step_by(2).map(str::to_owned));
+    assert!(names.len() > 80, "only {} names found in the source", names.len());
+    let told = |name: &String| {
+        document.contains(&format!("`{name}(")) || document.contains(&format!(".{name}("))
+    };
+    let missing: Vec<&String> = names.iter().filter(|name| !told(name)).collect();
+    assert!(missing.is_empty(), "docs/expressions.md says nothing of {missing:?}");
+}
+
+#[test]
+fn every_code_of_a_problem_is_documented() {
+    let document = doc("language.md");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/definition/draft/problem.rs");
+    let text = read(&source);
+    let codes: Vec<&str> = text.split("\"E_").skip(1).filter_map(|r| r.split('"').next()).collect();
+    assert!(codes.len() >= 16, "only {codes:?} found in the source");
+    for code in codes {
+        assert!(document.contains(&format!("`E_{code}`")), "E_{code} is not documented");
+    }
+}
+
+/// The second cell of the table row whose first cell is `name`.
+fn row(document: &str, name: &str) -> String {
+    let start = format!("| {name} |");
+    let line = document.lines().find_map(|line| line.strip_prefix(&start));
+    let line = line.unwrap_or_else(|| panic!("there is no row `{name}`"));
+    line.split('|').next().unwrap_or_default().trim().to_owned()
+}
+
+/// A number with commas.
+fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn bytes(count: u64) -> String {
+    const KIB: u64 = 1024;
+    match count {
+        count if count.is_multiple_of(KIB * KIB) => format!("{} MiB", count / KIB / KIB),
+        count if count.is_multiple_of(KIB) => format!("{} KiB", count / KIB),
+        count => format!("{} bytes", number(count)),
+    }
+}
+
+#[test]
+fn the_limits_are_those_in_force() {
+    let size = |count: usize| bytes(count as u64);
+    let count = |many: usize| number(many as u64);
+    let seconds = |ms: u64| format!("{} s", ms / 1000);
+    let language = doc("language.md");
+    for (name, expected) in [
+        ("a document", size(limits::DOCUMENT_BYTES)),
+        ("steps, nested ones included", count(limits::STEPS)),
+        ("nesting of scopes", count(limits::NESTING)),
+        ("depth of any value", count(limits::VALUE_DEPTH)),
+        ("triggers", count(limits::TRIGGERS)),
+        ("branches of a `parallel`", count(limits::PARALLEL_BRANCHES)),
+        ("one value (an output, a variable, all inputs)", size(limits::VALUE_BYTES)),
+        ("all values of a run", size(limits::RUN_STATE_BYTES)),
+        ("settled steps of a run", number(limits::SETTLED_STEPS.into())),
+        ("`max_iterations`, unless you say more", number(limits::LOOP_ITERATIONS.into())),
+        ("`max`, unless you say more", number(limits::QUEUED_RUNS.into())),
+        ("`timeout` of a plugin step", seconds(limits::ATTEMPT_TIMEOUT_MS)),
+        ("`max_retries` of a plugin step", number(limits::MAX_RETRIES.into())),
+        ("`delay` of its retries", seconds(limits::RETRY_DELAY_MS)),
+        ("grace of a call that is told to stop", seconds(limits::CANCEL_GRACE_MS)),
+        ("waiting for one level of priority", seconds(limits::PRIORITY_AGING_MS)),
+        ("an id or name", size(limits::ID_BYTES)),
+    ] {
+        assert_eq!(row(&language, name), expected, "docs/language.md: {name}");
+    }
+    let expressions = doc("expressions.md");
+    for (name, expected) in [
+        ("source text", size(budget::SOURCE_BYTES)),
+        ("tokens", count(budget::TOKENS)),
+        ("nodes of the tree", count(budget::NODES)),
+        ("brackets inside each other", count(budget::NESTING)),
+        ("height of the resolved tree", count(budget::HEIGHT)),
+        ("operators of one chain, steps of one path", count(budget::CHAIN)),
+        ("pattern of `matches`", size(budget::PATTERN_BYTES)),
+        ("states of a pattern", count(budget::PATTERN_STATES)),
+        ("fuel", number(budget::FUEL)),
+        ("memory built", bytes(budget::ALLOCATION_BYTES)),
+        ("result", bytes(budget::RESULT_BYTES)),
+        ("entries of `lists.range`", count(budget::RANGE_ENTRIES)),
+    ] {
+        assert_eq!(row(&expressions, name), expected, "docs/expressions.md: {name}");
+    }
+}
+
+#[test]
+fn decisions_are_short_and_say_why_and_at_what_price() {
+    let records = files(&root().join("docs/decisions"), ".md");
+    assert!(records.len() >= 7, "only {} records", records.len());
+    for (position, path) in records.iter().enumerate() {
+        let (name, text) = (path.file_name().unwrap_or_default().to_string_lossy(), read(path));
+        assert!(name.starts_with(&format!("{:04}-", position + 1)), "{name}: number or gap");
+        assert!(text.lines().count() <= DECISION_LINES, "{name} is too long");
+        for part in ["## Context", "## Decision", "## Consequences"] {
+            assert!(text.contains(part), "{name} has no `{part}`");
+        }
+    }
+}
