@@ -1,0 +1,130 @@
+//! What the engine wants: facts to keep, things to tell, things to do.
+
+use std::sync::Arc;
+
+use openclaw_protocol::definition::{Effects, Priority};
+use openclaw_protocol::desired::PluginPin;
+use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::report::Refusal;
+use openclaw_protocol::run::{RunEventRecord, RunResult, StepPath};
+
+use crate::fact::FactRecord;
+
+/// The answer to one input. Facts, marks and what is told go into one transaction; the effects
+/// are performed after it is durable.
+#[derive(Debug, Clone, Default)]
+pub struct Decision {
+    /// Facts in order, each with its run.
+    pub facts: Vec<(RunId, FactRecord)>,
+    /// Trigger positions that changed.
+    pub marks: Vec<TriggerMark>,
+    /// What to tell.
+    pub told: Vec<Told>,
+    /// What to do once the above is durable.
+    pub effects: Vec<Effect>,
+    /// Whether anything here must be durable before it counts. `false` for decisions that hold
+    /// only lazily durable facts (an idempotent attempt's start): they may wait for the next
+    /// commit, and their effects may be performed at once.
+    pub needs_commit: bool,
+}
+
+/// How far a trigger has fired; keeps a slot from firing twice across restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriggerMark {
+    /// Of which workflow.
+    pub workflow: WorkflowName,
+    /// Which trigger.
+    pub trigger: TriggerId,
+    /// Cron: last slot fired (wall milliseconds). Startup: last boot. Interval: last firing
+    /// (boot milliseconds) in the boot given by `boot`.
+    pub at: i64,
+    /// The boot in which it fired.
+    pub boot: u32,
+}
+
+/// Something to tell. Goes to the outbox in the same transaction as the facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// For the `history` lane.
+    Event(RunEventRecord),
+    /// For the `results` lane: the run is settled.
+    Result(RunResult),
+    /// Answer to a start or cancel: the run, or why not. For the asker and the `control` lane.
+    Answer {
+        /// The wish, where it had a name.
+        request: Option<RequestId>,
+        /// The run, or why not.
+        outcome: Result<RunId, Refusal>,
+    },
+    /// A trigger fired but no run came of it.
+    Dropped {
+        /// Of which workflow.
+        workflow: WorkflowName,
+        /// `queue_full`, `single` or `inputs.invalid`.
+        reason: &'static str,
+    },
+}
+
+/// Names one attempt of one step instance of one run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// Which run.
+    pub run: RunId,
+    /// Which step instance.
+    pub step: StepPath,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+}
+
+/// A plugin call to make.
+#[derive(Debug, Clone)]
+pub struct PluginTask {
+    /// Whose result it will be.
+    pub attempt: AttemptId,
+    /// Which plugin version.
+    pub pin: Arc<PluginPin>,
+    /// The module's export.
+    pub export: String,
+    /// Its input.
+    pub input: JsonText,
+    /// The run's plugin variables before the call (see [`crate::AttemptOutcome`]).
+    pub vars: Option<Vec<u8>>,
+    /// The same for every attempt and every repetition of this step instance.
+    pub idempotency_key: String,
+    /// The attempt was under way when the agent was interrupted.
+    pub interrupted: bool,
+    /// Whether it may be repeated.
+    pub effects: Effects,
+    /// Urgency it was queued with.
+    pub priority: Priority,
+    /// Bound of the attempt, in milliseconds from now; the engine has its own timer for it, the
+    /// worker uses this to stop the guest in time.
+    pub timeout_ms: u64,
+}
+
+/// Something to do after the commit.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Call a plugin; answer with `Input::Settled`.
+    Call(PluginTask),
+    /// Stop a running call; it still answers with `Input::Settled` (which is a no-op if the
+    /// engine has given up on it).
+    Stop {
+        /// Which.
+        attempt: AttemptId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// The run is settled: its journal may be removed after the retention window.
+    Forget(RunId),
+}
+
+/// Why a call is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Somebody wants the run or scope to end.
+    Cancelled,
+    /// The attempt took too long.
+    TimedOut,
+}

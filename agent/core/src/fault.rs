@@ -1,0 +1,58 @@
+//! Errors as the engine itself makes them.
+
+use openclaw_protocol::expr::{EvalError, TemplateFailure};
+use openclaw_protocol::run::RunError;
+
+use crate::limits;
+
+/// An error that another attempt would not mend. Step and attempt are filled in where it is
+/// noticed.
+pub(crate) fn fault(code: &str, message: impl Into<String>) -> RunError {
+    RunError {
+        code: code.to_owned(),
+        message: cut(message.into()),
+        step: None,
+        attempt: 0,
+        retryable: false,
+    }
+}
+
+/// An attempt, a step or a run took too long.
+pub(crate) fn timeout(what: &str, bound_ms: u64) -> RunError {
+    RunError {
+        retryable: true,
+        ..fault("timeout", format!("{what} took longer than {bound_ms} ms"))
+    }
+}
+
+/// What was under way has been cancelled.
+pub(crate) fn cancelled() -> RunError {
+    fault("cancelled", "cancelled")
+}
+
+/// An expression gave no value.
+pub(crate) fn expression(what: &str, error: &EvalError) -> RunError {
+    fault(error.code(), format!("{what}: {error}"))
+}
+
+/// A value with expressions in it could not be made.
+pub(crate) fn template(what: &str, failure: &TemplateFailure) -> RunError {
+    fault(failure.code(), format!("{what}: {failure}"))
+}
+
+/// A value is larger than what a run may keep.
+pub(crate) fn payload(what: &str, bytes: usize, bound: usize) -> RunError {
+    fault(
+        "limit.payload",
+        format!("{what} has {bytes} bytes; the most is {bound}: keep less of it"),
+    )
+}
+
+/// Cuts a message to its bound, between characters.
+pub(crate) fn cut(mut message: String) -> String {
+    if message.len() > limits::MESSAGE_BYTES {
+        let end = (0..=limits::MESSAGE_BYTES).rev().find(|at| message.is_char_boundary(*at));
+        message.truncate(end.unwrap_or(0));
+    }
+    message
+}

@@ -1,0 +1,69 @@
+//! What may happen to the engine: the closed list of causes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openclaw_protocol::definition::{Priority, Workflow};
+use openclaw_protocol::desired::PluginPin;
+use openclaw_protocol::id::{RequestId, RunId, WorkflowName};
+use openclaw_protocol::json::JsonText;
+
+use crate::effect::AttemptId;
+use crate::fact::AttemptOutcome;
+
+/// A workflow that is in force on this device.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    /// The checked definition.
+    pub workflow: Arc<Workflow>,
+    /// Plugin reference as written (`name[.action]@range`) → the version it is pinned to.
+    pub pins: BTreeMap<String, Arc<PluginPin>>,
+    /// Whether its triggers fire.
+    pub triggers_enabled: bool,
+}
+
+/// A wish to start a run.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// Of which workflow.
+    pub workflow: WorkflowName,
+    /// Inputs, a JSON object; validated before the run exists.
+    pub inputs: JsonText,
+    /// How urgent, if not as the workflow says.
+    pub priority: Option<Priority>,
+    /// The operator's wish behind it. A wish that was already heard starts nothing again.
+    pub request: Option<RequestId>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// These workflows are in force now, instead of the ones before. Runs of others go on with
+    /// the definition they began with.
+    Deploy(Vec<Deployed>),
+    /// Somebody wants a run. Answered by [`crate::Told::Answer`].
+    Start(StartRequest),
+    /// An attempt ended. Late and repeated ones are no-ops.
+    Settled {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How.
+        outcome: AttemptOutcome,
+    },
+    /// Somebody wants an end. Answered by [`crate::Told::Answer`].
+    Cancel {
+        /// Of which run.
+        run: RunId,
+        /// Without waiting for grace periods.
+        force: bool,
+        /// The operator's wish behind it.
+        request: Option<RequestId>,
+    },
+    /// Time has passed; look at the deadlines.
+    Tick,
+    /// The agent has started and everything is restored: outstanding work is issued again.
+    Restarted {
+        /// It had not been stopped cleanly.
+        unclean: bool,
+    },
+}

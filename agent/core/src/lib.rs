@@ -1,0 +1,51 @@
+//! The workflow engine: decides, and does nothing else.
+//!
+//! Pure and deterministic: no clock, no randomness, no IO, no hash maps. An [`Engine`] takes one
+//! [`Input`] with the [`Stamp`](openclaw_protocol::time::Stamp) it came at, and answers with a
+//! [`Decision`]: facts to journal, what to tell, and what to do. The shell commits the facts and
+//! what is told in one transaction, and only then performs the effects. Feeding the same facts
+//! again after a restart ([`Engine::restore_run`]) gives the same state.
+//!
+//! In reading order: `engine` takes inputs, `admission` and `trigger` make runs of them, `commit`
+//! writes facts down. `run` is what a fact changes; in it, `scope` has the edges and joins,
+//! `settle` the ends of attempts, `step` one file per kind, `timer` the waits, `root` the run as a
+//! whole. `queue` says whose turn it is. Kinds of the language that are not here yet (`switch,
+//! foreach, wait, call, publish, emit, approval, try, sequence, log, succeed, fail`) get a file in
+//! `step` each.
+
+mod admission;
+mod commit;
+mod cron;
+mod effect;
+mod engine;
+mod fact;
+mod fault;
+mod input;
+mod inputs;
+mod key;
+pub mod limits;
+mod names;
+mod plan;
+mod queue;
+mod restore;
+mod retry;
+mod root;
+mod run;
+mod scope;
+mod settle;
+mod step;
+mod summary;
+mod timer;
+mod trigger;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use cron::{CronError, check_cron};
+pub use effect::{AttemptId, Decision, Effect, PluginTask, StopReason, Told, TriggerMark};
+pub use engine::{Config, Engine, RunSummary};
+pub use fact::{AttemptOutcome, Fact, FactRecord, TimerKind};
+pub use input::{Deployed, Input, StartRequest};
+pub use queue::{FailedRun, QueueView};
+pub use restore::RestoreError;

@@ -1,0 +1,30 @@
+//! Bounds that only the engine cares about. Those shared with other parts are in
+//! [`openclaw_protocol::limits`].
+
+/// Steps launched and scopes ended because of one fact. What is left over goes on with the next
+/// decision, so a long loop of pure steps neither blocks the device nor makes one huge commit.
+pub const TASKS_PER_FACT: u32 = 1_000;
+/// Runs whose deadlines are looked at in one decision; the rest follow in the next one.
+pub const RUNS_PER_DECISION: usize = 256;
+/// Runs that are not settled, over all workflows.
+pub const LIVE_RUNS: usize = 100_000;
+/// Operators' wishes that are remembered, so that a repeated wish starts nothing again.
+pub const REQUESTS: usize = 4_096;
+/// Failed runs that are listed for a re-drive; the oldest are forgotten first.
+pub const FAILED_RUNS: usize = 1_000;
+/// Runs that one cron trigger makes up for at most with `catch_up: all`.
+pub const CATCH_UP_RUNS: usize = 10;
+/// How late a cron slot may be seen and still count as on time with `catch_up: skip`.
+pub const CRON_LATE_MS: i64 = 60_000;
+/// A cron mark that lies this far ahead of a synchronised clock was made by a wrong clock.
+pub const CRON_AHEAD_MS: i64 = 32 * 24 * 60 * 60 * 1_000;
+/// Deaths of the process during one attempt, within one boot, until the attempt is given up.
+pub const CRASHES_IN_ONE_BOOT: u8 = 3;
+/// Deaths of the machine during one attempt until the attempt is given up.
+pub const CRASHES_OF_MACHINE: u8 = 10;
+/// A message of an error, in bytes; longer ones are cut.
+pub const MESSAGE_BYTES: usize = 2_048;
+/// A run's plugin variables, in bytes.
+pub const PLUGIN_VARS_BYTES: usize = 256 * 1024;
+/// Facts in one decision after which no further waiting run begins in it.
+pub const FACTS_PER_DECISION: usize = 1_000;

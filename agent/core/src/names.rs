@@ -1,0 +1,237 @@
+//! The names that expressions of a run see.
+
+use openclaw_protocol::expr::{Expr, Key, Map, Scope, Template, Timestamp, Value};
+use openclaw_protocol::run::{RunError, StepStatus};
+use openclaw_protocol::time::Stamp;
+
+use crate::fault;
+use crate::key;
+use crate::plan::Plan;
+use crate::run::Head;
+use crate::view::{StepResult, View};
+
+/// Where a loop stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LoopAt {
+    /// From 0.
+    pub(crate) index: u32,
+    /// Known where the number of iterations is.
+    pub(crate) times: Option<u32>,
+}
+
+/// The names one step of one run sees at one fact.
+pub(crate) struct Names<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) plan: &'a Plan,
+    pub(crate) view: &'a View,
+    /// Of the fact at hand: `now` does not move while a fact is worked off.
+    pub(crate) at: Stamp,
+    pub(crate) began: Option<Stamp>,
+    /// The innermost loop around the step.
+    pub(crate) around: Option<LoopAt>,
+    /// The step's own result, in its `output` and `export`.
+    pub(crate) output: Option<&'a Value>,
+    /// What made the run fail, in the workflow's `on_failure`.
+    pub(crate) error: Option<&'a RunError>,
+    /// The step's path, for what is derived from it.
+    pub(crate) path: &'a str,
+}
+
+impl Names<'_> {
+    /// Evaluates a question.
+    ///
+    /// # Errors
+    /// The expression's error, or `expr.type` where the answer is not a truth value.
+    pub(crate) fn truth(&self, what: &str, expr: &Expr) -> Result<bool, RunError> {
+        let value = self.value(what, expr)?;
+        value.as_bool().ok_or_else(|| {
+            let found = value.type_name();
+            fault::fault(
+                "expr.type",
+                format!("{what}: `{}` is {found}, not true or false; compare it", expr.source()),
+            )
+        })
+    }
+
+    /// Evaluates an expression.
+    ///
+    /// # Errors
+    /// The expression's error.
+    pub(crate) fn value(&self, what: &str, expr: &Expr) -> Result<Value, RunError> {
+        expr.eval(self).map_err(|error| fault::expression(what, &error))
+    }
+
+    /// Evaluates a value with expressions in it, for use by other expressions.
+    ///
+    /// # Errors
+    /// The first expression's error.
+    pub(crate) fn fill(&self, what: &str, template: &Template) -> Result<Value, RunError> {
+        let json = template.eval_typed(self).map_err(|error| fault::template(what, &error))?;
+        Ok(Value::from_json_typed(&json))
+    }
+
+    fn inner(&self, path: &[String]) -> Option<(usize, Value)> {
+        let (first, rest) = path.split_first()?;
+        let whole = |value: Value| Some((1, value));
+        match first.as_str() {
+            "inputs" => Some(descend(&self.head.inputs, 1, rest)),
+            "trigger" => Some(descend(&self.head.trigger_data, 1, rest)),
+            "vars" => match rest.split_first() {
+                Some((name, below)) if self.view.var(name).is_some() => {
+                    self.view.var(name).map(|value| descend(value, 2, below))
+                }
+                _ => whole(object(self.view.vars().map(|(name, value)| (name, value.clone())))),
+            },
+            "steps" => Some(self.steps(rest)),
+            "workflow" => whole(self.workflow()),
+            "execution" => whole(self.execution()),
+            "loop" => self.around.and_then(|around| whole(loop_value(around))),
+            "error" => self.error.and_then(|error| whole(error_value(error))),
+            "output" => self.output.map(|output| descend(output, 1, rest)),
+            "now" => whole(instant(self.at.wall_ms)),
+            _ => None,
+        }
+    }
+
+    fn steps(&self, rest: &[String]) -> (usize, Value) {
+        let known = rest.split_first().and_then(|(id, below)| {
+            let result = self.view.result(self.plan.find(id)?)?;
+            Some((result, below))
+        });
+        let Some((result, below)) = known else {
+            return (1, self.all_steps());
+        };
+        match below.first().map(String::as_str) {
+            Some("output") => descend(&result.output, 3, &below[1..]),
+            Some("status") => (3, Value::from(status_text(result.status))),
+            Some("attempts") => (3, Value::Int(i64::from(result.attempts))),
+            Some("error") => {
+                let error = result.error.as_deref().map_or(Value::Null, error_value);
+                descend(&error, 3, &below[1..])
+            }
+            Some(_) | None => (2, step_value(result)),
+        }
+    }
+
+    fn all_steps(&self) -> Value {
+        object(
+            self.view
+                .results()
+                .map(|(ix, result)| (self.plan.step(ix).id.as_str(), step_value(result))),
+        )
+    }
+
+    fn workflow(&self) -> Value {
+        let workflow = &self.plan.workflow;
+        object([
+            ("id", Value::from(workflow.name.as_str())),
+            ("version", Value::from(workflow.version.as_str())),
+            ("hash", Value::from(workflow.hash.0.as_str())),
+        ])
+    }
+
+    fn execution(&self) -> Value {
+        let began = self.began.map_or(Value::Null, |began| instant(began.wall_ms));
+        object([
+            ("id", Value::from(self.head.id.as_str())),
+            ("started_at", began),
+            ("attempt", Value::Int(1)),
+        ])
+    }
+}
+
+impl Scope for Names<'_> {
+    fn lookup(&self, name: &str) -> Option<Value> {
+        self.inner(&[name.to_owned()]).map(|(_, value)| value)
+    }
+
+    fn resolve(&self, path: &[String]) -> Option<(usize, Value)> {
+        self.inner(path)
+    }
+
+    fn seed(&self) -> Option<[u8; 32]> {
+        Some(key::expression_seed(self.head.seed, &self.head.id, self.path))
+    }
+}
+
+/// A map with text keys; a repeated key keeps its first value.
+pub(crate) fn object<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let mut list: Vec<(Key, Value)> = Vec::new();
+    for (name, value) in entries {
+        list.push((Key::String(name.into()), value));
+    }
+    Map::new(list).map_or(Value::Null, Value::from)
+}
+
+/// A run's error as expressions see it.
+pub(crate) fn error_value(error: &RunError) -> Value {
+    let step = error.step.as_ref().map_or(Value::Null, |step| Value::from(step.0.as_str()));
+    object([
+        ("code", Value::from(error.code.as_str())),
+        ("message", Value::from(error.message.as_str())),
+        ("step", step),
+        ("attempt", Value::Int(i64::from(error.attempt))),
+        ("retryable", Value::Bool(error.retryable)),
+    ])
+}
+
+/// The word for a status.
+pub(crate) fn status_text(status: StepStatus) -> &'static str {
+    match status {
+        StepStatus::Queued => "queued",
+        StepStatus::Running => "running",
+        StepStatus::Delayed => "delayed",
+        StepStatus::Succeeded => "succeeded",
+        StepStatus::Bypassed => "bypassed",
+        StepStatus::Failed => "failed",
+        StepStatus::Skipped => "skipped",
+        StepStatus::Cancelled => "cancelled",
+    }
+}
+
+fn step_value(result: &StepResult) -> Value {
+    object([
+        ("output", result.output.clone()),
+        ("status", Value::from(status_text(result.status))),
+        ("error", result.error.as_deref().map_or(Value::Null, error_value)),
+        ("attempts", Value::Int(i64::from(result.attempts))),
+    ])
+}
+
+fn loop_value(around: LoopAt) -> Value {
+    let last = around
+        .times
+        .map_or(Value::Null, |times| Value::Bool(around.index.saturating_add(1) >= times));
+    object([
+        ("index", Value::Int(i64::from(around.index))),
+        ("first", Value::Bool(around.index == 0)),
+        ("last", last),
+    ])
+}
+
+fn instant(wall_ms: i64) -> Value {
+    Timestamp::from_millis(wall_ms).map_or(Value::Null, Value::Timestamp)
+}
+
+/// Follows text keys as far as there are maps: how many names of the path were used in all, and
+/// the value.
+fn descend(from: &Value, used: usize, rest: &[String]) -> (usize, Value) {
+    let mut here = from;
+    let mut used = used;
+    for name in rest {
+        let Some(next) = here.as_map().and_then(|map| map.field(name)) else { break };
+        here = next;
+        used += 1;
+    }
+    (used, here.clone())
+}
+
+/// A JSON value for a message, cut to a readable length.
+pub(crate) fn short(json: &serde_json::Value) -> String {
+    const CHARS: usize = 60;
+    let text = json.to_string();
+    match text.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

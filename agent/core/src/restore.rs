@@ -1,0 +1,119 @@
+//! After a restart: the past folded again, fact by fact.
+
+use std::sync::Arc;
+
+use openclaw_protocol::definition::Workflow;
+use openclaw_protocol::desired::PluginPin;
+use openclaw_protocol::id::RunId;
+use openclaw_protocol::time::Stamp;
+
+use crate::effect::TriggerMark;
+use crate::engine::Engine;
+use crate::fact::{Fact, FactRecord};
+use crate::plan::Pins;
+use crate::run::{Head, Run};
+
+/// How many of the runs before are looked at for the same pins.
+const SHARED: usize = 16;
+
+/// Why a run's journal cannot be folded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// The journal does not begin with the run's acceptance.
+    #[error("the journal of run {0} does not begin with its acceptance")]
+    NoBeginning(RunId),
+    /// The run was accepted with another definition.
+    #[error("run {run} is pinned to definition {pinned}, but {offered} was given")]
+    Definition {
+        /// Which run.
+        run: RunId,
+        /// The definition it needs.
+        pinned: String,
+        /// The one that was given.
+        offered: String,
+    },
+    /// The id is not one of this device's.
+    #[error("run {0} is not one of this device's runs")]
+    Foreign(RunId),
+}
+
+impl Engine {
+    /// Takes back how far the triggers have fired.
+    pub fn restore_marks(&mut self, marks: impl IntoIterator<Item = TriggerMark>) {
+        self.set_marks(marks);
+    }
+
+    /// Takes back a run by folding its facts. A settled one is passed over. Nothing is told or
+    /// done before [`crate::Input::Restarted`].
+    ///
+    /// # Errors
+    /// The facts do not belong to the run or the definition.
+    pub fn restore_run(
+        &mut self,
+        run: RunId,
+        definition: Arc<Workflow>,
+        facts: &[FactRecord],
+    ) -> Result<(), RestoreError> {
+        let Some(first @ FactRecord { fact: Fact::Accepted { definition: pinned, pins, .. }, .. }) =
+            facts.first()
+        else {
+            return Err(RestoreError::NoBeginning(run));
+        };
+        if *pinned != definition.hash {
+            return Err(RestoreError::Definition {
+                run,
+                pinned: pinned.0.clone(),
+                offered: definition.hash.0.clone(),
+            });
+        }
+        let number = run.number().filter(|number| RunId::of(self.config.epoch, *number) == run);
+        let Some(number) = number else { return Err(RestoreError::Foreign(run)) };
+        self.next_run = self.next_run.max(number.saturating_add(1));
+        let plan = self.plan_of(&definition);
+        let pins = self.shared_pins(pins);
+        let Some(head) = Head::read(run.clone(), self.config.seed, first, pins) else {
+            return Err(RestoreError::NoBeginning(run));
+        };
+        let request = head.request.clone();
+        let (mut folded, _) = Run::new(head, plan);
+        for record in &facts[1..] {
+            folded.apply(record);
+        }
+        if let Some(request) = request {
+            self.remember_request(request, run);
+        }
+        if folded.is_settled() {
+            return Ok(());
+        }
+        if folded.is_unfinished() {
+            self.unfinished.insert(number);
+        }
+        self.hold(number, folded);
+        Ok(())
+    }
+
+    /// The number the next run gets, where the journal of the last one is gone already. A smaller
+    /// one than that of a restored run is raised.
+    pub fn set_next_run_number(&mut self, next: u64) {
+        self.next_run = self.next_run.max(next);
+    }
+
+    /// When the agent was last known to be alive, from any record of before the interruption. It
+    /// shortens what is left of a wait after a reboot; without it, each run's own last fact does.
+    pub fn set_last_alive(&mut self, alive: Stamp) {
+        self.last_alive = Some(alive);
+    }
+
+    /// Runs share their pins: thousands of them have the same few.
+    fn shared_pins(&self, pins: &[(String, PluginPin)]) -> Pins {
+        let same = |known: &Pins| {
+            known.len() == pins.len()
+                && known.iter().zip(pins).all(|(known, pin)| known.0 == pin.0 && *known.1 == pin.1)
+        };
+        let recent = self.runs.values().rev().take(SHARED).map(|held| &held.run.head.pins);
+        if let Some(known) = recent.into_iter().find(|known| same(known)) {
+            return Arc::clone(known);
+        }
+        Arc::new(pins.iter().map(|(name, pin)| (name.clone(), Arc::new(pin.clone()))).collect())
+    }
+}

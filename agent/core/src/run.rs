@@ -1,0 +1,325 @@
+//! One run: its state, and how a fact changes it.
+//!
+//! The state is a function of the definition, the seed and the facts so far, and of nothing else.
+//! [`Run::apply`] is the only way to change it, in life and after a restart, so what was folded
+//! from the journal is what was there before.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use openclaw_protocol::definition::{Priority, StepIx};
+use openclaw_protocol::expr::Value;
+use openclaw_protocol::id::{RequestId, RunId};
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus};
+use openclaw_protocol::time::Stamp;
+
+use crate::effect::{AttemptId, StopReason};
+use crate::fact::{Fact, FactRecord};
+use crate::limits;
+use crate::names::{LoopAt, Names};
+use crate::plan::{Pins, Plan};
+use crate::scope::{ScopeKey, ScopeState, Stage};
+use crate::step::Active;
+use crate::timer::{Timer, TimerKey};
+use crate::view::View;
+
+/// The view of the root scope and of everything that has none of its own.
+pub(crate) const MAIN_VIEW: u32 = 0;
+
+/// Which step instance, within one run. Ordered by scope, then by place in the document.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StepRef {
+    pub(crate) scope: ScopeKey,
+    pub(crate) ix: StepIx,
+}
+
+/// What a run was accepted with. Never changes.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) id: RunId,
+    pub(crate) seed: u64,
+    /// Shared by all runs of one deployment.
+    pub(crate) pins: Pins,
+    pub(crate) trigger: String,
+    pub(crate) trigger_data: Value,
+    pub(crate) inputs: Value,
+    pub(crate) priority: Priority,
+    pub(crate) request: Option<RequestId>,
+    pub(crate) accepted: Stamp,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Accepted, waiting for its turn.
+    Pending,
+    /// The root scope is under way.
+    Main,
+    /// The root scope has failed and the workflow's `on_failure` is under way.
+    OnFailure,
+    /// Over.
+    Settled(RunStatus),
+}
+
+/// What is left to do because of the facts so far, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// The step may run now.
+    Launch(StepRef),
+    /// All steps of the scope have settled.
+    ScopeDone(ScopeKey),
+    /// The run has used up its bounds.
+    HardStop,
+}
+
+/// A run and where it stands.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) head: Head,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) phase: Phase,
+    pub(crate) began: Option<Stamp>,
+    /// Scopes that are not settled.
+    pub(crate) scopes: BTreeMap<ScopeKey, Box<ScopeState>>,
+    pub(crate) views: BTreeMap<u32, Box<View>>,
+    pub(crate) next_view: u32,
+    pub(crate) timers: BTreeMap<TimerKey, Timer>,
+    pub(crate) agenda: VecDeque<Task>,
+    /// Shared by all plugin calls of the run; the engine only carries them.
+    pub(crate) plugin_vars: Option<Vec<u8>>,
+    /// Why the root scope failed.
+    pub(crate) error: Option<Box<RunError>>,
+    /// Somebody asked for the end, and whether without grace.
+    pub(crate) cancelled: Option<bool>,
+    /// The bounds are used up: no `on_failure` steps.
+    pub(crate) hard_stop: bool,
+    pub(crate) settled_steps: u32,
+    /// What counts against the bound of a run's history: settled steps and iterations.
+    pub(crate) history: u32,
+    pub(crate) told: u32,
+    /// When the last fact was written.
+    pub(crate) last: Stamp,
+}
+
+/// What a fact brought about, for the shell and the queue. Thrown away when folding a journal.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    pub(crate) events: Vec<RunEventRecord>,
+    /// Attempts that wait for a worker slot from now on.
+    pub(crate) ready: Vec<(StepRef, Priority)>,
+    /// Attempts that do not any more.
+    pub(crate) unready: Vec<StepRef>,
+    pub(crate) stops: Vec<(AttemptId, StopReason)>,
+    pub(crate) settled: Option<Final>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Final {
+    pub(crate) status: RunStatus,
+    pub(crate) outputs: JsonText,
+    pub(crate) error: Option<RunError>,
+}
+
+/// A run while a fact is worked off.
+pub(crate) struct Turn<'a> {
+    pub(crate) run: &'a mut Run,
+    pub(crate) plan: &'a Plan,
+    pub(crate) at: Stamp,
+    pub(crate) out: &'a mut Out,
+}
+
+impl Run {
+    /// A run that has just been accepted.
+    pub(crate) fn new(head: Head, plan: Arc<Plan>) -> (Self, Out) {
+        let vars = &plan.workflow.vars;
+        let view =
+            View::new(vars.iter().map(|(name, json)| (name.clone(), Value::from_json_typed(json))));
+        let mut run = Self {
+            phase: Phase::Pending,
+            began: None,
+            scopes: BTreeMap::new(),
+            views: BTreeMap::from([(MAIN_VIEW, Box::new(view))]),
+            next_view: MAIN_VIEW + 1,
+            timers: BTreeMap::new(),
+            agenda: VecDeque::new(),
+            plugin_vars: None,
+            error: None,
+            cancelled: None,
+            hard_stop: false,
+            settled_steps: 0,
+            history: 0,
+            told: 0,
+            last: head.accepted,
+            head,
+            plan: Arc::clone(&plan),
+        };
+        let mut out = Out::default();
+        let at = run.last;
+        let mut turn = Turn { run: &mut run, plan: &plan, at, out: &mut out };
+        turn.tell(RunEvent::Accepted {
+            workflow: plan.workflow.name.clone(),
+            version: plan.workflow.version.clone(),
+            definition: plan.workflow.hash.clone(),
+            trigger: turn.run.head.trigger.clone(),
+            inputs: outer(&turn.run.head.inputs),
+            priority: turn.run.head.priority,
+            request: turn.run.head.request.clone(),
+        });
+        (run, out)
+    }
+
+    /// The one way in which a fact changes a run. Facts that do not fit the state change nothing.
+    pub(crate) fn apply(&mut self, record: &FactRecord) -> Out {
+        let mut out = Out::default();
+        if self.is_settled() {
+            return out;
+        }
+        let plan = Arc::clone(&self.plan);
+        let mut turn = Turn { run: self, plan: &plan, at: record.at, out: &mut out };
+        match &record.fact {
+            Fact::Began => turn.began(),
+            Fact::AttemptStarted { step, attempt } => turn.attempt_started(step, *attempt),
+            Fact::AttemptSettled { step, attempt, outcome } => {
+                turn.attempt_settled(step, *attempt, outcome);
+            }
+            Fact::TimerFired { step, what } => turn.timer_fired(step, *what),
+            Fact::CancelRequested { force } => turn.cancel(*force),
+            Fact::Restarted { unclean } => turn.restarted(*unclean),
+            Fact::Accepted { .. } | Fact::Settled { .. } | Fact::Continued | Fact::Alive => {}
+        }
+        turn.drain();
+        self.last = record.at;
+        out
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Settled(_))
+    }
+
+    /// Work was left over because one fact may only cause so much.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.agenda.is_empty()
+    }
+
+    /// The step instance of that path, if its scope is under way.
+    pub(crate) fn find(&self, path: &StepPath) -> Option<StepRef> {
+        let (scope, id) = path.0.rsplit_once('/').unwrap_or(("", &path.0));
+        let ix = self.plan.find(id)?;
+        let (key, state) = self.scopes.get_key_value(scope)?;
+        (self.plan.step(ix).scope == state.ix).then(|| StepRef { scope: Arc::clone(key), ix })
+    }
+
+    /// The path of a step instance.
+    pub(crate) fn path(&self, at: &StepRef) -> StepPath {
+        let id = self.plan.step(at.ix).id.as_str();
+        if at.scope.is_empty() {
+            return StepPath(id.to_owned());
+        }
+        StepPath(format!("{}/{id}", at.scope))
+    }
+
+    pub(crate) fn stage(&self, at: &StepRef) -> Option<Stage> {
+        let scope = self.scopes.get(&at.scope)?;
+        scope.steps.get(self.plan.position(at.ix)).map(|state| state.stage)
+    }
+
+    pub(crate) fn active(&self, at: &StepRef) -> Option<&Active> {
+        let scope = self.scopes.get(&at.scope)?;
+        scope.steps.get(self.plan.position(at.ix))?.active.as_deref()
+    }
+
+    /// All step instances that are under way, by scope and place in the document.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (StepRef, Stage)> {
+        self.scopes.iter().flat_map(|(key, scope)| {
+            let steps = &self.plan.scope(scope.ix).steps;
+            steps
+                .iter()
+                .zip(&scope.steps)
+                .filter(|(_, state)| state.active.is_some())
+                .map(|(ix, state)| (StepRef { scope: Arc::clone(key), ix: *ix }, state.stage))
+        })
+    }
+
+    /// The view that a step sees and writes.
+    pub(crate) fn view_of(&self, at: &StepRef) -> u32 {
+        self.scopes.get(&at.scope).map_or(MAIN_VIEW, |scope| scope.view)
+    }
+
+    /// Names for expressions of a step.
+    pub(crate) fn names<'a>(&'a self, at: &'a StepRef, path: &'a str, now: Stamp) -> Names<'a> {
+        let view = self.view_of(at);
+        self.names_in(view, self.loop_around(&at.scope), path, now)
+    }
+
+    /// Names for expressions in a view.
+    pub(crate) fn names_in<'a>(
+        &'a self,
+        view: u32,
+        around: Option<LoopAt>,
+        path: &'a str,
+        now: Stamp,
+    ) -> Names<'a> {
+        // A scope's view exists as long as the scope; the main one as long as the run.
+        let view = self.views.get(&view).unwrap_or(&self.views[&MAIN_VIEW]);
+        Names {
+            head: &self.head,
+            plan: &self.plan,
+            view,
+            at: now,
+            began: self.began,
+            around,
+            output: None,
+            error: self.error.as_deref(),
+            path,
+        }
+    }
+
+    /// The innermost loop that a scope is in.
+    fn loop_around(&self, scope: &ScopeKey) -> Option<LoopAt> {
+        let mut owner = self.scopes.get(scope)?.owner.as_ref();
+        while let Some(at) = owner {
+            if let Some(found) = self.active(at).and_then(Active::loop_at) {
+                return Some(found);
+            }
+            owner = self.scopes.get(&at.scope)?.owner.as_ref();
+        }
+        None
+    }
+}
+
+impl Turn<'_> {
+    /// Counts an event and keeps it for those who listen.
+    pub(crate) fn tell(&mut self, event: RunEvent) {
+        self.run.told = self.run.told.saturating_add(1);
+        self.out.events.push(RunEventRecord {
+            run: self.run.head.id.clone(),
+            seq: self.run.told,
+            at: self.at,
+            event,
+        });
+    }
+
+    /// Works off the agenda, as far as one fact may.
+    fn drain(&mut self) {
+        for _ in 0..limits::TASKS_PER_FACT {
+            let Some(task) = self.run.agenda.pop_front() else { return };
+            match task {
+                Task::Launch(at) => self.launch(&at),
+                Task::ScopeDone(key) => self.scope_done(&key),
+                Task::HardStop => self.hard_stop(),
+            }
+        }
+    }
+}
+
+/// A value as it is told: in the outer JSON form.
+pub(crate) fn outer(value: &Value) -> JsonText {
+    value.to_json().map_or_else(|_| JsonText::null(), |json| JsonText::of(&json))
+}
+
+/// Whether a step of that status has a result that counts as its scope's.
+pub(crate) fn has_result(status: StepStatus) -> bool {
+    status == StepStatus::Succeeded
+}

@@ -1,0 +1,309 @@
+//! Scopes under way: edges, joins, and how a scope ends.
+//!
+//! When a step settles, each edge that leaves it becomes *taken* or *dead*; a step all of whose
+//! incoming edges are dead is skipped, and its own edges are dead in turn. So on a graph without
+//! cycles every step settles exactly once, and a join never waits for what cannot come.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use openclaw_protocol::definition::{EdgeKind, Join, ScopeIx, Step, StepIx, StepKind};
+use openclaw_protocol::expr::Value;
+use openclaw_protocol::run::{RunError, StepStatus};
+
+use crate::effect::StopReason;
+use crate::fault;
+use crate::run::{StepRef, Task, Turn};
+use crate::step::Active;
+
+/// Names a scope under way: the path of its owner with branch or iteration, `""` for the root.
+/// The same text never names two scopes at a time.
+pub(crate) type ScopeKey = Arc<str>;
+
+/// Why something ends before it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Ending {
+    /// Somebody, or something around it, wants it to end.
+    Cancelled,
+    /// It fails with this.
+    Failed(RunError),
+}
+
+/// A scope under way.
+#[derive(Debug)]
+pub(crate) struct ScopeState {
+    pub(crate) ix: ScopeIx,
+    /// The composite step it belongs to.
+    pub(crate) owner: Option<StepRef>,
+    pub(crate) view: u32,
+    /// By place in the scope.
+    pub(crate) steps: Vec<StepState>,
+    /// How many are not settled.
+    pub(crate) open: usize,
+    pub(crate) ending: Option<Ending>,
+    /// The output of the step that succeeded last.
+    pub(crate) result: Value,
+}
+
+/// One step instance.
+#[derive(Debug, Default)]
+pub(crate) struct StepState {
+    pub(crate) stage: Stage,
+    taken: u16,
+    dead: u16,
+    /// Only while it is under way.
+    pub(crate) active: Option<Box<Active>>,
+}
+
+/// How far a step instance is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// For its incoming edges.
+    #[default]
+    Waiting,
+    /// Its launch is on the agenda.
+    Due,
+    /// An attempt waits for a worker slot.
+    Ready,
+    /// An attempt is with a worker.
+    Running,
+    /// For the end of its delay.
+    Delayed,
+    /// For the end of a retry's wait.
+    Retrying,
+    /// A composite with scopes under way.
+    Open,
+    /// Over.
+    Settled,
+}
+
+/// How a step ended, as far as its edges are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// Well; with the answer, if it was a `condition`.
+    Well(Option<bool>),
+    /// Failed, and goes on as if it had not.
+    Forgiven,
+    /// Failed, and `on_failure` takes over.
+    Caught,
+}
+
+/// What an arriving edge means for its target.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Wait,
+    Run,
+    Skip,
+}
+
+impl StepState {
+    fn arrive(&mut self, taken: bool, step: &Step) -> Verdict {
+        if self.stage != Stage::Waiting {
+            return Verdict::Wait;
+        }
+        if taken {
+            self.taken += 1;
+        } else {
+            self.dead += 1;
+        }
+        let (taken, resolved) = (self.taken, self.taken + self.dead >= step.incoming);
+        match step.join {
+            Join::All if !resolved => Verdict::Wait,
+            Join::All if taken > 0 => Verdict::Run,
+            Join::Every if self.dead == 0 && resolved => Verdict::Run,
+            Join::Every if self.dead == 0 => Verdict::Wait,
+            Join::Any if taken > 0 => Verdict::Run,
+            Join::Any if !resolved => Verdict::Wait,
+            Join::AtLeast(n) if taken >= n => Verdict::Run,
+            // Even if all that is missing were taken, it would not do.
+            Join::AtLeast(n) if step.incoming.saturating_sub(self.dead) >= n => Verdict::Wait,
+            Join::All | Join::Every | Join::Any | Join::AtLeast(_) => Verdict::Skip,
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Enters a scope: its entry steps are due.
+    pub(crate) fn open_scope(
+        &mut self,
+        ix: ScopeIx,
+        key: ScopeKey,
+        owner: Option<StepRef>,
+        view: u32,
+    ) {
+        let plan = self.plan;
+        let scope = plan.scope(ix);
+        let mut steps: Vec<StepState> = Vec::new();
+        steps.resize_with(scope.steps.len(), StepState::default);
+        for entry in &scope.entries {
+            steps[plan.position(*entry)].stage = Stage::Due;
+            let at = StepRef { scope: Arc::clone(&key), ix: *entry };
+            self.run.agenda.push_back(Task::Launch(at));
+        }
+        let open = steps.len();
+        let state = ScopeState { ix, owner, view, steps, open, ending: None, result: Value::Null };
+        if open == 0 {
+            self.run.agenda.push_back(Task::ScopeDone(Arc::clone(&key)));
+        }
+        self.run.scopes.insert(key, Box::new(state));
+    }
+
+    pub(crate) fn step_state(&mut self, at: &StepRef) -> Option<&mut StepState> {
+        let scope = self.run.scopes.get_mut(&at.scope)?;
+        scope.steps.get_mut(self.plan.position(at.ix))
+    }
+
+    /// Which edges of a step are taken, by target id.
+    ///
+    /// # Errors
+    /// A `when` that gives no truth value.
+    pub(crate) fn edges_of(
+        &self,
+        at: &StepRef,
+        leaving: Leaving,
+    ) -> Result<Vec<(StepIx, bool)>, RunError> {
+        let step = self.plan.step(at.ix);
+        let path = self.run.path(at);
+        let gate_closed = matches!(step.kind, StepKind::Condition { gate: true, .. })
+            && leaving == Leaving::Well(Some(false));
+        let mut edges = Vec::with_capacity(step.edges.len());
+        for edge in &step.edges {
+            let taken = match (&edge.kind, leaving) {
+                (EdgeKind::Next(_), Leaving::Caught) => false,
+                (EdgeKind::Next(_), Leaving::Well(_)) if gate_closed => false,
+                (EdgeKind::Next(None), _) => true,
+                (EdgeKind::Next(Some(when)), _) => {
+                    self.run.names(at, &path.0, self.at).truth("when", when)?
+                }
+                // A condition that is switched off counts as true.
+                (EdgeKind::Then, Leaving::Well(answer)) => answer != Some(false),
+                (EdgeKind::Else, Leaving::Well(answer)) => answer == Some(false),
+                (EdgeKind::OnFailure, Leaving::Caught) => true,
+                (EdgeKind::Then | EdgeKind::Else | EdgeKind::OnFailure, _) => false,
+            };
+            edges.push((edge.to, taken));
+        }
+        edges.sort_by_key(|(to, _)| self.plan.step(*to).id.as_str());
+        Ok(edges)
+    }
+
+    /// Marks edges in the order given, skips what has become unreachable, and puts what may run
+    /// on the agenda in document order.
+    pub(crate) fn mark_edges(&mut self, scope: &ScopeKey, edges: Vec<(StepIx, bool)>) {
+        let mut waiting = VecDeque::from(edges);
+        let mut launches = Vec::new();
+        while let Some((to, taken)) = waiting.pop_front() {
+            let at = StepRef { scope: Arc::clone(scope), ix: to };
+            let plan = self.plan;
+            let Some(state) = self.step_state(&at) else { continue };
+            match state.arrive(taken, plan.step(to)) {
+                Verdict::Wait => {}
+                Verdict::Run => {
+                    state.stage = Stage::Due;
+                    launches.push(to);
+                }
+                Verdict::Skip => {
+                    self.settle_idle(&at, StepStatus::Skipped);
+                    let mut dead: Vec<StepIx> =
+                        plan.step(to).edges.iter().map(|edge| edge.to).collect();
+                    dead.sort_by_key(|to| plan.step(*to).id.as_str());
+                    waiting.extend(dead.into_iter().map(|to| (to, false)));
+                }
+            }
+        }
+        launches.sort_unstable();
+        for ix in launches {
+            self.run.agenda.push_back(Task::Launch(StepRef { scope: Arc::clone(scope), ix }));
+        }
+    }
+
+    /// One more step of the scope has settled.
+    pub(crate) fn count_down(&mut self, key: &ScopeKey) {
+        let Some(scope) = self.run.scopes.get_mut(key) else { return };
+        scope.open = scope.open.saturating_sub(1);
+        if scope.open == 0 {
+            self.run.agenda.push_back(Task::ScopeDone(Arc::clone(key)));
+        }
+    }
+
+    /// Ends a scope and everything in it, from the outside in. What runs is told to stop; the
+    /// scope is done when all its steps have settled. A scope that is ending already goes on so.
+    pub(crate) fn close_scope(&mut self, key: ScopeKey, ending: Ending) {
+        let mut closing = vec![(key, ending)];
+        while let Some((key, ending)) = closing.pop() {
+            let Some(scope) = self.run.scopes.get_mut(&key) else { continue };
+            if scope.ending.is_some() || scope.open == 0 {
+                continue;
+            }
+            scope.ending = Some(ending);
+            let steps = &self.plan.scope(scope.ix).steps;
+            for ix in steps {
+                let at = StepRef { scope: Arc::clone(&key), ix: *ix };
+                let inner = self.close_step(&at, Ending::Cancelled, StopReason::Cancelled);
+                closing.extend(inner.into_iter().map(|key| (key, Ending::Cancelled)));
+            }
+        }
+    }
+
+    /// Ends a step from outside; gives the scopes in it that have to be closed as well.
+    pub(crate) fn close_step(
+        &mut self,
+        at: &StepRef,
+        ending: Ending,
+        reason: StopReason,
+    ) -> Vec<ScopeKey> {
+        let Some(stage) = self.run.stage(at) else { return Vec::new() };
+        match stage {
+            Stage::Settled => {}
+            Stage::Waiting | Stage::Due => self.settle_idle(at, StepStatus::Cancelled),
+            Stage::Ready | Stage::Delayed | Stage::Retrying => {
+                if stage == Stage::Ready {
+                    self.out.unready.push(at.clone());
+                }
+                let error = if let Ending::Failed(error) = &ending {
+                    error.clone()
+                } else {
+                    fault::cancelled()
+                };
+                self.set_closing(at, ending);
+                self.attempt_ended(at, Err(error));
+            }
+            Stage::Running => {
+                if self.set_closing(at, ending) {
+                    self.stop_attempt(at, reason);
+                }
+            }
+            Stage::Open => {
+                self.set_closing(at, ending);
+                return self.run.active(at).map(Active::children).unwrap_or_default();
+            }
+        }
+        Vec::new()
+    }
+
+    /// Notes why a step is being ended; the first reason stays.
+    fn set_closing(&mut self, at: &StepRef, ending: Ending) -> bool {
+        let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) else {
+            return false;
+        };
+        let first = active.closing.is_none();
+        if first {
+            active.closing = Some(ending);
+        }
+        first
+    }
+
+    /// All steps of a scope have settled: its owner goes on.
+    pub(crate) fn scope_done(&mut self, key: &ScopeKey) {
+        let Some(mut scope) = self.run.scopes.remove(key) else { return };
+        let outcome = match scope.ending.take() {
+            None => Ok(std::mem::replace(&mut scope.result, Value::Null)),
+            Some(Ending::Failed(error)) => Err(error),
+            Some(Ending::Cancelled) => Err(fault::cancelled()),
+        };
+        match scope.owner.take() {
+            None => self.root_done(outcome),
+            Some(owner) => self.child_done(&owner, key, &scope, outcome),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `loop`: repeats its body, with a bound.
+
+use std::sync::Arc;
+
+use openclaw_protocol::definition::{LoopTest, ScopeIx};
+use openclaw_protocol::expr::{Expr, Value};
+use openclaw_protocol::limits;
+use openclaw_protocol::run::{RunError, StepPath};
+
+use super::{Begun, Work};
+use crate::names::{LoopAt, Names};
+use crate::run::{StepRef, Turn};
+use crate::scope::{ScopeKey, Stage};
+use crate::{fault, names, view};
+
+/// Iterations under way.
+#[derive(Debug)]
+pub(crate) struct Looping {
+    /// Of the iteration at hand, from 0.
+    index: u32,
+    times: Option<u32>,
+    items: Vec<Value>,
+    items_bytes: usize,
+    /// The scope of the iteration at hand.
+    pub(super) child: Option<ScopeKey>,
+}
+
+/// The step as written.
+pub(super) struct Shape<'a> {
+    pub(super) test: &'a LoopTest,
+    pub(super) max_iterations: u32,
+    pub(super) collect: Option<&'a Expr>,
+    pub(super) body: ScopeIx,
+}
+
+impl Looping {
+    pub(super) fn at(&self) -> LoopAt {
+        LoopAt { index: self.index, times: self.times }
+    }
+}
+
+impl Turn<'_> {
+    pub(super) fn begin_loop(
+        &mut self,
+        at: &StepRef,
+        path: &StepPath,
+        test: &LoopTest,
+        max_iterations: u32,
+        body: ScopeIx,
+    ) -> Begun {
+        let times = match test {
+            LoopTest::Times(expr) => {
+                let value = self.run.names(at, &path.0, self.at).value("times", expr);
+                match value.and_then(|value| iterations(&value)) {
+                    Ok(times) => Some(times),
+                    Err(error) => return Begun::Done(Err(error)),
+                }
+            }
+            LoopTest::While(_) | LoopTest::Until(_) => None,
+        };
+        let looping = Looping { index: 0, times, items: Vec::new(), items_bytes: 2, child: None };
+        self.set_work(at, Work::Loop(Box::new(looping)), Stage::Open);
+        let shape = Shape { test, max_iterations, collect: None, body };
+        self.iterate(at, &shape)
+    }
+
+    /// Begins the iteration that the state names, or ends the loop.
+    fn iterate(&mut self, at: &StepRef, shape: &Shape<'_>) -> Begun {
+        let Some(Work::Loop(looping)) = self.work_mut(at) else { return Begun::Waits };
+        let here = looping.at();
+        let more = match shape.test {
+            LoopTest::While(expr) => self.ask_loop(at, here, |names| names.truth("while", expr)),
+            LoopTest::Until(_) => Ok(true),
+            LoopTest::Times(_) => Ok(here.times.is_some_and(|times| here.index < times)),
+        };
+        match more {
+            Ok(true) => {}
+            Ok(false) => return Begun::Done(Ok(self.loop_result(at))),
+            Err(error) => return Begun::Done(Err(error)),
+        }
+        if here.index >= shape.max_iterations {
+            let message = format!(
+                "the loop is not done after {} iterations; raise max_iterations or check its test",
+                shape.max_iterations
+            );
+            return Begun::Done(Err(fault::fault("loop.limit", message)));
+        }
+        let key = self.child_key(at, &format!("#{}", here.index));
+        if let Some(Work::Loop(looping)) = self.work_mut(at) {
+            looping.child = Some(Arc::clone(&key));
+        }
+        let view = self.run.view_of(at);
+        self.open_scope(shape.body, key, Some(at.clone()), view);
+        Begun::Waits
+    }
+
+    pub(super) fn iteration_done(
+        &mut self,
+        at: &StepRef,
+        outcome: Result<Value, RunError>,
+        shape: &Shape<'_>,
+    ) {
+        // An iteration counts as a step, so that an empty body ends as well.
+        self.count_history();
+        let closing = self.run.active(at).is_none_or(|active| active.closing.is_some());
+        let ended = match outcome {
+            Err(error) => Err(error),
+            Ok(_) if closing => Err(fault::cancelled()),
+            Ok(_) => match self.collect(at, shape) {
+                Ok(true) => Ok(self.loop_result(at)),
+                Ok(false) => match self.iterate(at, shape) {
+                    Begun::Waits => return,
+                    Begun::Done(result) => result,
+                },
+                Err(error) => Err(error),
+            },
+        };
+        self.attempt_ended(at, ended);
+    }
+
+    /// Takes what the iteration leaves and moves on. Whether `until` says that this was the last.
+    fn collect(&mut self, at: &StepRef, shape: &Shape<'_>) -> Result<bool, RunError> {
+        let Some(Work::Loop(looping)) = self.work_mut(at) else { return Ok(true) };
+        let here = looping.at();
+        let item = match shape.collect {
+            Some(expr) => Some(self.ask_loop(at, here, |names| names.value("collect", expr))?),
+            None => None,
+        };
+        let done = match shape.test {
+            LoopTest::Until(expr) => self.ask_loop(at, here, |names| names.truth("until", expr))?,
+            LoopTest::While(_) | LoopTest::Times(_) => false,
+        };
+        let Some(Work::Loop(looping)) = self.work_mut(at) else { return Ok(true) };
+        looping.index = looping.index.saturating_add(1);
+        if let Some(item) = item {
+            looping.items_bytes += view::size(&item)? + 1;
+            if looping.items_bytes > limits::VALUE_BYTES {
+                let bytes = looping.items_bytes;
+                return Err(fault::payload("what the loop collects", bytes, limits::VALUE_BYTES));
+            }
+            looping.items.push(item);
+        }
+        Ok(done)
+    }
+
+    fn ask_loop<T>(&self, at: &StepRef, here: LoopAt, ask: impl FnOnce(&Names<'_>) -> T) -> T {
+        let path = self.run.path(at);
+        ask(&self.run.names_in(self.run.view_of(at), Some(here), &path.0, self.at))
+    }
+
+    fn loop_result(&mut self, at: &StepRef) -> Value {
+        let Some(Work::Loop(looping)) = self.work_mut(at) else { return Value::Null };
+        let items = std::mem::take(&mut looping.items);
+        names::object([
+            ("iterations", Value::Int(i64::from(looping.index))),
+            ("items", Value::from(items)),
+        ])
+    }
+}
+
+fn iterations(value: &Value) -> Result<u32, RunError> {
+    let Some(times) = value.as_integer() else {
+        let found = value.type_name();
+        return Err(fault::fault("expr.type", format!("times: {found} is no whole number")));
+    };
+    // Negative means none; what is beyond all bounds meets `max_iterations`.
+    Ok(u32::try_from(times.max(0)).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,269 @@
+//! `plugin`: a call that a worker makes. It waits for a slot, runs, and its end is a fact.
+
+use std::sync::Arc;
+
+use openclaw_protocol::definition::{Effects, OnInterrupt, PluginCall};
+use openclaw_protocol::desired::PluginPin;
+use openclaw_protocol::expr::Value;
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::limits;
+use openclaw_protocol::run::{RunError, RunEvent, StepPath};
+
+use super::Work;
+use crate::effect::{AttemptId, PluginTask, StopReason};
+use crate::fact::{AttemptOutcome, TimerKind};
+use crate::limits::{CRASHES_IN_ONE_BOOT, CRASHES_OF_MACHINE, PLUGIN_VARS_BYTES};
+use crate::plan::refers_to;
+use crate::run::{Run, StepRef, Turn};
+use crate::scope::{Ending, Stage};
+use crate::timer::TimerKey;
+use crate::{fault, key};
+
+/// A call as every attempt of the step instance makes it. The input is evaluated once, so that
+/// one idempotency key never goes with two inputs.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) pin: Arc<PluginPin>,
+    pub(crate) export: String,
+    pub(crate) input: JsonText,
+}
+
+impl Turn<'_> {
+    /// An attempt is ready for a worker slot.
+    pub(super) fn queue_call(&mut self, at: &StepRef, call: &PluginCall) {
+        if matches!(self.work_mut(at), Some(Work::None)) {
+            match self.prepare(at, call) {
+                Ok(prepared) => self.set_work(at, Work::Plugin(Box::new(prepared)), Stage::Ready),
+                Err(error) => {
+                    let path = self.run.path(at);
+                    return self.fail_unbegun(at, &path, error);
+                }
+            }
+        }
+        self.make_ready(at);
+    }
+
+    fn make_ready(&mut self, at: &StepRef) {
+        let priority = self.plan.step(at.ix).priority.unwrap_or(self.run.head.priority);
+        let step = self.run.path(at);
+        let Some(state) = self.step_state(at) else { return };
+        state.stage = Stage::Ready;
+        let Some(active) = &mut state.active else { return };
+        active.started = None;
+        let attempt = active.attempt;
+        self.tell(RunEvent::StepQueued { step, attempt });
+        self.out.ready.push((at.clone(), priority));
+    }
+
+    fn prepare(&self, at: &StepRef, call: &PluginCall) -> Result<Call, RunError> {
+        let pins = &self.run.head.pins;
+        let exact = call.reference();
+        let found = pins
+            .iter()
+            .find(|(reference, _)| *reference == exact)
+            .or_else(|| pins.iter().find(|(reference, _)| refers_to(reference, call)));
+        let Some((_, pin)) = found else {
+            let name = &call.plugin;
+            let message =
+                format!("no version of plugin `{name}` is pinned here; deploy the workflow again");
+            return Err(fault::fault("plugin.missing", message));
+        };
+        let Some((_, export)) = pin.actions.iter().find(|(action, _)| *action == call.action)
+        else {
+            let message =
+                format!("plugin `{}` {} has no action `{}`", pin.name, pin.version, call.action);
+            return Err(fault::fault("plugin.missing", message));
+        };
+        let path = self.run.path(at);
+        let names = self.run.names(at, &path.0, self.at);
+        let input = call.with.eval(&names).map_err(|failure| fault::template("with", &failure))?;
+        let input = JsonText::of(&input);
+        if input.len() > limits::VALUE_BYTES {
+            return Err(fault::payload("the plugin's input", input.len(), limits::VALUE_BYTES));
+        }
+        Ok(Call { pin: Arc::clone(pin), export: export.clone(), input })
+    }
+
+    /// A worker has the attempt.
+    pub(crate) fn attempt_started(&mut self, path: &StepPath, attempt: u32) {
+        let Some(at) = self.run.find(path) else { return };
+        if !self.run.is_ready(&at, attempt) {
+            return;
+        }
+        let now = self.at;
+        let Some(state) = self.step_state(&at) else { return };
+        state.stage = Stage::Running;
+        let Some(active) = &mut state.active else { return };
+        active.started = Some(now);
+        let interrupted = active.interrupted;
+        let bound = attempt_bound_ms(self.plan.step(at.ix).timeout_ms);
+        self.arm(TimerKey::step(&at, TimerKind::AttemptTimeout), bound);
+        let kind = self.plan.step(at.ix).kind.key().to_owned();
+        self.tell(RunEvent::StepStarted { step: path.clone(), kind, attempt, interrupted });
+    }
+
+    /// A worker's attempt has ended. What does not match the attempt at hand is late or repeated.
+    pub(crate) fn attempt_settled(
+        &mut self,
+        path: &StepPath,
+        attempt: u32,
+        outcome: &AttemptOutcome,
+    ) {
+        let Some(at) = self.run.find(path) else { return };
+        if !self.run.expects(&at, attempt) {
+            return;
+        }
+        match outcome {
+            AttemptOutcome::Succeeded { output, vars } => {
+                if let Some(vars) = vars {
+                    self.run.plugin_vars = Some(vars.clone());
+                }
+                self.attempt_ended(&at, Ok(Value::from_json(&output.value())));
+            }
+            AttemptOutcome::Failed { error } => self.attempt_ended(&at, Err(error.clone())),
+        }
+    }
+
+    /// Tells a running call to stop and gives it its grace.
+    pub(crate) fn stop_attempt(&mut self, at: &StepRef, reason: StopReason) {
+        let Some(active) = self.run.active(at) else { return };
+        let attempt = self.run.attempt_id(at, active.attempt);
+        self.out.stops.push((attempt, reason));
+        self.arm(TimerKey::step(at, TimerKind::Grace), limits::CANCEL_GRACE_MS);
+    }
+
+    /// The agent was interrupted while the call was under way.
+    pub(crate) fn interrupt(&mut self, at: &StepRef, unclean: bool) {
+        let (boot, plan) = (self.at.boot, self.plan);
+        let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) else {
+            return;
+        };
+        if active.closing.is_some() {
+            // It was to stop, and nothing of it is left.
+            return self.attempt_ended(at, Err(interrupted("the agent was restarted")));
+        }
+        if unclean {
+            if active.started.is_some_and(|started| started.boot == boot) {
+                active.deaths.0 = active.deaths.0.saturating_add(1);
+            } else {
+                active.deaths.1 = active.deaths.1.saturating_add(1);
+            }
+        }
+        let deaths = active.deaths;
+        if deaths.0 >= CRASHES_IN_ONE_BOOT {
+            active.is_final = true;
+            let message = "crash_loop: the agent died each time this call was under way";
+            return self.attempt_ended(at, Err(fault::fault("plugin.trap", message)));
+        }
+        if deaths.1 >= CRASHES_OF_MACHINE {
+            active.is_final = true;
+            let message = "the device went down each time this call was under way";
+            return self.attempt_ended(at, Err(interrupted(message)));
+        }
+        active.interrupted = true;
+        let step = plan.step(at.ix);
+        match (step.effects, step.on_interrupt) {
+            (Effects::Pure | Effects::Idempotent, _) => active.durable_start = true,
+            (Effects::AtMostOnce, OnInterrupt::Retry) => active.attempt += 1,
+            (Effects::AtMostOnce, OnInterrupt::Fail) => {
+                active.is_final = true;
+                let message = "the agent was interrupted during the call, which must not be \
+                               repeated; whether it took effect is unknown";
+                return self.attempt_ended(at, Err(interrupted(message)));
+            }
+        }
+        self.run.timers.remove(&TimerKey::step(at, TimerKind::AttemptTimeout));
+        self.make_ready(at);
+    }
+
+    /// The agent was interrupted while the attempt waited for a slot, or so the journal says: the
+    /// start of an attempt that may be repeated is written lazily. From now on it is not, so that
+    /// a call that kills the agent gets counted.
+    pub(crate) fn requeue(&mut self, at: &StepRef, unclean: bool) {
+        let priority = self.plan.step(at.ix).priority.unwrap_or(self.run.head.priority);
+        if let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) {
+            active.durable_start |= unclean;
+        }
+        self.out.ready.push((at.clone(), priority));
+    }
+
+    /// A call's time is up, or its grace is.
+    pub(crate) fn give_up(&mut self, at: &StepRef) {
+        let closing = self.run.active(at).and_then(|active| active.closing.clone());
+        let error = match closing {
+            Some(Ending::Failed(error)) => error,
+            Some(Ending::Cancelled) | None => fault::cancelled(),
+        };
+        self.attempt_ended(at, Err(error));
+    }
+}
+
+impl Run {
+    pub(crate) fn is_ready(&self, at: &StepRef, attempt: u32) -> bool {
+        self.stage(at) == Some(Stage::Ready)
+            && self.active(at).is_some_and(|active| active.attempt == attempt)
+    }
+
+    /// Whether this attempt is with a worker.
+    pub(crate) fn expects(&self, at: &StepRef, attempt: u32) -> bool {
+        self.stage(at) == Some(Stage::Running)
+            && self.active(at).is_some_and(|active| active.attempt == attempt)
+    }
+
+    pub(crate) fn attempt_id(&self, at: &StepRef, attempt: u32) -> AttemptId {
+        AttemptId { run: self.head.id.clone(), step: self.path(at), attempt }
+    }
+
+    /// The call to make for an attempt that has just started.
+    pub(crate) fn plugin_task(&self, at: &StepRef) -> Option<PluginTask> {
+        let active = self.active(at)?;
+        let Work::Plugin(call) = &active.work else { return None };
+        let step = self.plan.step(at.ix);
+        let attempt = self.attempt_id(at, active.attempt);
+        Some(PluginTask {
+            idempotency_key: key::idempotency_key(&self.head.id, &attempt.step.0),
+            attempt,
+            pin: Arc::clone(&call.pin),
+            export: call.export.clone(),
+            input: call.input.clone(),
+            vars: self.plugin_vars.clone(),
+            interrupted: active.interrupted,
+            effects: step.effects,
+            priority: step.priority.unwrap_or(self.head.priority),
+            timeout_ms: attempt_bound_ms(step.timeout_ms),
+        })
+    }
+}
+
+/// Cuts an outcome to what a run may keep, before it is written down.
+pub(crate) fn bounded(outcome: AttemptOutcome) -> AttemptOutcome {
+    match outcome {
+        AttemptOutcome::Succeeded { output, vars } => {
+            let vars_bytes = vars.as_ref().map_or(0, Vec::len);
+            let error = if output.len() > limits::VALUE_BYTES {
+                fault::payload("the plugin's output", output.len(), limits::VALUE_BYTES)
+            } else if vars_bytes > PLUGIN_VARS_BYTES {
+                fault::payload("the plugin's variables", vars_bytes, PLUGIN_VARS_BYTES)
+            } else if output.read::<serde_json::Value>().is_err() {
+                // Where the value is used, a text that does not read would pass for `null`.
+                fault::fault("plugin.output", "the output is not JSON, or nested too deeply")
+            } else {
+                return AttemptOutcome::Succeeded { output, vars };
+            };
+            AttemptOutcome::Failed { error }
+        }
+        AttemptOutcome::Failed { mut error } => {
+            error.message = fault::cut(error.message);
+            error.code = fault::cut(error.code);
+            AttemptOutcome::Failed { error }
+        }
+    }
+}
+
+fn interrupted(message: &str) -> RunError {
+    fault::fault("interrupted", message)
+}
+
+fn attempt_bound_ms(timeout_ms: Option<u64>) -> u64 {
+    timeout_ms.unwrap_or(limits::ATTEMPT_TIMEOUT_MS)
+}

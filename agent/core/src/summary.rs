@@ -1,0 +1,44 @@
+//! A run as local status shows it.
+
+use openclaw_protocol::run::RunStatus;
+
+use crate::engine::RunSummary;
+use crate::run::{Phase, Run};
+use crate::scope::Stage;
+
+impl Run {
+    pub(crate) fn summary(&self) -> RunSummary {
+        let mut open = 0;
+        let (mut working, mut slots, mut delays, mut retries) = (0, 0, 0, 0);
+        for (_, stage) in self.live() {
+            open += 1;
+            match stage {
+                Stage::Running => working += 1,
+                Stage::Ready => slots += 1,
+                Stage::Delayed => delays += 1,
+                Stage::Retrying => retries += 1,
+                Stage::Waiting | Stage::Due | Stage::Open | Stage::Settled => {}
+            }
+        }
+        let (status, waiting) = match self.phase {
+            Phase::Pending => (RunStatus::Pending, Some("turn")),
+            Phase::Settled(status) => (status, None),
+            Phase::Main | Phase::OnFailure if working > 0 || self.is_unfinished() => {
+                (RunStatus::Running, None)
+            }
+            Phase::Main | Phase::OnFailure if slots > 0 => (RunStatus::Running, Some("slot")),
+            Phase::Main | Phase::OnFailure if retries > 0 => (RunStatus::Delayed, Some("retry")),
+            Phase::Main | Phase::OnFailure if delays > 0 => (RunStatus::Delayed, Some("delay")),
+            Phase::Main | Phase::OnFailure => (RunStatus::Running, None),
+        };
+        RunSummary {
+            id: self.head.id.clone(),
+            workflow: self.plan.workflow.name.clone(),
+            status,
+            waiting,
+            steps_open: open,
+            steps_settled: self.settled_steps,
+            accepted: self.head.accepted,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Scripts: inputs in, transcript out; and the properties of the machine.
+
+mod crash;
+mod flow;
+mod generate;
+mod joins;
+mod modes;
+mod properties;
+mod steps;
+mod time;
+mod triggers;
+mod world;
+
+use world::{World, minutes, seconds};

@@ -1,0 +1,168 @@
+//! What fires when.
+
+use openclaw_protocol::time::ClockTrust;
+
+use super::{World, minutes, seconds};
+
+#[test]
+fn startup_fires_once_in_each_boot() {
+    let text = "
+workflow: w
+triggers: [{ id: boot, startup: {}, inputs: { unclean: '${ trigger.unclean }' } }]
+inputs: { unclean: { type: boolean } }
+steps: [{ id: a, set: { x: 1 } }]
+";
+    let mut world = World::new(text);
+    assert_eq!(world.results().len(), 1);
+    world.restart(true);
+    assert_eq!(world.results().len(), 1);
+    world.transcript();
+    world.reboot(seconds(30));
+    insta::assert_snapshot!(world.transcript(), @r#"
+    > restarted unclean
+      fact accepted; began; settled
+      told 1 accepted boot {"unclean":true}; 2 began; 3 a started set(1); 4 a succeeded(1); 5 Completed {}; result Completed
+    "#);
+}
+
+const INTERVAL: &str =
+    "{workflow: w, triggers: [{id: t, interval: 10s}], steps: [{id: a, set: {x: 1}}]}";
+
+#[test]
+fn an_interval_keeps_its_beat() {
+    let mut world = World::new(INTERVAL);
+    let begin = world.now.boot_ms;
+    assert_eq!(world.engine.next_deadline(), Some((begin + seconds(10), "trigger")));
+    world.sleep(seconds(35));
+    assert_eq!(world.results().len(), 3);
+    // Late by more than one beat: fires once, and the beat stays.
+    world.pass(seconds(28));
+    assert_eq!(world.results().len(), 4);
+    assert_eq!(world.engine.next_deadline().unwrap().0, begin + seconds(70));
+    // The agent restarts; the beat goes on from the last firing.
+    world.restart(true);
+    assert_eq!(world.engine.next_deadline().unwrap().0, world.now.boot_ms + seconds(10));
+    // A new revision of the same workflow does not disturb it.
+    world.pass(seconds(3));
+    let due = world.engine.next_deadline();
+    world.deploy();
+    world.pass(0);
+    assert_eq!(world.engine.next_deadline(), due);
+}
+
+#[test]
+fn a_trigger_that_is_switched_off_never_fires() {
+    let mut world = World::new(INTERVAL);
+    let mut quiet = super::world::deployed(&world.workflows[0]);
+    quiet.triggers_enabled = false;
+    world.input("", crate::Input::Deploy(vec![quiet]));
+    world.sleep(minutes(5));
+    assert_eq!(world.results().len(), 0);
+    assert_eq!(world.engine.next_deadline(), None);
+}
+
+#[test]
+fn a_dropped_trigger_is_told() {
+    let mut world = World::new(
+        "
+workflow: w
+mode: single
+triggers: [{ id: t, interval: 10s }]
+steps: [{ id: d, delay: 15s }]
+",
+    );
+    world.pass(seconds(10)).transcript();
+    world.pass(seconds(10));
+    insta::assert_snapshot!(world.transcript(), @r"
+    > +10000ms
+      told dropped single
+    ");
+}
+
+/// `catch_up` as given; the first slots are at 10:05, 10:10, ...
+fn cron(catch_up: &str) -> World {
+    World::new(&format!(
+        "
+workflow: w
+max: 100
+triggers: [{{ id: t, cron: {{ at: '*/5 * * * *', tz: UTC, catch_up: {catch_up} }} }}]
+steps: [{{ id: a, set: {{ at: '${{ trigger.slot }}' }} }}]
+outputs: {{ at: {{ value: '${{ string(vars.at) }}' }} }}
+"
+    ))
+}
+
+fn slots(world: &mut World) -> Vec<String> {
+    let transcript = world.transcript();
+    let found = transcript.split("Completed {\"at\":\"").skip(1);
+    found.map(|rest| rest[11..16].to_owned()).collect()
+}
+
+#[test]
+fn cron_fires_at_its_slots() {
+    let mut world = cron("latest");
+    world.sleep(minutes(16));
+    assert_eq!(slots(&mut world), ["10:05", "10:10", "10:15"]);
+}
+
+#[test]
+fn slots_that_passed_unseen() {
+    for (catch_up, expected) in [
+        ("skip", vec![]),
+        ("latest", vec!["10:30"]),
+        ("all", vec!["10:05", "10:10", "10:15", "10:20", "10:25", "10:30"]),
+    ] {
+        let mut world = cron(catch_up);
+        world.reboot(minutes(32));
+        assert_eq!(slots(&mut world), expected, "{catch_up}");
+        world.reboot(minutes(1));
+        assert!(slots(&mut world).is_empty(), "none twice: {catch_up}");
+    }
+    let mut world = cron("all");
+    world.reboot(minutes(60 * 24));
+    assert_eq!(slots(&mut world).len(), 10, "bounded");
+}
+
+#[test]
+fn a_clock_that_steps_back_fires_nothing_twice() {
+    let mut world = cron("latest");
+    world.sleep(minutes(11));
+    assert_eq!(slots(&mut world), ["10:05", "10:10"]);
+    world.now.wall_ms -= 600_000;
+    world.sleep(minutes(9));
+    assert!(slots(&mut world).is_empty());
+    world.sleep(minutes(6));
+    assert_eq!(slots(&mut world), ["10:15"]);
+}
+
+#[test]
+fn a_clock_that_steps_forward_is_noticed_within_a_minute() {
+    let mut world = cron("latest");
+    world.now.wall_ms += 3_600_000;
+    world.sleep(minutes(1));
+    assert_eq!(slots(&mut world), ["11:00"]);
+}
+
+#[test]
+fn no_cron_while_the_clock_is_certainly_wrong() {
+    let mut world = cron("all");
+    world.now.trust = ClockTrust::Unset;
+    world.sleep(minutes(20));
+    assert!(slots(&mut world).is_empty());
+    world.now.trust = ClockTrust::Estimated;
+    world.pass(0);
+    assert_eq!(slots(&mut world), ["10:05", "10:10", "10:15", "10:20"]);
+}
+
+#[test]
+fn a_clock_that_was_far_ahead_does_not_silence_cron_for_ever() {
+    let mut world = cron("latest");
+    world.now.trust = ClockTrust::Estimated;
+    world.now.wall_ms += 1_000 * 86_400_000;
+    world.sleep(minutes(6));
+    assert_eq!(slots(&mut world).len(), 2);
+    world.now.trust = ClockTrust::Synced;
+    world.now.wall_ms -= 1_000 * 86_400_000;
+    world.sleep(minutes(6));
+    assert_eq!(slots(&mut world), ["10:10"]);
+}

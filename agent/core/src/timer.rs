@@ -1,0 +1,211 @@
+//! Timers of a run: what each waits for, when it fires, and what a restart makes of it.
+//!
+//! All of them count elapsed time, on the boot clock. A restart of the agent within one boot
+//! changes nothing. After a reboot the rest of the wait goes on from there; the time in between
+//! is taken off only if the wall clock was synchronised before and after, because a wait must
+//! never end early. An attempt's own bound does not survive: the attempt was interrupted.
+
+use openclaw_protocol::run::{RunError, StepPath};
+use openclaw_protocol::time::{ClockTrust, Stamp};
+
+use crate::effect::StopReason;
+use crate::fact::TimerKind;
+use crate::fault;
+use crate::run::{Phase, Run, StepRef, Turn};
+use crate::scope::{Ending, ScopeKey, Stage};
+
+/// Whose timer, and which. At most one of each at a time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TimerKey {
+    /// `None`: the run's own.
+    pub(crate) step: Option<StepRef>,
+    pub(crate) kind: TimerKind,
+}
+
+/// When a timer fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timer {
+    boot: u32,
+    /// In milliseconds of that boot.
+    due_ms: u64,
+    /// As it was set, for the error's text.
+    bound_ms: u64,
+}
+
+impl TimerKind {
+    /// The timers a step instance may have.
+    pub(crate) const OF_STEP: [Self; 5] =
+        [Self::Delay, Self::Retry, Self::AttemptTimeout, Self::TotalTimeout, Self::Grace];
+
+    /// What the timer is for, in a word or two.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Delay => "delay",
+            Self::Retry => "retry",
+            Self::AttemptTimeout => "attempt timeout",
+            Self::TotalTimeout => "total timeout",
+            Self::RunTimeout => "run timeout",
+            Self::Grace => "grace",
+        }
+    }
+}
+
+impl TimerKey {
+    pub(crate) fn run() -> Self {
+        Self { step: None, kind: TimerKind::RunTimeout }
+    }
+
+    pub(crate) fn step(at: &StepRef, kind: TimerKind) -> Self {
+        Self { step: Some(at.clone()), kind }
+    }
+}
+
+impl Run {
+    /// The earliest deadline in the boot at hand, and what for.
+    pub(crate) fn next_deadline(&self, boot: u32) -> Option<(u64, &'static str)> {
+        let armed = self.timers.iter().filter(|(_, timer)| timer.boot == boot);
+        armed.map(|(key, timer)| (timer.due_ms, key.kind.reason())).min()
+    }
+
+    /// The timers that are due, earliest first.
+    pub(crate) fn due(&self, now: Stamp) -> Vec<(StepPath, TimerKind)> {
+        let mut due: Vec<(u64, &TimerKey)> = self
+            .timers
+            .iter()
+            .filter(|(_, timer)| timer.boot == now.boot && timer.due_ms <= now.boot_ms)
+            .map(|(key, timer)| (timer.due_ms, key))
+            .collect();
+        due.sort_unstable();
+        due.into_iter()
+            .map(|(_, key)| {
+                let path = key.step.as_ref().map(|at| self.path(at));
+                (path.unwrap_or_else(|| StepPath(String::new())), key.kind)
+            })
+            .collect()
+    }
+
+    /// Whether a timer is armed and due.
+    pub(crate) fn is_due(&self, path: &StepPath, kind: TimerKind, now: Stamp) -> bool {
+        let key = if path.0.is_empty() {
+            Some(TimerKey { step: None, kind })
+        } else {
+            self.find(path).map(|at| TimerKey::step(&at, kind))
+        };
+        key.and_then(|key| self.timers.get(&key))
+            .is_some_and(|timer| timer.boot == now.boot && timer.due_ms <= now.boot_ms)
+    }
+
+    /// How many steps wait for a point in time.
+    pub(crate) fn delayed_steps(&self) -> usize {
+        let waits = |key: &&TimerKey| matches!(key.kind, TimerKind::Delay | TimerKind::Retry);
+        self.timers.keys().filter(waits).count()
+    }
+}
+
+impl Turn<'_> {
+    /// Sets a timer, instead of the one of that name.
+    pub(crate) fn arm(&mut self, key: TimerKey, wait_ms: u64) {
+        let due_ms = self.at.boot_ms.saturating_add(wait_ms);
+        let timer = Timer { boot: self.at.boot, due_ms, bound_ms: wait_ms };
+        self.run.timers.insert(key, timer);
+    }
+
+    /// A timer's time has come.
+    pub(crate) fn timer_fired(&mut self, path: &StepPath, kind: TimerKind) {
+        if path.0.is_empty() {
+            if kind == TimerKind::RunTimeout
+                && let Some(timer) = self.run.timers.remove(&TimerKey::run())
+                && self.run.phase == Phase::Main
+            {
+                let error = fault::timeout("the run", timer.bound_ms);
+                self.close_scope(ScopeKey::from(""), Ending::Failed(error));
+            }
+            return;
+        }
+        let Some(at) = self.run.find(path) else { return };
+        let Some(timer) = self.run.timers.remove(&TimerKey::step(&at, kind)) else { return };
+        match kind {
+            TimerKind::Delay => self.delay_over(&at),
+            TimerKind::Retry => self.try_again(&at),
+            TimerKind::AttemptTimeout => {
+                self.time_out(&at, fault::timeout("the attempt", timer.bound_ms));
+            }
+            TimerKind::TotalTimeout => {
+                if let Some(active) = self.step_state(&at).and_then(|state| state.active.as_mut()) {
+                    active.is_final = true;
+                }
+                self.time_out(&at, fault::timeout("the step with its retries", timer.bound_ms));
+            }
+            TimerKind::Grace => self.give_up(&at),
+            TimerKind::RunTimeout => {}
+        }
+    }
+
+    fn time_out(&mut self, at: &StepRef, error: RunError) {
+        let inner = self.close_step(at, Ending::Failed(error), StopReason::TimedOut);
+        for key in inner {
+            self.close_scope(key, Ending::Cancelled);
+        }
+    }
+
+    fn try_again(&mut self, at: &StepRef) {
+        if self.run.stage(at) != Some(Stage::Retrying) {
+            return;
+        }
+        let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) else {
+            return;
+        };
+        active.attempt = active.attempt.saturating_add(1);
+        active.retries += 1;
+        active.interrupted = false;
+        active.deaths = (0, 0);
+        self.begin_attempt(at);
+    }
+
+    /// The agent is back: waits go on, and what was under way is under way again.
+    pub(crate) fn restarted(&mut self, unclean: bool) {
+        self.tell(openclaw_protocol::run::RunEvent::Resumed { unclean });
+        let (before, now) = (self.run.last, self.at);
+        for timer in self.run.timers.values_mut() {
+            timer.carry_over(before, now);
+        }
+        let live: Vec<(StepRef, Stage)> = self.run.live().collect();
+        for (at, stage) in live {
+            // An earlier one of these may have ended this one.
+            if self.run.stage(&at) != Some(stage) {
+                continue;
+            }
+            match stage {
+                Stage::Running => self.interrupt(&at, unclean),
+                Stage::Ready => self.requeue(&at, unclean),
+                Stage::Waiting
+                | Stage::Due
+                | Stage::Delayed
+                | Stage::Retrying
+                | Stage::Open
+                | Stage::Settled => {}
+            }
+        }
+    }
+}
+
+impl Timer {
+    /// Moves the deadline into a new boot. `before` is when the run was last heard of.
+    fn carry_over(&mut self, before: Stamp, now: Stamp) {
+        if self.boot == now.boot {
+            return;
+        }
+        // What is left as far as the old boot is known.
+        let left = if before.boot == self.boot {
+            self.due_ms.saturating_sub(before.boot_ms)
+        } else {
+            self.bound_ms
+        };
+        let trusted = before.trust == ClockTrust::Synced && now.trust == ClockTrust::Synced;
+        let by_wall = if trusted { now.wall_ms.saturating_sub(before.wall_ms) } else { 0 };
+        // The time since this boot has passed in any case.
+        let credit = u64::try_from(by_wall).unwrap_or(0).max(now.boot_ms);
+        self.boot = now.boot;
+        self.due_ms = now.boot_ms.saturating_add(left.saturating_sub(credit));
+    }
+}
