@@ -72,6 +72,8 @@ pub const BACKLOG_BURST_BYTES: u64 = 512 * 1024;
 pub const RESEND_MS: u64 = 1_000;
 /// The longest such wait.
 pub const RESEND_MAX_MS: u64 = 60_000;
+/// Where the peer stands is asked anew on suspicion at most this often.
+pub const RENEW_AFTER_MS: u64 = 10_000;
 /// Without a sign that the peer hears us for this long, we ask for one.
 pub const PROBE_AFTER_MS: u64 = 40_000;
 /// And again after this.

@@ -14,7 +14,8 @@ use crate::json::JsonText;
 use crate::time::Stamp;
 
 /// Which step instance: ids from the root joined by `/`, a branch in brackets, an iteration
-/// after `#`. For example `guard/shut[pump]/cool#3/count`.
+/// after `#`; when a composite is retried as a whole, `~2` and so on follow its id. For example
+/// `guard/shut[pump]/cool#3/count`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

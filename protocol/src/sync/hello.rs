@@ -6,7 +6,7 @@
 //! log; a content side's hello needs no answer, which is what ends the exchange.
 
 use crate::limits::{
-    DEAD_AFTER_MS, DESIRED_BYTES, PROBE_AFTER_MS, PROBE_AGAIN_MS, RESEND_MAX_MS, RESEND_MS,
+    DEAD_AFTER_MS, DESIRED_BYTES, PROBE_AFTER_MS, PROBE_AGAIN_MS, RENEW_AFTER_MS, RESEND_MS,
 };
 use crate::wire::{VERSION, WireError};
 
@@ -47,7 +47,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    fn say(&mut self, asks: bool) {
+    /// A hello is due; one that `asks` is answered by all means.
+    pub(super) fn say(&mut self, asks: bool) {
         self.due = true;
         self.asks |= asks;
     }
@@ -151,7 +152,7 @@ impl Session {
     /// Begins the exchange anew because something does not fit: cursors that do not move, records
     /// that do not follow. Not more often than once in a while.
     pub(super) fn renew(&mut self, now_ms: u64) {
-        if self.link.fresh && now_ms >= self.link.renewed_ms.saturating_add(RESEND_MAX_MS / 6) {
+        if self.link.fresh && now_ms >= self.link.renewed_ms.saturating_add(RENEW_AFTER_MS) {
             self.link.renewed_ms = now_ms;
             self.link.begin(now_ms, &mut self.pace);
         }
@@ -231,6 +232,7 @@ impl Session {
             let nothing = Cursor { lane: *lane, upto: 0, digest: 0, ranges: Vec::new() };
             let named = hello.cursors.iter().find(|cursor| cursor.lane == *lane);
             let cursor = named.cloned().unwrap_or(nothing);
+            let first = first || outbox.is_new();
             let stand = if first { outbox.stand(&cursor) } else { outbox.ack(&cursor, now_ms) };
             let (upto, digest) = (cursor.upto, cursor.digest);
             match stand {

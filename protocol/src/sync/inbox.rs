@@ -234,6 +234,9 @@ impl Inbox {
         }
         cursor.ranges.truncate(ACK_RANGES);
         let committed = Ranges::of(&cursor, u64::MAX);
+        if committed.count() < Ranges::of(&self.committed, u64::MAX).count() {
+            return true;
+        }
         self.pending.retain(|last, (first, _, _)| !committed.covers(*first, *last));
         self.pending_bytes = self.pending.values().map(|(_, _, bytes)| bytes).sum();
         self.have = committed;

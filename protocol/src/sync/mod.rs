@@ -47,6 +47,7 @@ mod outbox;
 mod pace;
 mod ranges;
 mod register;
+mod sending;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -111,8 +112,8 @@ pub struct Record {
 }
 
 /// Stands in a lane for records that a quota removed before they were sent, so that no cursor
-/// ever waits for what is gone. Packed as [`crate::wire::Kind::Dropped`]. As a [`Record`] it has the
-/// number `last`; who has taken it has everything up to `last`.
+/// ever waits for what is gone. Packed as [`crate::wire::Kind::Dropped`]. As a [`Record`] it has
+/// the number `last`; who has taken it has everything up to `last`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     /// First number removed.

@@ -57,6 +57,8 @@ pub(super) struct Outbox {
     acked: Ranges,
     /// Where the peer stands is known, so that sending makes sense.
     known: bool,
+    /// The peer has what this lane does not: nothing can be sent under this log any more.
+    forked: bool,
     flights: Vec<Flight>,
     /// Resends in vain since the last acknowledgement.
     tries: u32,
@@ -84,6 +86,7 @@ impl Outbox {
             next: holding.next.max(1),
             acked,
             known: false,
+            forked: false,
             flights: Vec::new(),
             tries: 0,
             hold_until_ms: 0,
@@ -103,6 +106,11 @@ impl Outbox {
     /// Records that the peer is not known to have.
     pub(super) fn unacked(&self) -> u64 {
         (self.next - 1).saturating_sub(self.acked.count())
+    }
+
+    /// Nothing was heard of where the peer stands in it.
+    pub(super) fn is_new(&self) -> bool {
+        !self.known && !self.forked
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -133,9 +141,11 @@ impl Outbox {
     pub(super) fn stand(&mut self, cursor: &Cursor) -> Stand {
         self.forget();
         if let Some(beyond) = self.beyond(cursor) {
+            self.forked = true;
             return Stand::Beyond(beyond);
         }
         self.acked = Ranges::of(cursor, self.next);
+        self.forked = false;
         self.known = true;
         self.backlog_below = self.next;
         self.sent_below = 0;

@@ -415,6 +415,7 @@ fn the_document_prints_the_limits_in_force() {
         ("BACKLOG_BURST_BYTES", limits::BACKLOG_BURST_BYTES),
         ("RESEND_MS", limits::RESEND_MS),
         ("RESEND_MAX_MS", limits::RESEND_MAX_MS),
+        ("RENEW_AFTER_MS", limits::RENEW_AFTER_MS),
         ("PROBE_AFTER_MS", limits::PROBE_AFTER_MS),
         ("PROBE_AGAIN_MS", limits::PROBE_AGAIN_MS),
         ("DEAD_AFTER_MS", limits::DEAD_AFTER_MS),

@@ -91,6 +91,8 @@ fn life(seed: u64, sabotage: Sabotage) -> Result<Pair, Verdict> {
         side.tells_failures = dice.chance(50);
     }
     pair.connect_both();
+    // How much of what is acknowledged the senders keep nevertheless.
+    let keep = dice.below(40);
     let mut number = 0;
     while pair.now_ms < FIRE_MS {
         pair.run_for(dice.below(8_000));
@@ -108,7 +110,7 @@ fn life(seed: u64, sabotage: Sabotage) -> Result<Pair, Verdict> {
             upset(&mut pair, &mut dice);
         }
         if sabotage != Sabotage::ForgetOnSend {
-            pair.sides.iter_mut().for_each(|side| side.retain(50));
+            pair.sides.iter_mut().for_each(|side| side.retain(keep));
         }
     }
     pair.mute = [false; 2];
@@ -153,9 +155,16 @@ fn nothing_is_lost_doubled_or_swapped_3() {
 /// acknowledges what it has not committed, lose records under the same seeds.
 #[test]
 fn control_a_side_that_forgets_too_early_is_caught() {
-    for (sabotage, at_least) in [(Sabotage::ForgetOnSend, 25), (Sabotage::AckBeforeCommit, 8)] {
-        let lives = (0..30).map(|seed| life(seed, sabotage));
-        let lost = lives.filter(|life| matches!(life, Err(Verdict::Lost(_)))).count();
-        assert!(lost >= at_least, "{sabotage:?} lost records under {lost} of 30 seeds");
+    for sabotage in [Sabotage::ForgetOnSend, Sabotage::AckBeforeCommit] {
+        let (mut lost, mut stuck) = (0, 0);
+        for seed in 0..30 {
+            match life(seed, sabotage) {
+                Ok(_) => {}
+                Err(Verdict::Lost(_)) => lost += 1,
+                Err(Verdict::Stuck(_)) => stuck += 1,
+            }
+        }
+        // Behind a lost record of an ordered lane nothing more is taken, which shows as stuck.
+        assert!(lost > 0 && lost + stuck >= 20, "{sabotage:?}: {lost} lost, {stuck} stuck of 30");
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::sync::Lane;
 
-use super::pair::{CLEAN, Pair};
+use super::pair::{CLEAN, End, Pair};
+use super::store::Store;
 
 fn body(lane: Lane, number: usize) -> Vec<u8> {
     format!("{}: record {number} says something of the usual length", lane.name()).into_bytes()
@@ -37,6 +38,20 @@ fn what_is_recorded_while_up_arrives_after_one_trip() {
         let took_ms = pair.settle(1_000).unwrap();
         assert!(took_ms <= 140, "{took_ms} ms for record {n}");
     }
+    assert_eq!(pair.audit(), Ok(0));
+}
+
+/// A shell may name no lane at the start: they begin when something is recorded.
+#[test]
+fn a_lane_that_begins_later_begins_with_its_first_record() {
+    let mut pair = Pair::new(4, CLEAN);
+    pair.restore(End::Device, Store { log: 12, ..Store::default() });
+    pair.restore(End::Plane, Store { log: 13, ..Store::default() });
+    pair.run_for(5_000);
+    for lane in Lane::UP.into_iter().chain(Lane::DOWN) {
+        (0..3).for_each(|n| pair.append(lane, body(lane, n)));
+    }
+    pair.settle(5_000).unwrap();
     assert_eq!(pair.audit(), Ok(0));
 }
 

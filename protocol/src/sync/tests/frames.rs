@@ -129,9 +129,8 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
 
 /// Bytes that compress not at all, somewhat, or well.
 fn any_body() -> impl Strategy<Value = Vec<u8>> {
-    (any::<u64>(), 0_usize..4_000, 1_usize..40).prop_map(|(seed, length, repeats)| {
-        Dice::new(seed).bytes(length / repeats).repeat(repeats)
-    })
+    (any::<u64>(), 0_usize..4_000, 1_usize..40)
+        .prop_map(|(seed, length, repeats)| Dice::new(seed).bytes(length / repeats).repeat(repeats))
 }
 
 fn any_digest() -> impl Strategy<Value = Digest> {
@@ -350,4 +349,83 @@ fn records_that_do_not_follow_are_not_taken() {
     assert!(drained.nonce.is_some(), "we ask anew where we stand");
     session.handle_frame(&frame(chain(50, b"six")), 20_001).unwrap();
     assert_eq!(drain(&mut session).delivered.len(), 1);
+}
+
+/// An acknowledgement that a control plane gave before it was restored says nothing of what it has
+/// now.
+#[test]
+fn an_acknowledgement_of_another_generation_does_not_count() {
+    let mut session = up();
+    assert_eq!(session.unacked(Lane::History), 31);
+    for (by, unacked) in [(PEER + 1, 31), (PEER, 11)] {
+        let ack = Frame::Ack { log: LOG, by, cursor: cursor(Lane::History, 28) };
+        session.handle_frame(&wire::pack(Kind::Frame, &ack), 2_000).unwrap();
+        assert_eq!(session.unacked(Lane::History), unacked);
+    }
+}
+
+fn batch_of(log: u64, lane: Lane, seqs: std::ops::RangeInclusive<u64>) -> Vec<u8> {
+    let record = |seq| Record { seq, digest: 0, body: vec![wire::VERSION, 11] };
+    let records: Vec<_> =
+        seqs.map(|seq| batch::Numbered { start: seq, record: record(seq) }).collect();
+    batch::pack(log, lane, &records, 40).frames.remove(0)
+}
+
+/// What was taken under the peer's former log is not handed over as if it were of the new one.
+#[test]
+fn a_new_log_of_the_peer_leaves_nothing_of_the_former_behind() {
+    let mut session = up();
+    session.renew(30_000);
+    let nonce = drain(&mut session).nonce.unwrap();
+    session.handle_frame(&batch_of(PEER, Lane::Control, 6..=8), 30_100).unwrap();
+    let hello = Hello { log: 1_000, ..hello(78, nonce) };
+    session.handle_frame(&wire::pack(Kind::Frame, &Frame::Hello(hello)), 30_200).unwrap();
+    session.handle_peer_cursors(999, vec![cursor(Lane::Control, 6)]);
+    session.handle_peer_cursors(1_000, vec![cursor(Lane::Control, 6)]);
+    assert!(drain(&mut session).delivered.is_empty());
+    session.handle_frame(&batch_of(PEER, Lane::Control, 7..=9), 30_300).unwrap();
+    assert!(drain(&mut session).delivered.is_empty());
+    session.handle_frame(&batch_of(1_000, Lane::Control, 7..=9), 30_400).unwrap();
+    assert_eq!(drain(&mut session).delivered.len(), 3);
+}
+
+/// The shell's transactions may be reported late and out of order, or fail.
+#[test]
+fn commits_may_be_reported_in_any_order_and_may_fail() {
+    let mut session = up();
+    for lane in [Lane::Control, Lane::Results] {
+        session.handle_frame(&batch_of(PEER, lane, 6..=9), 2_000).unwrap();
+        assert_eq!(drain(&mut session).delivered.len(), 4);
+        session.handle_committed(lane, cursor(lane, 8));
+        session.handle_committed(lane, cursor(lane, 7));
+        session.handle_frame(&batch_of(PEER, lane, 6..=9), 2_001).unwrap();
+        assert_eq!(drain(&mut session).delivered.len(), 0, "all of it is here");
+        session.handle_discarded(lane);
+        session.handle_frame(&batch_of(PEER, lane, 6..=9), 2_002).unwrap();
+        let seqs: Vec<u64> = drain(&mut session).delivered.iter().map(|r| r.seq).collect();
+        assert_eq!(seqs, [9], "9 was not committed");
+    }
+}
+
+/// A peer that sends more than it may have on its way takes no memory here.
+#[test]
+fn what_is_handed_over_and_not_committed_is_bounded() {
+    let mut session = up();
+    let mut delivered = 0;
+    for n in 0..40 {
+        let first = 6 + n * 500;
+        let frame = batch_of(PEER, Lane::Control, first..=first + 499);
+        session.handle_frame(&frame, 2_000).unwrap();
+        // Far apart: each makes a range of its own.
+        let frame = batch_of(PEER, Lane::Results, first * 10..=first * 10);
+        session.handle_frame(&frame, 2_000).unwrap();
+        delivered += drain(&mut session).delivered.len();
+    }
+    assert_eq!(delivered, 4_000 + 40);
+    for n in 0..200 {
+        let frame = batch_of(PEER, Lane::Results, 900_000 + n * 2..=900_000 + n * 2);
+        session.handle_frame(&frame, 2_000).unwrap();
+        delivered += drain(&mut session).delivered.len();
+    }
+    assert_eq!(delivered, 4_000 + ACK_RANGES - 1);
 }

@@ -1,7 +1,8 @@
 //! Databases that are not what they were: restored from a backup, cloned, wiped, pruned.
 
-use crate::sync::Lane;
 use crate::sync::batch::is_marker;
+use crate::sync::{Cursor, Frame, Lane};
+use crate::wire::{self, Kind};
 
 use super::pair::{End, Pair, Wire};
 use super::store::{Dice, OwnLane, Sabotage, Store};
@@ -147,6 +148,30 @@ fn a_wiped_device_starts_anew_beside_its_former_self() {
         same_as_told(&pair, End::Device, former.log, &former.own).unwrap();
         assert_eq!(pair.device().store.in_force, 1);
     }
+}
+
+/// A late word from before a restore makes the sender believe that the peer has more than it has.
+/// Nothing moves then, so it asks anew where the peer stands.
+#[test]
+fn a_sender_that_believes_too_much_finds_out() {
+    let mut pair = Pair::new(9, super::pair::CLEAN);
+    pair.connect_both();
+    pair.run_for(1_000);
+    pair.mute[End::Device as usize] = true;
+    for n in 0..30 {
+        pair.append(Lane::History, format!("event {n}").into_bytes());
+    }
+    let (log, by) = (pair.device().store.log, pair.plane().store.log);
+    let cursor = Cursor { lane: Lane::History, upto: 20, digest: 0, ranges: Vec::new() };
+    let late = wire::pack(Kind::Frame, &Frame::Ack { log, by, cursor });
+    let now_ms = pair.now_ms;
+    pair.side(End::Device).session.handle_frame(&late, now_ms).unwrap();
+    assert_eq!(pair.device().session.unacked(Lane::History), 10);
+    pair.mute[End::Device as usize] = false;
+    let took_ms = pair.settle(60_000).unwrap();
+    assert!(took_ms < 30_000, "{took_ms} ms");
+    assert_eq!(pair.audit(), Ok(0));
+    assert_eq!(pair.device().counts.dead, 0, "without another connection");
 }
 
 #[test]

@@ -106,18 +106,20 @@ impl Store {
         self.cursors.get(&(log, lane)).cloned().unwrap_or(nothing)
     }
 
-    /// Takes a record of the peer, which is new.
+    /// Takes a record of the peer, which is new. The cursor of an unordered lane is counted later.
     fn take(&mut self, log: u64, lane: Lane, record: Record) {
-        let cursor = self.cursor(log, lane);
-        let follows = cursor.ranges.is_empty() && first_of(&record) <= cursor.upto + 1;
-        let (upto, digest) = (record.seq, record.digest);
+        if lane.is_ordered() {
+            let (upto, digest) = (record.seq, record.digest);
+            self.cursors.insert((log, lane), Cursor { upto, digest, ..self.cursor(log, lane) });
+        }
         self.taken.entry((log, lane)).or_default().insert(record.seq, record);
-        let cursor =
-            if follows { Cursor { upto, digest, ..cursor } } else { self.count(log, lane) };
-        self.cursors.insert((log, lane), cursor);
     }
 
-    fn count(&self, log: u64, lane: Lane) -> Cursor {
+    /// Sees how far an unordered lane has come.
+    fn count(&mut self, log: u64, lane: Lane) {
+        if lane.is_ordered() {
+            return;
+        }
         let empty = BTreeMap::new();
         let taken = self.taken.get(&(log, lane)).unwrap_or(&empty);
         let mut cursor = Cursor { lane, upto: 0, digest: 0, ranges: Vec::new() };
@@ -133,7 +135,7 @@ impl Store {
             }
         }
         cursor.ranges.truncate(ACK_RANGES);
-        cursor
+        self.cursors.insert((log, lane), cursor);
     }
 
     pub(super) fn load(&self, lane: Lane, first: u64, before: u64, bytes: usize) -> Vec<Record> {
@@ -429,6 +431,7 @@ impl Side {
             }
         }
         for (log, lane) in lanes {
+            self.store.count(log, lane);
             if log == self.store.peer_log {
                 self.session.handle_committed(lane, self.store.cursor(log, lane));
             }
@@ -474,6 +477,7 @@ impl Side {
         let mut ahead = self.store.clone();
         for (log, lane, records) in &self.volatile {
             records.iter().for_each(|record| ahead.take(*log, *lane, record.clone()));
+            ahead.count(*log, *lane);
             if *log == self.store.peer_log {
                 self.session.handle_committed(*lane, ahead.cursor(*log, *lane));
             }
