@@ -1,0 +1,73 @@
+//! Every bound of the sandbox that is not a matter between several parts.
+
+/// Fuel of one uninterrupted stretch inside the engine. Each return from the engine unwinds its
+/// native stack, which a loop of failing `memory.grow` lets grow (wasmi 2.0.0); with stretches of
+/// this size and 8 MiB of native stack it stays far from the end. It is also how often the
+/// deadline and a cancellation are looked at.
+pub const FUEL_SLICE: u64 = 10_000;
+/// `memory.grow` instructions in one function. They are what grows the engine's native stack,
+/// and fuel is taken for a whole basic block at once, so their number in a block must be small.
+pub const GROWS_PER_FUNCTION: u32 = 64;
+/// Fuel that each call of a host function costs, beside what it copies.
+pub const FUEL_PER_HOST_CALL: u64 = 50;
+/// Fuel that a request to the outside (file, HTTP, clock, random) costs.
+pub const FUEL_PER_REQUEST: u64 = 2_000;
+/// Bytes that a host function copies for one unit of fuel.
+pub const BYTES_PER_FUEL: u64 = 16;
+
+/// Linear memory that a module may have from the start, in pages of 64 KiB. It is zero-filled
+/// before the first instruction.
+pub const INITIAL_PAGES: u64 = 128;
+/// Elements in one table.
+pub const TABLE_ELEMENTS: usize = 65_536;
+/// Calls inside calls.
+pub const RECURSION: usize = 4_096;
+/// The interpreter's value stack, in bytes.
+pub const STACK_BYTES: usize = 1_000_000;
+/// Imports of a module.
+pub const IMPORTS: u32 = 256;
+/// Exports of a module.
+pub const EXPORTS: u32 = 1_024;
+
+/// Modules kept ready.
+pub const CACHED_MODULES: usize = 32;
+/// Bytes of WebAssembly whose translations are kept ready.
+pub const CACHED_BYTES: usize = 32 * 1024 * 1024;
+
+/// Lines that one call may log; later ones are counted and dropped.
+pub const LOG_LINES: usize = 200;
+/// Bytes of one log line; the rest of it is cut off.
+pub const LOG_LINE_BYTES: usize = 1_024;
+/// Bytes that one call may log.
+pub const LOG_BYTES: usize = 32 * 1024;
+/// A failure's message, in bytes.
+pub const MESSAGE_BYTES: usize = 2_048;
+/// A failure's code, in bytes.
+pub const CODE_BYTES: usize = 64;
+
+/// All variables of a run together, in bytes, names included.
+pub const VARS_BYTES: usize = 64 * 1024;
+/// Variables of a run.
+pub const VARS: usize = 256;
+/// Different denials that are remembered.
+pub const DENIALS: usize = 16;
+
+/// A request's URL, in bytes.
+pub const URL_BYTES: usize = 4 * 1024;
+/// Header fields of a request.
+pub const HEADERS: usize = 64;
+/// Header fields of a request together, in bytes.
+pub const HEADERS_BYTES: usize = 16 * 1024;
+/// Body of a response; also bounded by the memory that the call has left.
+pub const RESPONSE_BYTES: usize = 4 * 1024 * 1024;
+/// One read of a file.
+pub const FILE_BYTES: usize = 1024 * 1024;
+/// A path inside a granted directory, in bytes.
+pub const PATH_BYTES: usize = 512;
+/// Names given back for one directory, in bytes; later ones are left out.
+pub const LISTING_BYTES: usize = 64 * 1024;
+/// One request for random bytes.
+pub const RANDOM_BYTES: usize = 64 * 1024;
+
+/// Bookkeeping charged for each block that a plugin keeps on the host's side, in bytes.
+pub const BLOCK_OVERHEAD_BYTES: usize = 64;

@@ -1,0 +1,207 @@
+//! What one call keeps on the host's side while its guest runs.
+
+use std::collections::BTreeMap;
+
+use openclaw_plugin_abi::{Context, Level, Status};
+use wasmi::Memory;
+
+use crate::arena::Arena;
+use crate::call::{Call, Fault, LogLine, cut};
+use crate::limiter::Limiter;
+use crate::limits;
+use crate::request::Request;
+
+/// The store's data: everything a host function may touch without asking the outside.
+pub(crate) struct State {
+    pub(crate) input: Vec<u8>,
+    pub(crate) output: Vec<u8>,
+    pub(crate) output_max: usize,
+    /// What the plugin reported as its failure.
+    pub(crate) error: Option<Vec<u8>>,
+    /// The result that waits to be read; see the ABI's memory rule.
+    pub(crate) result: Vec<u8>,
+    pub(crate) blocks: Arena,
+    /// The guest's linear memory, known once it is instantiated.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) limiter: Limiter,
+    pub(crate) logs: Logs,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) vars: BTreeMap<String, Vec<u8>>,
+    pub(crate) context: Context,
+    /// Status and header block of the last response, for the Extism functions.
+    pub(crate) http_status: i32,
+    pub(crate) http_headers: u64,
+    /// What the guest waits for while it is suspended.
+    pub(crate) request: Option<Request>,
+    /// Fuel that host functions used beyond what was left of the slice.
+    pub(crate) fuel_debt: u64,
+    pub(crate) denials: Vec<String>,
+}
+
+impl State {
+    pub(crate) fn new(call: &mut Call<'_>) -> Self {
+        Self {
+            input: call.input.to_vec(),
+            output: Vec::new(),
+            output_max: call.limits.output_bytes as usize,
+            error: None,
+            result: Vec::new(),
+            blocks: Arena::default(),
+            memory: None,
+            limiter: Limiter::new(call.limits.memory_bytes as usize),
+            logs: Logs::default(),
+            config: call.config.clone(),
+            vars: std::mem::take(&mut call.vars),
+            context: std::mem::take(&mut call.context),
+            http_status: 0,
+            http_headers: 0,
+            request: None,
+            fuel_debt: 0,
+            denials: Vec::new(),
+        }
+    }
+
+    /// Keeps an answer for `result_read` and gives its length.
+    ///
+    /// # Errors
+    /// It does not fit into the call's memory.
+    pub(crate) fn keep_result(&mut self, bytes: Vec<u8>) -> Result<i64, Fault> {
+        self.result = bytes;
+        self.account()?;
+        Ok(self.result.len() as i64)
+    }
+
+    /// Keeps a message for `result_read` and gives the status.
+    pub(crate) fn keep_status(&mut self, status: Status, message: &str) -> i32 {
+        self.result = cut(message, limits::MESSAGE_BYTES).into_bytes();
+        status.code()
+    }
+
+    /// Makes a block of the Extism memory.
+    ///
+    /// # Errors
+    /// It does not fit into the call's memory.
+    pub(crate) fn keep_block(&mut self, bytes: Vec<u8>) -> Result<u64, Fault> {
+        self.room_for(Arena::cost(bytes.len()))?;
+        let handle = self.blocks.insert(bytes.into_boxed_slice());
+        self.account()?;
+        Ok(handle)
+    }
+
+    /// Whether `bytes` more may be held on the host's side.
+    ///
+    /// # Errors
+    /// They do not fit into the call's memory.
+    pub(crate) fn room_for(&self, bytes: usize) -> Result<(), Fault> {
+        if bytes > self.limiter.room() { Err(self.limiter.fault()) } else { Ok(()) }
+    }
+
+    fn account(&mut self) -> Result<(), Fault> {
+        self.limiter.hold_outside(self.blocks.bytes() + self.result.len())
+    }
+
+    /// Remembers that something was asked for and denied.
+    pub(crate) fn deny(&mut self, what: String) {
+        if self.denials.len() < limits::DENIALS && !self.denials.contains(&what) {
+            self.denials.push(what);
+        }
+    }
+
+    /// Sets the output.
+    ///
+    /// # Errors
+    /// It is over the call's limit, which ends the call: a cut output would be a wrong one.
+    pub(crate) fn set_output(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if bytes.len() > self.output_max {
+            let (len, max) = (bytes.len(), self.output_max);
+            return Err(Fault::new(
+                "plugin.output",
+                format!(
+                    "the output has {len} bytes, the limit is {max}; send less, or raise limits.output_bytes in plugin.toml"
+                ),
+            ));
+        }
+        self.output.clear();
+        self.output.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Sets a variable of the run, or forgets it.
+    ///
+    /// # Errors
+    /// The run's variables would grow over their limit; the text says so.
+    pub(crate) fn set_var(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(value) = value else {
+            self.vars.remove(key);
+            return Ok(());
+        };
+        let others = self.vars.iter().filter(|(k, _)| *k != key);
+        let (count, bytes) = others.fold((0, 0), |(n, b), (k, v)| (n + 1, b + k.len() + v.len()));
+        if count >= limits::VARS || bytes + key.len() + value.len() > limits::VARS_BYTES {
+            return Err(format!(
+                "the run's variables are over {} or {} bytes together; keep less",
+                limits::VARS,
+                limits::VARS_BYTES
+            ));
+        }
+        self.vars.insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+}
+
+/// Log lines within their limits.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    pub(crate) lines: Vec<LogLine>,
+    pub(crate) dropped: u32,
+    bytes: usize,
+    /// Lines of standard output and standard error that have not ended yet.
+    open: [Vec<u8>; 2],
+}
+
+impl Logs {
+    /// The least level that is kept; plugins can ask, and so spare themselves the work.
+    pub(crate) const LEVEL: Level = Level::Debug;
+
+    pub(crate) fn push(&mut self, level: Level, text: &[u8]) {
+        if level < Self::LEVEL {
+            return;
+        }
+        let text = &text[..text.len().min(limits::LOG_LINE_BYTES)];
+        if self.lines.len() >= limits::LOG_LINES || self.bytes + text.len() > limits::LOG_BYTES {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
+        let message = cut(&String::from_utf8_lossy(text), limits::LOG_LINE_BYTES);
+        self.bytes += message.len();
+        self.lines.push(LogLine { level, message });
+    }
+
+    /// Takes what was written to standard output (0) or standard error (1), line by line.
+    pub(crate) fn stream(&mut self, which: usize, text: &[u8]) {
+        for piece in text.split_inclusive(|b| *b == b'\n') {
+            let open = &mut self.open[which];
+            let room = limits::LOG_LINE_BYTES.saturating_sub(open.len());
+            let line = piece.strip_suffix(b"\n");
+            let body = line.unwrap_or(piece);
+            open.extend_from_slice(&body[..body.len().min(room)]);
+            if line.is_some() {
+                self.end_line(which);
+            }
+        }
+    }
+
+    /// Takes lines that never ended as they are.
+    pub(crate) fn finish(&mut self) {
+        for which in 0..self.open.len() {
+            if !self.open[which].is_empty() {
+                self.end_line(which);
+            }
+        }
+    }
+
+    fn end_line(&mut self, which: usize) {
+        let line = std::mem::take(&mut self.open[which]);
+        self.push(if which == 0 { Level::Info } else { Level::Warn }, &line);
+    }
+}

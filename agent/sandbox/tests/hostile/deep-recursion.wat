@@ -1,0 +1,3 @@
+;; Calls itself without end.
+(module
+  (func $down (export "execute") (call $down)))

@@ -1,0 +1,3 @@
+;; Never ends by itself.
+(module
+  (func (export "execute") (loop $again (br $again))))

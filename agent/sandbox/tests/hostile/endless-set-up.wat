@@ -1,0 +1,4 @@
+;; Never gets to its action.
+(module
+  (func (export "_initialize") (loop $again (br $again)))
+  (func (export "execute")))

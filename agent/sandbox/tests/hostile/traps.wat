@@ -1,0 +1,18 @@
+;; Every way to trap, each an action of its own.
+(module
+  (type $other (func (param i64)))
+  (memory (export "memory") 1)
+  (table 2 funcref)
+  (elem (i32.const 0) $unreachable)
+  (func $unreachable (export "unreachable") unreachable)
+  (func (export "divide_by_zero") (drop (i32.div_s (i32.const 1) (i32.const 0))))
+  (func (export "divide_overflow") (drop (i32.div_s (i32.const -2147483648) (i32.const -1))))
+  (func (export "convert_nan") (drop (i32.trunc_f64_s (f64.const nan))))
+  (func (export "load_outside") (drop (i64.load (i32.const 65529))))
+  (func (export "load_wrapping") (drop (i32.load offset=4294967295 (i32.const 2147483647))))
+  (func (export "store_outside") (i32.store8 (i32.const 65536) (i32.const 0)))
+  (func (export "fill_outside") (memory.fill (i32.const 65535) (i32.const 0) (i32.const 2)))
+  (func (export "copy_outside") (memory.copy (i32.const 0) (i32.const 65535) (i32.const 2)))
+  (func (export "call_null") (call_indirect (i32.const 1)))
+  (func (export "call_outside") (call_indirect (i32.const 2)))
+  (func (export "call_other_type") (call_indirect (type $other) (i64.const 0) (i32.const 0))))

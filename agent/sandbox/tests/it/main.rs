@@ -1,0 +1,8 @@
+//! The sandbox from outside: guests as text, hostile guests, and the plugins of this repository.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails its test")]
+
+mod abi;
+mod host;
+mod hostile;
+mod limits;
+mod plugins;
