@@ -537,7 +537,7 @@ api! {
 }
 
 api! {
-    /// A result as an auditor sees it: one row of `GET /devices/{id}/results`, oldest first.
+    /// A result as an auditor sees it: one row of `GET /devices/{id}/results`, by epoch and number.
     pub struct ResultEntry {
         /// The epoch of the device's database it was recorded under.
         pub epoch: String,

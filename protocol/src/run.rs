@@ -281,7 +281,7 @@ pub struct StepView {
     /// Attempts so far.
     pub attempts: u32,
     /// Its output, where it succeeded.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<serde_json::Value>))]
     pub output: Option<serde_json::Value>,
     /// Its last error.
     pub error: Option<RunError>,

@@ -68,7 +68,6 @@ impl Link {
         self.connected = true;
         self.heard = 0;
         self.peer_nonce = 0;
-        self.renewed_ms = now_ms;
         self.begin(now_ms, pace);
         self.prove(now_ms, pace);
     }

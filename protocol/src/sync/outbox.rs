@@ -139,12 +139,18 @@ impl Outbox {
     /// The peer has said in a fresh hello where it stands. Believed even where it is lower than
     /// before: its database may have been restored.
     pub(super) fn stand(&mut self, cursor: &Cursor) -> Stand {
+        let tries = self.tries;
         self.forget();
         if let Some(beyond) = self.beyond(cursor) {
             self.forked = true;
             return Stand::Beyond(beyond);
         }
-        self.acked = Ranges::of(cursor, self.next);
+        let acked = Ranges::of(cursor, self.next);
+        if acked == self.acked {
+            // The peer hears us but does not get on: no reason to press it more.
+            self.tries = tries;
+        }
+        self.acked = acked;
         self.forked = false;
         self.known = true;
         self.backlog_below = self.next;

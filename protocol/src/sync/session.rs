@@ -179,7 +179,7 @@ impl Session {
         let mut in_vain = false;
         for outbox in self.outboxes.values_mut() {
             let tries = outbox.handle_timeout(now_ms);
-            in_vain |= tries > 0 && tries % TRIES_BEFORE_RENEWAL == 0;
+            in_vain |= tries >= TRIES_BEFORE_RENEWAL;
         }
         if in_vain {
             self.renew(now_ms);

@@ -56,6 +56,23 @@ fn a_lane_that_begins_later_begins_with_its_first_record() {
 }
 
 #[test]
+fn a_lost_acknowledgement_comes_again_with_the_records() {
+    let mut pair = Pair::new(14, CLEAN);
+    pair.connect_both();
+    pair.run_for(1_000);
+    for lane in [Lane::Control, Lane::Results] {
+        pair.mute[End::Plane as usize] = true;
+        pair.append(lane, body(lane, 0));
+        pair.run_for(300);
+        pair.mute[End::Plane as usize] = false;
+        assert_eq!(pair.device().session.unacked(lane), 1);
+        pair.run_for(1_000);
+        assert_eq!(pair.device().session.unacked(lane), 0);
+    }
+    assert_eq!(pair.plane().counts.delivered, 2);
+}
+
+#[test]
 fn an_idle_hour_costs_a_few_frames_and_nobody_is_taken_for_dead() {
     let mut pair = Pair::new(3, CLEAN);
     pair.connect_both();

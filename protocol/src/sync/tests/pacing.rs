@@ -138,3 +138,24 @@ fn the_newest_desired_state_wins_whatever_came_before() {
     // Nothing but the probes: what is in force is not announced any more.
     assert!(pair.plane().counts.sent - before < 80, "{}", pair.plane().counts.sent - before);
 }
+
+/// A plane whose database is down hears and answers, but commits nothing: the device presses it
+/// less and less.
+#[test]
+fn a_stalled_receiver_is_pressed_less_and_less() {
+    let mut pair = Pair::new(13, CLEAN);
+    pair.failing_commits_percent = 100;
+    pair.connect_both();
+    for _ in 0..100 {
+        pair.append(Lane::History, vec![b'x'; 3_000]);
+    }
+    pair.run_for(120_000);
+    let before = pair.device().counts.sent;
+    pair.run_for(600_000);
+    let frames = pair.device().counts.sent - before;
+    assert!(frames < 80, "{frames} frames in ten minutes");
+    assert_eq!(pair.device().counts.dead, 0);
+    pair.failing_commits_percent = 0;
+    pair.settle(70_000).unwrap();
+    assert_eq!(pair.audit(), Ok(0));
+}

@@ -166,6 +166,7 @@ fn a_sender_that_believes_too_much_finds_out() {
     let late = wire::pack(Kind::Frame, &Frame::Ack { log, by, cursor });
     let now_ms = pair.now_ms;
     pair.side(End::Device).session.handle_frame(&late, now_ms).unwrap();
+    pair.act(End::Device);
     assert_eq!(pair.device().session.unacked(Lane::History), 10);
     pair.mute[End::Device as usize] = false;
     let took_ms = pair.settle(60_000).unwrap();
