@@ -1,0 +1,203 @@
+//! `openclaw run`: executions.
+
+use std::time::{Duration, Instant};
+
+use openclaw_protocol::api::{Execution, ExecutionSummary, RequestView, Requests};
+use openclaw_protocol::run::{RunStatus, StepView};
+
+use crate::args::{Global, RunVerb};
+use crate::client::Client;
+use crate::exit::{FAILED, Failure, NOT_FOUND, RUN_FAILED, UNREACHABLE};
+use crate::output::{self, Format, name_of, time};
+
+/// How often something awaited is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// `openclaw run …`.
+pub(crate) async fn run(client: &Client, global: &Global, verb: RunVerb) -> Result<(), Failure> {
+    match verb {
+        RunVerb::List { device, workflow, status, limit } => {
+            let mut path = "/executions?".to_owned();
+            for (key, value) in [("device", device), ("workflow", workflow), ("status", status)] {
+                if let Some(value) = value {
+                    path.push_str(&format!("{key}={value}&"));
+                }
+            }
+            let list: Vec<ExecutionSummary> =
+                client.list(path.trim_end_matches(['&', '?']), limit).await?;
+            let header = ["device", "run", "workflow", "status", "trigger", "accepted", "error"];
+            output::print(global.output, &list, &header, |l| l.iter().map(summary_row).collect())
+        }
+        RunVerb::Get { run } => {
+            let (device, run) = find(client, &run).await?;
+            let shown: Execution = client.fetch(&format!("/executions/{device}/{run}")).await?;
+            show(global, &shown)
+        }
+        RunVerb::Watch { run, timeout } => {
+            let (device, run) = find(client, &run).await?;
+            let deadline = Instant::now() + Duration::from_secs(timeout);
+            let mut seen = 0;
+            let ended = await_run(client, &device, &run, deadline, |execution| {
+                for step in execution.run.steps.iter().skip(seen) {
+                    eprintln!("{} {} {}", step.path, step.kind, name_of(&step.status));
+                }
+                seen = execution.run.steps.len();
+            })
+            .await?;
+            show(global, &ended)?;
+            if is_success(&ended) {
+                return Ok(());
+            }
+            Err(Failure::new(RUN_FAILED, format!("the run ended {}", name_of(&ended.run.status))))
+        }
+        RunVerb::Cancel { run } => ask(client, global, &run, "cancel").await,
+        RunVerb::Retry { run } => ask(client, global, &run, "retry").await,
+    }
+}
+
+async fn ask(client: &Client, global: &Global, run: &str, what: &str) -> Result<(), Failure> {
+    let (device, run) = find(client, run).await?;
+    let asked: Requests = client.post(&format!("/executions/{device}/{run}/{what}"), &()).await?;
+    output::print(global.output, &asked, &["request", "device"], |a| {
+        a.requests.iter().map(|r| vec![r.id.clone(), r.device.clone()]).collect()
+    })
+}
+
+/// Takes `DEVICE/RUN`, or finds the device of a bare run id.
+async fn find(client: &Client, text: &str) -> Result<(String, String), Failure> {
+    if let Some((device, run)) = text.split_once('/') {
+        return Ok((device.to_owned(), run.to_owned()));
+    }
+    let found: Vec<ExecutionSummary> = client.list(&format!("/executions?run={text}"), 2).await?;
+    match found.as_slice() {
+        [one] => Ok((one.device.clone(), one.id.clone())),
+        [] => Err(Failure::new(NOT_FOUND, format!("there is no run `{text}`"))
+            .hint("see `openclaw run list`")),
+        _ => Err(Failure::new(FAILED, format!("several devices have a run `{text}`"))
+            .hint("name it as DEVICE/RUN")),
+    }
+}
+
+/// Waits until a wish is answered; the run it led to.
+pub(crate) async fn await_request(
+    client: &Client,
+    id: &str,
+    deadline: Instant,
+) -> Result<String, Failure> {
+    loop {
+        let view: RequestView = client.fetch(&format!("/requests/{id}")).await?;
+        if let Some(refusal) = view.refusal {
+            return Err(Failure::new(
+                FAILED,
+                format!("{} refuses: {}", view.device, refusal.message),
+            ));
+        }
+        if let Some(run) = view.run {
+            return Ok(run);
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(UNREACHABLE, format!("{} has not answered yet", view.device))
+                .hint("it will when it is online; the wish is kept"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits until a run has settled, telling each look to `seen`.
+pub(crate) async fn await_run(
+    client: &Client,
+    device: &str,
+    run: &str,
+    deadline: Instant,
+    mut seen: impl FnMut(&Execution),
+) -> Result<Execution, Failure> {
+    loop {
+        let found: Result<Execution, Failure> =
+            client.fetch(&format!("/executions/{device}/{run}")).await;
+        match found {
+            Ok(execution) => {
+                seen(&execution);
+                if execution.run.status.is_settled() {
+                    return Ok(execution);
+                }
+            }
+            // The wish's answer may arrive a moment before the run's first event.
+            Err(failure) if failure.code == NOT_FOUND => {}
+            Err(failure) => return Err(failure),
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(UNREACHABLE, format!("run {run} has not ended yet")));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Whether a run ended well.
+pub(crate) fn is_success(execution: &Execution) -> bool {
+    execution.run.status == RunStatus::Completed
+}
+
+/// One line about a run that has ended.
+pub(crate) fn end_row(execution: &Execution) -> Vec<String> {
+    let run = &execution.run;
+    let end = match (&run.error, &run.outputs) {
+        (Some(error), _) => format!("{}: {}", error.code, error.message),
+        (None, Some(outputs)) => outputs.to_string(),
+        (None, None) => String::new(),
+    };
+    vec![execution.device.clone(), run.id.to_string(), name_of(&run.status), end]
+}
+
+fn summary_row(run: &ExecutionSummary) -> Vec<String> {
+    vec![
+        run.device.clone(),
+        run.id.clone(),
+        run.workflow.clone(),
+        name_of(&run.status),
+        run.trigger.clone(),
+        time(run.accepted_at.as_ref()),
+        run.error.as_ref().map_or_else(String::new, |e| e.code.clone()),
+    ]
+}
+
+fn show(global: &Global, execution: &Execution) -> Result<(), Failure> {
+    if global.output == Format::Table {
+        let run = &execution.run;
+        eprintln!(
+            "{} on {}: {} {}, {}",
+            run.id,
+            execution.device,
+            run.workflow,
+            run.version,
+            name_of(&run.status)
+        );
+        if let Some(error) = &run.error {
+            eprintln!("error {}: {}", error.code, output::printable(&error.message));
+        }
+        if let Some(outputs) = &run.outputs {
+            eprintln!("outputs {outputs}");
+        }
+    }
+    output::print(
+        global.output,
+        execution,
+        &["step", "kind", "status", "attempts", "output"],
+        |e| e.run.steps.iter().map(step_row).collect(),
+    )
+}
+
+fn step_row(step: &StepView) -> Vec<String> {
+    let end = match (&step.error, &step.output) {
+        (Some(error), _) => format!("{}: {}", error.code, error.message),
+        (None, Some(value)) => value.to_string(),
+        (None, None) => String::new(),
+    };
+    let short: String = end.chars().take(80).collect();
+    vec![
+        step.path.to_string(),
+        step.kind.clone(),
+        name_of(&step.status),
+        step.attempts.to_string(),
+        short,
+    ]
+}

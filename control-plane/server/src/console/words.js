@@ -1,0 +1,45 @@
+// The console's words, English and Chinese. `word(key)` gives the one in use.
+"use strict";
+
+const WORDS = {
+  en: {
+    devices: "Devices", workflows: "Workflows", deployments: "Deployments",
+    executions: "Executions", login: "Log in", logout: "Log out", username: "User name",
+    password: "Password", other_language: "中文", live: "live", connecting: "connecting…",
+    device: "Device", online: "online", offline: "offline", revoked: "revoked",
+    last_seen: "Last seen", labels: "Labels", agent: "Agent", desired: "Desired state",
+    ledger: "Results", complete_to: "complete to", missing: "missing", repeated: "repeated",
+    dropped: "dropped on the device", workflow: "Workflow", revision: "Revision",
+    version: "Version", steps: "Steps", plugins: "Plugins", triggers: "Triggers",
+    created: "Made", by: "by", target: "Where", state: "State", pending: "pending",
+    active: "active", refused: "refused", run: "Run", status: "Status", trigger: "Trigger",
+    accepted: "Accepted", settled: "Settled", error: "Error", step: "Step", kind: "Kind",
+    attempts: "Attempts", output: "Output", started: "Started", inputs: "Inputs",
+    outputs: "Outputs", result: "Result number", close: "Close", cancel: "Cancel",
+    retry: "Run again", none: "Nothing here yet.", more: "More", asked: "The wish was written down.",
+    resumed: "Interruptions survived", events: "Events", filter: "Filter by device",
+  },
+  zh: {
+    devices: "设备", workflows: "工作流", deployments: "部署", executions: "执行",
+    login: "登录", logout: "退出", username: "用户名", password: "密码",
+    other_language: "English", live: "实时", connecting: "连接中…", device: "设备",
+    online: "在线", offline: "离线", revoked: "已吊销", last_seen: "最近联系", labels: "标签",
+    agent: "代理", desired: "期望状态", ledger: "结果", complete_to: "完整至",
+    missing: "缺失", repeated: "重复", dropped: "设备端丢弃", workflow: "工作流",
+    revision: "修订", version: "版本", steps: "步骤", plugins: "插件", triggers: "触发器",
+    created: "创建于", by: "创建者", target: "目标", state: "状态", pending: "等待中",
+    active: "已生效", refused: "已拒绝", run: "执行", status: "状态", trigger: "触发器",
+    accepted: "接受于", settled: "结束于", error: "错误", step: "步骤", kind: "类型",
+    attempts: "尝试次数", output: "输出", started: "开始于", inputs: "输入", outputs: "输出",
+    result: "结果编号", close: "关闭", cancel: "取消", retry: "重新执行",
+    none: "暂无内容。", more: "更多", asked: "请求已记录。", resumed: "经历的中断",
+    events: "事件", filter: "按设备筛选",
+  },
+};
+
+let language = localStorage.getItem("openclaw.language")
+  || (navigator.language.startsWith("zh") ? "zh" : "en");
+
+function word(key) {
+  return WORDS[language][key] || WORDS.en[key] || key;
+}

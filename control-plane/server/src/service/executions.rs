@@ -1,0 +1,225 @@
+//! Executions: the list, one with its steps, its events.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use openclaw_protocol::api::{Execution, ExecutionEvent, ExecutionSummary, Page};
+use openclaw_protocol::id::{DeviceId, RunId, TenantId};
+use openclaw_protocol::run::{Run, RunEvent, RunEventRecord, RunResult, RunStatus};
+
+use super::page::{PageQuery, page};
+use super::{Fault, Outcome};
+use crate::clock::rfc3339;
+use crate::context::Context;
+use crate::identity::Principal;
+use crate::store::executions::{Before, Filter, RunRow};
+use crate::store::{self, Tx};
+
+/// Events folded into one view at most; a longer run is shown as far as that.
+const FOLDED: usize = 20_000;
+/// Events read at once.
+const AT_ONCE: u32 = 1_000;
+
+/// Which executions are wanted.
+#[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExecutionQuery {
+    /// Only of this device.
+    pub(crate) device: Option<String>,
+    /// Only of this workflow.
+    pub(crate) workflow: Option<String>,
+    /// Only in this status.
+    pub(crate) status: Option<RunStatus>,
+    /// Only with this run id.
+    pub(crate) run: Option<String>,
+    /// Entries at most: 1 to 200, 50 where absent.
+    #[param(minimum = 1, maximum = 200)]
+    pub(crate) limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub(crate) cursor: Option<String>,
+}
+
+/// Lists executions, latest change first.
+pub(crate) async fn list(
+    ctx: &Context,
+    who: &Principal,
+    query: ExecutionQuery,
+) -> Outcome<Page<ExecutionSummary>> {
+    let ExecutionQuery { device, workflow, status, run, limit, cursor } = query;
+    let pages = PageQuery { limit, cursor };
+    let limit = pages.limit()?;
+    let before = match pages.after::<3>()? {
+        Some([at, device, id]) => {
+            let wrong = |_| Fault::BadRequest("`cursor` is not one of ours".to_owned());
+            Before { updated_ms: at.parse().map_err(wrong)?, device, id }
+        }
+        None => Before { updated_ms: i64::MAX, device: String::new(), id: String::new() },
+    };
+    let status = status.map(|status| store::projection::status_name(status).to_owned());
+    let filter = Filter { device, workflow, status, run };
+    let mut tx = ctx.db.read().await?;
+    let rows =
+        store::executions::list(&mut tx, &who.tenant, &filter, &before, limit + 1).await?;
+    let key =
+        |row: &RunRow| vec![row.updated_ms.to_string(), row.device.clone(), row.id.clone()];
+    let page = page(rows, limit, key, summary);
+    let items = page.items.into_iter().collect::<Outcome<_>>()?;
+    Ok(Page { items, next_cursor: page.next_cursor })
+}
+
+/// One execution with its steps.
+pub(crate) async fn find(
+    ctx: &Context,
+    who: &Principal,
+    device: &str,
+    run: &str,
+) -> Outcome<Execution> {
+    let mut tx = ctx.db.read().await?;
+    let (device, run, _) = require(&mut tx, &who.tenant, device, run).await?;
+    let folded = fold(&mut tx, &who.tenant, &device, &run).await?;
+    let (result_seq, view) = folded.ok_or_else(|| Fault::not_found("execution", run.as_str()))?;
+    Ok(Execution { device: device.to_string(), result_seq, run: view })
+}
+
+/// Events of one execution, in order.
+pub(crate) async fn events(
+    ctx: &Context,
+    who: &Principal,
+    device: &str,
+    run: &str,
+    query: &PageQuery,
+) -> Outcome<Page<ExecutionEvent>> {
+    let limit = query.limit()?;
+    let after = match query.after::<1>()? {
+        Some([after]) => {
+            let wrong = |_| Fault::BadRequest("`cursor` is not one of ours".to_owned());
+            after.parse().map_err(wrong)?
+        }
+        None => 0,
+    };
+    let mut tx = ctx.db.read().await?;
+    let (device, run, _) = require(&mut tx, &who.tenant, device, run).await?;
+    let rows =
+        store::executions::events(&mut tx, &who.tenant, &device, &run, after, limit + 1).await?;
+    let page = page(rows, limit, |event| vec![event.seq.to_string()], event_view);
+    Ok(page)
+}
+
+/// The ids and the row of an execution, or the fault that there is none.
+pub(super) async fn require(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    device: &str,
+    run: &str,
+) -> Outcome<(DeviceId, RunId, RunRow)> {
+    let none = || Fault::not_found("execution", format!("{device}/{run}"));
+    let device_id = DeviceId::parse(device).map_err(|_| none())?;
+    let run_id = RunId::parse(run).map_err(|_| none())?;
+    let found = store::executions::find(tx, tenant, &device_id, &run_id).await?;
+    let row = found.ok_or_else(none)?;
+    Ok((device_id, run_id, row))
+}
+
+/// Whether nothing will change any more, by the name of the status.
+pub(super) fn is_settled(status: &str) -> bool {
+    ["completed", "failed", "cancelled"].contains(&status)
+}
+
+/// What is known of a run: the fold of its events, settled by its result where that has come
+/// first. With the result's number in its lane.
+pub(super) async fn fold(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    device: &DeviceId,
+    id: &RunId,
+) -> Outcome<Option<(Option<u64>, Run)>> {
+    let (mut told, mut after) = (Vec::new(), 0);
+    while told.len() < FOLDED {
+        let events = store::executions::events(tx, tenant, device, id, after, AT_ONCE).await?;
+        let is_last = events.len() as u64 != u64::from(AT_ONCE);
+        told.extend(events);
+        match told.last() {
+            Some(last) if !is_last => after = last.seq,
+            _ => break,
+        }
+    }
+    let result = store::executions::result(tx, tenant, device, id).await?;
+    if told.is_empty() && result.is_none() {
+        return Ok(None);
+    }
+    let mut run = Run::from_events(&told).unwrap_or_else(|| Run::new(id.clone()));
+    let seq = result.as_ref().map(|(seq, _)| *seq);
+    if let Some((_, result)) = result {
+        settle(&mut run, result);
+    }
+    Ok(Some((seq, run)))
+}
+
+/// What the result says goes, because it is the last word.
+fn settle(run: &mut Run, result: RunResult) {
+    run.workflow = result.workflow.to_string();
+    run.version = result.version;
+    run.definition = result.definition.0;
+    run.trigger = result.trigger;
+    run.request = result.request.map(|request| request.to_string());
+    run.priority = result.priority;
+    run.status = result.status;
+    run.inputs = result.inputs.value();
+    run.outputs = Some(result.outputs.value());
+    run.error = result.error;
+    run.accepted_wall_ms = Some(result.accepted.wall_ms);
+    run.settled_wall_ms = Some(result.settled.wall_ms);
+}
+
+fn summary(row: RunRow) -> Outcome<ExecutionSummary> {
+    let status = serde_json::from_value(Value::String(row.status))
+        .map_err(|error| Fault::Internal(format!("status of a run: {error}")))?;
+    Ok(ExecutionSummary {
+        id: row.id,
+        device: row.device,
+        workflow: row.workflow,
+        version: row.version,
+        status,
+        trigger: row.trigger,
+        accepted_at: row.accepted_ms.map(rfc3339),
+        settled_at: row.settled_ms.map(rfc3339),
+        error: row.error,
+    })
+}
+
+fn event_view(record: RunEventRecord) -> ExecutionEvent {
+    let at = rfc3339(record.at.wall_ms);
+    let (name, data) = match record.event {
+        RunEvent::Accepted { workflow, version, definition, trigger, inputs, priority, request } => (
+            "accepted",
+            json!({ "workflow": workflow, "version": version, "definition": definition,
+                "trigger": trigger, "inputs": inputs.value(), "priority": priority,
+                "request": request }),
+        ),
+        RunEvent::Began => ("began", json!({})),
+        RunEvent::StepQueued { step, attempt } => {
+            ("step_queued", json!({ "step": step, "attempt": attempt }))
+        }
+        RunEvent::StepStarted { step, kind, attempt, interrupted } => (
+            "step_started",
+            json!({ "step": step, "kind": kind, "attempt": attempt, "interrupted": interrupted }),
+        ),
+        RunEvent::StepDelayed { step, attempt, wait_ms, error } => (
+            "step_delayed",
+            json!({ "step": step, "attempt": attempt, "wait_ms": wait_ms, "error": error }),
+        ),
+        RunEvent::StepSettled { step, status, attempts, output, error } => (
+            "step_settled",
+            json!({ "step": step, "status": status, "attempts": attempts,
+                "output": output.map(|output| output.value()), "error": error }),
+        ),
+        RunEvent::CancelRequested { force } => ("cancel_requested", json!({ "force": force })),
+        RunEvent::Resumed { unclean } => ("resumed", json!({ "unclean": unclean })),
+        RunEvent::Settled { status, outputs, error } => (
+            "settled",
+            json!({ "status": status, "outputs": outputs.value(), "error": error }),
+        ),
+    };
+    ExecutionEvent { seq: record.seq, at, name: name.to_owned(), data }
+}

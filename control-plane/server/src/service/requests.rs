@@ -1,0 +1,208 @@
+//! Wishes to devices: run this, cancel that, again. Written down first; the device answers when
+//! it can.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use openclaw_protocol::api::{RequestView, Requests, StartRuns, Target};
+use openclaw_protocol::command::{Command, CommandRecord};
+use openclaw_protocol::id::{DeviceId, RequestId, RunId, TenantId, WorkflowName};
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::limits;
+use openclaw_protocol::wire::{self, Kind};
+
+use super::idempotency::{self, Key};
+use super::resolve::covers;
+use super::{Fault, Outcome, audit, devices, executions};
+use crate::context::{Context, NudgeKind};
+use crate::identity::Principal;
+use crate::random;
+use crate::store::requests::{NewRequest, RequestRow};
+use crate::store::{self, Tx};
+
+/// Devices that one wish may go to.
+const DEVICES: usize = 1_000;
+
+/// One wish and what became of it.
+pub(crate) async fn find(ctx: &Context, who: &Principal, id: &str) -> Outcome<RequestView> {
+    let mut tx = ctx.db.read().await?;
+    let found = store::requests::find(&mut tx, &who.tenant, id).await?;
+    found.map(view).ok_or_else(|| Fault::not_found("request", id))
+}
+
+/// Wishes a run of a workflow on all devices of the target that have it.
+pub(crate) async fn start(
+    ctx: &Context,
+    who: &Principal,
+    workflow: &str,
+    request: StartRuns,
+    key: Option<Key>,
+) -> Outcome<Requests> {
+    let StartRuns { target, inputs, priority } = request;
+    let inputs = serde_json::Value::Object(inputs);
+    let inputs = JsonText::of(&inputs);
+    if inputs.len() > limits::VALUE_BYTES {
+        let detail = format!("inputs are at most {} KiB of JSON", limits::VALUE_BYTES / 1024);
+        return Err(Fault::invalid("run.inputs", detail));
+    }
+    let name = WorkflowName::parse(workflow)?;
+    let mut tx = ctx.db.write().await?;
+    tx.lock_tenant(who.tenant.as_str()).await?;
+    if let Some(answer) = idempotency::replay(&mut tx, who, key.as_ref()).await? {
+        return Ok(answer);
+    }
+    if store::workflows::newest(&mut tx, &who.tenant, workflow).await?.is_none() {
+        return Err(Fault::not_found("workflow", workflow));
+    }
+    let devices = deployed_on(&mut tx, &who.tenant, workflow, &target).await?;
+    let command = Command::Start { workflow: name, inputs, priority };
+    let wishes: Vec<_> = devices.into_iter().map(|device| (device, command.clone())).collect();
+    wish(ctx, tx, who, ("run.start", workflow), wishes, key).await
+}
+
+/// Wishes the end of a run.
+pub(crate) async fn cancel(
+    ctx: &Context,
+    who: &Principal,
+    device: &str,
+    run: &str,
+    force: bool,
+) -> Outcome<Requests> {
+    let mut tx = ctx.db.write().await?;
+    let (device, run, row) = executions::require(&mut tx, &who.tenant, device, run).await?;
+    if executions::is_settled(&row.status) {
+        let detail = format!("run `{run}` has ended already: {}", row.status);
+        return Err(Fault::conflict("run.settled", detail));
+    }
+    let subject = format!("{device}/{run}");
+    let wishes = vec![(device, Command::Cancel { run, force })];
+    wish(ctx, tx, who, ("run.cancel", &subject), wishes, None).await
+}
+
+/// Wishes another run of the same workflow with the same inputs.
+pub(crate) async fn retry(
+    ctx: &Context,
+    who: &Principal,
+    device: &str,
+    run: &str,
+    key: Option<Key>,
+) -> Outcome<Requests> {
+    let mut tx = ctx.db.write().await?;
+    tx.lock_tenant(who.tenant.as_str()).await?;
+    if let Some(answer) = idempotency::replay(&mut tx, who, key.as_ref()).await? {
+        return Ok(answer);
+    }
+    let (device, run, row) = executions::require(&mut tx, &who.tenant, device, run).await?;
+    if !executions::is_settled(&row.status) {
+        let detail = format!("run `{run}` has not ended: {}; cancel it first", row.status);
+        return Err(Fault::conflict("run.not_settled", detail));
+    }
+    let original = executions::fold(&mut tx, &who.tenant, &device, &run).await?;
+    let Some((_, original)) = original else {
+        let detail = format!("what run `{run}` was given is no longer kept");
+        return Err(Fault::conflict("run.forgotten", detail));
+    };
+    let target = Target { devices: vec![device.to_string()], ..no_target() };
+    deployed_on(&mut tx, &who.tenant, &row.workflow, &target).await?;
+    let command = Command::Start {
+        workflow: WorkflowName::parse(&row.workflow)?,
+        inputs: JsonText::of(&original.inputs),
+        priority: Some(original.priority),
+    };
+    let subject = format!("{device}/{run}");
+    wish(ctx, tx, who, ("run.retry", &subject), vec![(device, command)], key).await
+}
+
+fn no_target() -> Target {
+    Target { devices: Vec::new(), labels: std::collections::BTreeMap::new() }
+}
+
+/// Devices of the target that have the workflow; each named one must.
+async fn deployed_on(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    workflow: &str,
+    target: &Target,
+) -> Outcome<Vec<DeviceId>> {
+    let holders = store::deployments::devices_of_workflow(tx, tenant, workflow).await?;
+    let holders: BTreeSet<DeviceId> = holders.into_iter().collect();
+    for id in &target.devices {
+        let device = devices::require(tx, tenant, id).await?;
+        if !holders.contains(&device.id) {
+            let detail = format!("workflow `{workflow}` is not deployed on device `{id}`");
+            return Err(Fault::conflict("run.not_deployed", detail));
+        }
+    }
+    let active = store::devices::active(tx, tenant).await?;
+    let matching = active.into_iter().filter(|device| covers(target, device));
+    let chosen: Vec<DeviceId> =
+        matching.map(|device| device.id).filter(|id| holders.contains(id)).collect();
+    if chosen.is_empty() {
+        let detail = format!("workflow `{workflow}` is deployed on no device of this target");
+        return Err(Fault::conflict("run.not_deployed", detail));
+    }
+    if chosen.len() > DEVICES {
+        let detail = format!("one wish goes to at most {DEVICES} devices; narrow the target");
+        return Err(Fault::invalid("run.too_many", detail));
+    }
+    Ok(chosen)
+}
+
+/// Writes wishes down, commits, and nudges the devices.
+async fn wish(
+    ctx: &Context,
+    mut tx: Tx,
+    who: &Principal,
+    (action, subject): (&str, &str),
+    wishes: Vec<(DeviceId, Command)>,
+    key: Option<Key>,
+) -> Outcome<Requests> {
+    let now_ms = ctx.clock.now_ms();
+    let mut requests = Vec::with_capacity(wishes.len());
+    for (device, command) in &wishes {
+        let id = RequestId::parse(&random::ordered_id(now_ms))?;
+        let run = known_run(command).map(ToString::to_string);
+        let record = CommandRecord { request: id.clone(), command: command.clone() };
+        let new = NewRequest {
+            id: &id,
+            device,
+            body: wire::pack(Kind::Command, &record),
+            created_by: &who.actor,
+            run: run.as_deref(),
+        };
+        if !store::requests::append(&mut tx, &who.tenant, new, now_ms).await? {
+            let detail = format!("device `{device}` is revoked");
+            return Err(Fault::conflict("device.revoked", detail));
+        }
+        let row = RequestRow {
+            id: id.to_string(),
+            device: device.to_string(),
+            run,
+            refusal: None,
+            answered: false,
+        };
+        requests.push(view(row));
+    }
+    let ids: Vec<&str> = requests.iter().map(|request| request.id.as_str()).collect();
+    audit::note(&mut tx, who, action, subject, json!({ "requests": ids }), now_ms).await?;
+    let answer = Requests { requests };
+    idempotency::keep(&mut tx, who, key.as_ref(), 202, &answer, now_ms).await?;
+    tx.commit().await?;
+    for (device, _) in &wishes {
+        ctx.nudges.send(&who.tenant, device, NudgeKind::Commands);
+    }
+    Ok(answer)
+}
+
+fn known_run(command: &Command) -> Option<&RunId> {
+    match command {
+        Command::Cancel { run, .. } => Some(run),
+        Command::Start { .. } => None,
+    }
+}
+
+fn view(row: RequestRow) -> RequestView {
+    let RequestRow { id, device, run, refusal, answered } = row;
+    RequestView { id, device, run, refusal, answered }
+}

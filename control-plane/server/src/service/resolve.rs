@@ -1,0 +1,129 @@
+//! From what a workflow asks for to what the registry has: plugin references to versions, and
+//! what a device lacks for them.
+
+use std::collections::BTreeMap;
+
+use openclaw_protocol::api::{ProblemItem, Target};
+use openclaw_protocol::definition::{PluginCall, StepKind, Workflow};
+use openclaw_protocol::id::TenantId;
+
+use super::{Fault, Outcome};
+use crate::store::deployments::Pins;
+use crate::store::devices::DeviceRow;
+use crate::store::plugins::{self, PluginRow};
+use crate::store::Tx;
+
+/// A plugin reference in its one spelling: `name.action@range`.
+pub(super) fn reference(call: &PluginCall) -> String {
+    format!("{}.{}@{}", call.plugin, call.action, call.range)
+}
+
+/// The calls of a workflow, by reference.
+pub(super) fn calls(workflow: &Workflow) -> BTreeMap<String, &PluginCall> {
+    let calls = workflow.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Plugin(call) => Some((reference(call), call)),
+        StepKind::Condition { .. }
+        | StepKind::Set(_)
+        | StepKind::Delay(_)
+        | StepKind::Parallel { .. }
+        | StepKind::Loop { .. } => None,
+    });
+    calls.collect()
+}
+
+/// Resolves each reference to the newest published version that fits and has the action.
+///
+/// # Errors
+/// Names every plugin, version or action that is missing.
+pub(super) async fn resolve(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    workflow: &Workflow,
+) -> Outcome<(Pins, Vec<PluginRow>)> {
+    let (mut pins, mut plugins, mut errors) = (Pins::new(), Vec::new(), Vec::new());
+    for (reference, call) in calls(workflow) {
+        let versions = plugins::versions(tx, tenant, call.plugin.as_str()).await?;
+        match choose(versions, call) {
+            Ok(plugin) => {
+                let pin = (plugin.manifest.name.to_string(), plugin.manifest.version.to_string());
+                pins.insert(reference, pin);
+                plugins.push(plugin);
+            }
+            Err((code, message)) => errors.push(item(code, message)),
+        }
+    }
+    refuse_if_any("deployment.plugin_missing", "the workflow needs what is not published", errors)?;
+    Ok((pins, plugins))
+}
+
+fn choose(versions: Vec<PluginRow>, call: &PluginCall) -> Result<PluginRow, (&'static str, String)> {
+    let name = &call.plugin;
+    if versions.is_empty() {
+        let message = format!("plugin `{name}` is not published; publish it first");
+        return Err(("E_PLUGIN_MISSING", message));
+    }
+    let known: Vec<String> =
+        versions.iter().take(5).map(|plugin| plugin.manifest.version.to_string()).collect();
+    // Newest first, so the first that fits is the one.
+    let fitting = versions.into_iter().find(|p| call.range.matches(&p.manifest.version));
+    let Some(plugin) = fitting else {
+        let known = known.join(", ");
+        let message = format!("no version of plugin `{name}` fits `{}`; there is {known}", call.range);
+        return Err(("E_PLUGIN_VERSION", message));
+    };
+    if plugin.manifest.export_of(&call.action).is_none() {
+        let has: Vec<&str> = plugin.manifest.actions.keys().map(String::as_str).collect();
+        let version = &plugin.manifest.version;
+        let message = format!(
+            "plugin `{name}` {version} has no action `{}`; it has {}",
+            call.action,
+            has.join(", ")
+        );
+        return Err(("E_ACTION_MISSING", message));
+    }
+    Ok(plugin)
+}
+
+/// Refuses if a device says that it does not offer what the plugins need. A device that has not
+/// spoken yet is not asked: it refuses by itself where it must.
+///
+/// # Errors
+/// Names every device with what it lacks.
+pub(super) fn check_devices(devices: &[DeviceRow], plugins: &[PluginRow]) -> Outcome<()> {
+    let mut errors = Vec::new();
+    for device in devices {
+        let Some(inventory) = &device.inventory else { continue };
+        for plugin in plugins {
+            for name in &plugin.manifest.permissions.files {
+                if !inventory.files.contains(name) {
+                    let message = format!(
+                        "device `{}` does not offer the directory `{name}` that plugin `{}` reads; \
+                         add it to the agent's configuration",
+                        device.id, plugin.manifest.name
+                    );
+                    errors.push(item("E_PERMISSION", message));
+                }
+            }
+        }
+    }
+    errors.dedup();
+    errors.truncate(50);
+    refuse_if_any("deployment.permission_missing", "a device lacks what the workflow needs", errors)
+}
+
+/// Whether a target covers a device.
+pub(super) fn covers(target: &Target, device: &DeviceRow) -> bool {
+    let has = |(key, value): (&String, &String)| device.labels.get(key) == Some(value);
+    target.devices.iter().any(|id| id == device.id.as_str())
+        || (!target.labels.is_empty() && target.labels.iter().all(has))
+}
+
+fn refuse_if_any(code: &'static str, what: &str, errors: Vec<ProblemItem>) -> Outcome<()> {
+    let Some(first) = errors.first() else { return Ok(()) };
+    let detail = format!("{what}: {}", first.message);
+    Err(Fault::Invalid { code, detail, errors })
+}
+
+fn item(code: &str, message: String) -> ProblemItem {
+    ProblemItem { code: code.to_owned(), message, line: 0, column: 0, suggestion: None }
+}

@@ -1,0 +1,101 @@
+//! Wishes to devices; each is also an entry of the device's command log.
+
+use openclaw_protocol::id::{DeviceId, RequestId, TenantId};
+use openclaw_protocol::report::Refusal;
+use openclaw_protocol::sync::chain;
+
+use super::{Result, Row, Tx, args};
+
+/// A wish and what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestRow {
+    pub(crate) id: String,
+    pub(crate) device: String,
+    pub(crate) run: Option<String>,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) answered: bool,
+}
+
+impl RequestRow {
+    fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: row.text("id")?,
+            device: row.text("device")?,
+            run: row.opt_text("run")?,
+            refusal: row.opt_json("refusal")?,
+            answered: row.opt_int("answered_ms")?.is_some(),
+        })
+    }
+}
+
+/// A wish that is being written down.
+#[derive(Debug)]
+pub(crate) struct NewRequest<'a> {
+    pub(crate) id: &'a RequestId,
+    pub(crate) device: &'a DeviceId,
+    /// Packed command record.
+    pub(crate) body: Vec<u8>,
+    pub(crate) created_by: &'a str,
+    /// The run it concerns, where that is known before the device answers.
+    pub(crate) run: Option<&'a str>,
+}
+
+/// Appends a wish to its device's command log: the number and the running digest follow from the
+/// entry before. Answers `false` where there is no such device.
+pub(crate) async fn append(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    request: NewRequest<'_>,
+    now_ms: i64,
+) -> Result<bool> {
+    // The update locks the row, so numbers and digests form one chain.
+    const NEXT: &str = "UPDATE devices SET next_command = next_command + 1
+        WHERE tenant = $1 AND id = $2 AND revoked = 0 RETURNING next_command - 1 AS seq";
+    const BEFORE: &str = "SELECT digest FROM requests
+        WHERE tenant = $1 AND device = $2 AND seq = $3 - 1";
+    const INSERT: &str = "INSERT INTO requests
+        (tenant, id, device, seq, digest, body, created_by, created_ms, run)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let NewRequest { id, device, body, created_by, run } = request;
+    let Some(row) = tx.row(NEXT, args![tenant, device]).await? else { return Ok(false) };
+    let seq = row.count("seq")?;
+    let before = tx.row(BEFORE, args![tenant, device, seq]).await?;
+    let before = before.map_or(Ok(0), |row| row.hex("digest"))?;
+    let digest = format!("{:016x}", chain(before, &body));
+    let key = args![tenant, id.as_str(), device, seq, digest];
+    tx.run(INSERT, [key, args![body, created_by, now_ms, run]].concat()).await?;
+    Ok(true)
+}
+
+/// One wish.
+pub(crate) async fn find(tx: &mut Tx, tenant: &TenantId, id: &str) -> Result<Option<RequestRow>> {
+    const SELECT: &str = "SELECT id, device, run, refusal, answered_ms FROM requests
+        WHERE tenant = $1 AND id = $2";
+    tx.row(SELECT, args![tenant, id]).await?.as_ref().map(RequestRow::read).transpose()
+}
+
+/// Begins the command logs of a new generation: what is answered leaves them, what is not goes on
+/// under new numbers with new digests.
+pub(crate) async fn renumber(tx: &mut Tx, tenant: &TenantId) -> Result<()> {
+    const CLEAR: &str = "UPDATE devices SET next_command = 1, commands_acked = 0 WHERE tenant = $1";
+    const OPEN: &str = "SELECT id, device, body FROM requests
+        WHERE tenant = $1 AND answered_ms IS NULL AND seq IS NOT NULL ORDER BY device, seq";
+    const UNSET: &str = "UPDATE requests SET seq = NULL WHERE tenant = $1";
+    const SET: &str = "UPDATE requests SET seq = $3, digest = $4 WHERE tenant = $1 AND id = $2";
+    const COUNT: &str = "UPDATE devices SET next_command = $3 WHERE tenant = $1 AND id = $2";
+    let open = tx.rows(OPEN, args![tenant]).await?;
+    tx.run(CLEAR, args![tenant]).await?;
+    tx.run(UNSET, args![tenant]).await?;
+    let (mut device, mut seq, mut digest) = (String::new(), 0_u64, 0);
+    for row in open {
+        let of = row.text("device")?;
+        if of != device {
+            (device, seq, digest) = (of, 0, 0);
+        }
+        seq += 1;
+        digest = chain(digest, &row.bytes("body")?);
+        tx.run(SET, args![tenant, row.text("id")?, seq, format!("{digest:016x}")]).await?;
+        tx.run(COUNT, args![tenant, &device, seq + 1]).await?;
+    }
+    Ok(())
+}

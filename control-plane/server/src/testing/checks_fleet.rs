@@ -1,0 +1,256 @@
+//! Facts of devices: each once, whatever the wire did.
+
+use reqwest::Method;
+use serde_json::json;
+
+use openclaw_protocol::id::Digest;
+use openclaw_protocol::report::{Refusal, Report};
+use openclaw_protocol::run::RunStatus;
+use openclaw_protocol::sync::{Dropped, Holding, Lane, Record};
+use openclaw_protocol::wire::{self, Kind};
+
+use super::facts::{
+    COUNT, EPOCH, MODULE, answer, device, enrol, events, history, inventory, lane, manifest,
+    reports, result, results, run_id, tell,
+};
+use super::server::{Database, Server};
+use crate::random;
+use crate::store::join_codes::JoinCodeRow;
+use crate::store::{self, args};
+
+async fn count(server: &Server, sql: &'static str) -> i64 {
+    let mut tx = server.ctx.db.read().await.unwrap();
+    tx.row(sql, args![]).await.unwrap().unwrap().int("n").unwrap()
+}
+
+pub(super) async fn each_result_is_here_once_whatever_the_order(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    let all = results(30);
+    let mut tx = server.write().await;
+    let holding = Holding { lane: Lane::Results, oldest: 1, next: 31 };
+    let (tenant, now_ms) = (server.tenant(), server.now_ms());
+    store::fleet::announce(&mut tx, &tenant, &pump, EPOCH, &holding, now_ms).await.unwrap();
+    tx.commit().await.unwrap();
+
+    // Newest first, overlapping, and again.
+    let outcome = tell(&server, &pump, Lane::Results, all[20..30].to_vec()).await;
+    assert_eq!((outcome.inserted, outcome.cursor.upto), (10, 0));
+    assert_eq!(outcome.cursor.ranges, [(21, 30)]);
+    assert_eq!(outcome.changes.len(), 10);
+    let ledger = |device: serde_json::Value| device["ledger"][0].clone();
+    let seen = ledger(admin.get("/api/v1/devices/pump-1").await);
+    assert_eq!((&seen["complete_to"], &seen["missing"]), (&json!(0), &json!(20)));
+    let outcome = tell(&server, &pump, Lane::Results, all[15..25].to_vec()).await;
+    assert_eq!((outcome.inserted, outcome.repeated), (5, 5));
+    let outcome = tell(&server, &pump, Lane::Results, all[0..15].to_vec()).await;
+    assert_eq!((outcome.inserted, outcome.cursor.upto), (15, 30));
+    assert_eq!(outcome.cursor.digest, all[29].digest, "found in an earlier batch's row");
+    let outcome = tell(&server, &pump, Lane::Results, all.clone()).await;
+    assert_eq!((outcome.inserted, outcome.repeated), (0, 30));
+    assert!(outcome.changes.is_empty());
+
+    let seen = ledger(admin.get("/api/v1/devices/pump-1").await);
+    let expected = json!({ "epoch": EPOCH.to_string(), "received": 30, "complete_to": 30,
+        "announced": 30, "missing": 0, "repeated": 35, "dropped": 0 });
+    assert_eq!(seen, expected);
+    assert_eq!(count(&server, "SELECT COUNT(*) AS n FROM results").await, 30);
+    let mut tx = server.write().await;
+    let cursors = store::fleet::lane_cursors(&mut tx, &tenant, &pump, EPOCH).await.unwrap();
+    assert_eq!(cursors[1].upto, 30);
+    assert_eq!((cursors[0].lane, cursors[0].upto), (Lane::Control, 0));
+    drop(tx);
+    server.stop().await;
+}
+
+pub(super) async fn history_is_taken_in_order(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    let records = history(&events(1));
+    let outcome = tell(&server, &pump, Lane::History, records[2..].to_vec()).await;
+    assert_eq!((outcome.inserted, outcome.cursor.upto), (0, 0), "nothing beyond a gap");
+    let status = async |run: &str| admin.get(&format!("/api/v1/executions/pump-1/{run}")).await;
+    let run = run_id(1);
+    for (upto, expected) in [(1, "pending"), (2, "running"), (4, "running"), (5, "completed")] {
+        let outcome = tell(&server, &pump, Lane::History, records[..upto].to_vec()).await;
+        assert_eq!(outcome.cursor.upto, upto as u64);
+        assert_eq!(outcome.cursor.digest, records[upto - 1].digest);
+        assert_eq!(status(run.as_str()).await["run"]["status"], expected);
+        let list = admin.get("/api/v1/executions").await;
+        assert_eq!(list["items"][0]["status"], expected);
+    }
+    let events = admin.get(&format!("/api/v1/executions/pump-1/{run}/events?limit=3")).await;
+    assert_eq!(events["items"][2]["name"], "step_started");
+    let cursor = events["next_cursor"].as_str().unwrap();
+    let path = format!("/api/v1/executions/pump-1/{run}/events?limit=3&cursor={cursor}");
+    let rest = admin.get(&path).await;
+    assert_eq!(rest["items"].as_array().unwrap().len(), 2);
+    let view = status(run.as_str()).await;
+    assert_eq!(view["run"]["steps"][0]["status"], "succeeded");
+    assert_eq!(view["run"]["inputs"].to_string(), "{\"limit\":21.0}");
+    assert_eq!(view["result_seq"], json!(null));
+    server.stop().await;
+}
+
+pub(super) async fn results_and_history_agree(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    let mut failed = result(1, RunStatus::Failed);
+    failed.error = Some(openclaw_protocol::run::RunError {
+        code: "plugin.trap".to_owned(),
+        message: "<script>alert(1)</script>".to_owned(),
+        step: None,
+        attempt: 1,
+        retryable: false,
+    });
+    tell(&server, &pump, Lane::Results, lane(vec![wire::pack(Kind::RunResult, &failed)])).await;
+    let path = format!("/api/v1/executions/pump-1/{}", run_id(1));
+    let seen = admin.get(&path).await;
+    assert_eq!((&seen["run"]["status"], &seen["result_seq"]), (&json!("failed"), &json!(1)));
+    assert_eq!(seen["run"]["steps"], json!([]));
+    // History that comes late fills in the steps and does not unsettle the run.
+    tell(&server, &pump, Lane::History, history(&events(1)[..3])).await;
+    let seen = admin.get(&path).await;
+    assert_eq!(seen["run"]["status"], "failed");
+    assert_eq!(seen["run"]["steps"].as_array().unwrap().len(), 1);
+    let list = admin.get("/api/v1/executions?status=failed").await;
+    assert_eq!(list["items"][0]["error"]["code"], "plugin.trap");
+    server.stop().await;
+}
+
+pub(super) async fn reports_answer_wishes(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    admin.apply(COUNT).await;
+    let target = json!({ "devices": ["pump-1"] });
+    admin.post("/api/v1/deployments", json!({ "workflow": "count", "target": target })).await;
+    let wishes = admin.post("/api/v1/workflows/count/run", json!({ "target": target })).await;
+    let id = wishes["requests"][0]["id"].as_str().unwrap();
+    let refusal = Refusal { code: "plugin.missing".to_owned(), message: "no greeter".to_owned() };
+    let said = vec![
+        inventory(&["proc"]),
+        answer(id, run_id(4)),
+        Report::Desired { revision: 1, refused: vec![("count".to_owned(), refusal)] },
+        Report::Security { code: "permission.denied".to_owned(), message: "http".to_owned() },
+    ];
+    let outcome = tell(&server, &pump, Lane::Control, reports(said)).await;
+    assert_eq!((outcome.inserted, outcome.cursor.upto), (4, 4));
+    let wish = admin.get(&format!("/api/v1/requests/{id}")).await;
+    assert_eq!((&wish["run"], &wish["answered"]), (&json!(run_id(4).as_str()), &json!(true)));
+    let seen = admin.get("/api/v1/devices/pump-1").await;
+    assert_eq!(seen["inventory"]["files"], json!(["proc"]));
+    assert_eq!(seen["refused"]["count"]["code"], "plugin.missing");
+    let deployments = admin.get("/api/v1/deployments").await;
+    assert_eq!(deployments["items"][0]["devices"][0]["state"], "refused");
+    let events = "SELECT COUNT(*) AS n FROM security_events WHERE code = 'permission.denied'";
+    assert_eq!(count(&server, events).await, 1);
+    server.stop().await;
+}
+
+pub(super) async fn what_cannot_be_read_is_kept(database: Database) {
+    let server = Server::start(&database).await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    let good = |n| wire::pack(Kind::RunResult, &result(n, RunStatus::Completed));
+    let records = lane(vec![good(1), vec![9, 9, 9], good(3)]);
+    let outcome = tell(&server, &pump, Lane::Results, records).await;
+    assert_eq!((outcome.inserted, outcome.cursor.upto), (3, 3));
+    assert_eq!(count(&server, "SELECT COUNT(*) AS n FROM results").await, 2);
+    assert_eq!(count(&server, "SELECT seq AS n FROM parked_records").await, 2);
+    // Records that do not follow each other are taken, and somebody is told.
+    let mut strange = history(&events(1));
+    strange[1].digest ^= 1;
+    tell(&server, &pump, Lane::History, strange).await;
+    let forks = "SELECT COUNT(*) AS n FROM security_events WHERE code = 'sync.fork'";
+    assert_eq!(count(&server, forks).await, 1);
+    server.stop().await;
+}
+
+pub(super) async fn what_a_quota_dropped_leaves_no_gap(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    let all = results(6);
+    let gone = Dropped { first: 2, last: 4, reason: "quota".to_owned() };
+    let marker =
+        Record { seq: 4, digest: all[3].digest, body: wire::pack(Kind::Dropped, &gone) };
+    tell(&server, &pump, Lane::Results, all[4..].to_vec()).await;
+    let outcome = tell(&server, &pump, Lane::Results, vec![all[0].clone()]).await;
+    assert_eq!(outcome.cursor.upto, 1);
+    let outcome = tell(&server, &pump, Lane::Results, vec![marker.clone()]).await;
+    assert_eq!((outcome.inserted, outcome.cursor.upto), (0, 6));
+    let outcome = tell(&server, &pump, Lane::Results, vec![marker]).await;
+    assert_eq!(outcome.repeated, 1);
+    let seen = &admin.get("/api/v1/devices/pump-1").await["ledger"][0];
+    assert_eq!((&seen["received"], &seen["dropped"], &seen["missing"]), (&json!(3), &json!(3), &json!(0)));
+    server.stop().await;
+}
+
+pub(super) async fn blobs_are_read_in_parts(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    enrol(&server, "pump-2", &[]).await;
+    let (_, plugin) = admin.publish(&manifest("greeter", "1.0.0", ""), MODULE).await;
+    let digest = Digest::parse(plugin["digest"].as_str().unwrap()).unwrap();
+    let tenant = server.tenant();
+    let mut tx = server.write().await;
+    let mut read = Vec::new();
+    while read.len() < MODULE.len() {
+        let offset = u32::try_from(read.len()).unwrap();
+        let part = store::fleet::blob(&mut tx, &tenant, &pump, digest, offset, 7).await.unwrap();
+        let (total, bytes) = part.unwrap();
+        assert_eq!(total as usize, MODULE.len());
+        read.extend(bytes);
+    }
+    assert_eq!(read, MODULE);
+    let beyond = store::fleet::blob(&mut tx, &tenant, &pump, digest, 10_000, 7).await.unwrap();
+    assert_eq!(beyond, Some((u32::try_from(MODULE.len()).unwrap(), Vec::new())));
+    let unknown = store::fleet::blob(&mut tx, &tenant, &pump, Digest([7; 32]), 0, 7).await.unwrap();
+    assert_eq!(unknown, None);
+    drop(tx);
+    admin.apply(COUNT).await;
+    let target = json!({ "devices": ["pump-1"] });
+    admin.post("/api/v1/deployments", json!({ "workflow": "count", "target": target })).await;
+    let mut tx = server.write().await;
+    let announced = store::fleet::desired(&mut tx, &tenant, &pump).await.unwrap().unwrap();
+    let own = store::fleet::blob(&mut tx, &tenant, &pump, announced.digest, 0, 1 << 20);
+    let (total, bytes) = own.await.unwrap().unwrap();
+    assert_eq!((total, bytes.len()), (announced.size, announced.size as usize));
+    let other = device("pump-2");
+    let others = store::fleet::blob(&mut tx, &tenant, &other, announced.digest, 0, 10);
+    assert_eq!(others.await.unwrap(), None, "another device's document is none of its business");
+    drop(tx);
+    server.stop().await;
+}
+
+pub(super) async fn a_join_code_is_good_once(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let body = json!({ "device_id": "pump-1", "labels": { "site": "a" }, "minutes": 5 });
+    let made = admin.post("/api/v1/devices/enroll-codes", body).await;
+    let code = made["code"].as_str().unwrap();
+    let (secret, fingerprint) = code.split_once('.').unwrap();
+    assert_eq!(fingerprint, server.ctx.ca.fingerprint().to_string());
+    assert!(made["command"].as_str().unwrap().contains(&server.ctx.public_url()));
+    let hash = random::hash(secret);
+    let take = async |at_ms| {
+        let mut tx = server.write().await;
+        let taken = store::join_codes::take(&mut tx, &hash, at_ms).await.unwrap();
+        tx.commit().await.unwrap();
+        taken
+    };
+    let now_ms = server.now_ms();
+    assert!(take(now_ms + 5 * 60_000).await.is_none(), "ended");
+    let row: JoinCodeRow = take(now_ms + 5 * 60_000 - 1).await.unwrap();
+    assert_eq!((row.device.as_str(), row.labels["site"].as_str()), ("pump-1", "a"));
+    assert!(take(now_ms).await.is_none(), "used");
+    enrol(&server, "pump-1", &[]).await;
+    let body = Some(json!({ "device_id": "pump-1" }));
+    let exists = (409, "device.exists");
+    admin.refused(Method::POST, "/api/v1/devices/enroll-codes", body, exists).await;
+    server.stop().await;
+}

@@ -1,0 +1,75 @@
+//! The tests that need a whole control plane: one list of checks, run on SQLite one by one and on
+//! a real PostgreSQL all together.
+
+mod checks_access;
+mod checks_api;
+mod checks_fleet;
+mod checks_keeping;
+mod contract;
+mod facts;
+pub(crate) mod postgres;
+mod server;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use server::Database;
+
+type Check = fn(Database) -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// Each check as a test on SQLite, and all of them in [`CHECKS`] for PostgreSQL.
+macro_rules! checks {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $module::$name(Database::Sqlite).await;
+            }
+        )*
+
+        const CHECKS: &[(&str, Check)] =
+            &[$((stringify!($name), |database| Box::pin($module::$name(database)))),*];
+    };
+}
+
+checks! {
+    checks_access::every_route_asks_for_the_role_in_the_table,
+    checks_access::a_request_with_a_cookie_needs_our_header,
+    checks_access::guessing_passwords_gets_slow,
+    checks_access::a_disabled_user_is_out_at_once,
+    checks_access::another_tenant_sees_nothing,
+    checks_access::keys_do_no_more_than_their_maker,
+    checks_access::each_change_writes_one_audit_row,
+    checks_api::wrong_requests_are_problems,
+    checks_api::workflow_versions_never_change,
+    checks_api::plugins_are_inspected_and_never_change,
+    checks_api::a_deployment_pins_and_signs_what_each_device_runs,
+    checks_api::what_a_device_lacks_is_refused_by_name,
+    checks_api::a_rollback_leads_back_and_forth,
+    checks_api::labels_move_deployments,
+    checks_api::wishes_are_written_down_in_order,
+    checks_api::the_same_key_is_the_same_wish,
+    checks_api::pages_hold_everything_once,
+    checks_api::changes_are_streamed_and_resumed,
+    checks_api::pages_and_probes_are_served,
+    checks_fleet::each_result_is_here_once_whatever_the_order,
+    checks_fleet::history_is_taken_in_order,
+    checks_fleet::results_and_history_agree,
+    checks_fleet::reports_answer_wishes,
+    checks_fleet::what_cannot_be_read_is_kept,
+    checks_fleet::what_a_quota_dropped_leaves_no_gap,
+    checks_fleet::blobs_are_read_in_parts,
+    checks_fleet::a_join_code_is_good_once,
+    checks_keeping::old_facts_go_and_the_ledger_stays,
+    checks_keeping::too_many_bytes_go_oldest_first,
+    checks_keeping::a_new_generation_signs_and_numbers_anew,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_on_postgres() {
+    let cluster = postgres::Cluster::start();
+    for (name, check) in CHECKS {
+        eprintln!("on PostgreSQL: {name}");
+        check(Database::Postgres(cluster.database(name).await)).await;
+    }
+}
