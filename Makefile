@@ -1,0 +1,44 @@
+# The few verbs. Each is one line into a script or cargo.
+# Everything sets itself up: on a fresh Debian with Rust, `make demo` and `make test` are enough.
+
+CARGO ?= cargo
+# nextest where it is installed, else cargo's own runner: the tests are the same.
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest)
+RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --workspace,$(CARGO) test --workspace)
+
+.PHONY: demo dev test check plugins setup bench chaos clean help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: plugins ## the main job, played before your eyes: kills, cuts, restarts, and the ledger
+	$(CARGO) build --bins
+	./target/debug/openclaw dev --demo $(ARGS)
+
+dev: plugins ## a control plane and three agents to play with
+	$(CARGO) build --bins
+	./target/debug/openclaw dev $(ARGS)
+
+test: setup plugins check ## everything that CI runs
+	$(CARGO) build --bins --tests
+	$(RUN_TESTS)
+
+check: ## format and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+plugins: ## compile the WebAssembly plugins from source
+	./deploy/wasm/build-plugins.sh
+
+setup: ## what the tests need from the system
+	./deploy/dev/setup.sh
+
+bench: plugins ## figures into target/bench.json
+	./deploy/dev/bench.sh
+
+chaos: setup plugins ## the long runs: 200 kills and cuts, hostile guests on the release binary
+	./deploy/dev/chaos.sh
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+	rm -rf plugins-wasm/target

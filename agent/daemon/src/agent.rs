@@ -1,0 +1,228 @@
+//! Wiring: what an agent is made of, in the order of its start and its stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use openclaw_protocol::id::Epoch;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::brain::{Brain, Parts};
+use crate::clock::{self, SystemClock};
+use crate::config::Config;
+use crate::event::{self, Event, Events};
+use crate::hands::{Kit, Workers};
+use crate::host::HostKit;
+use crate::identity::{self, Credentials};
+use crate::limits;
+use crate::link::{self, Link};
+use crate::local;
+use crate::logs::Logs;
+use crate::standalone::{self, Loaded};
+use crate::store::{self, Batch, Retention, Store, StoreError};
+use crate::tls;
+
+/// The database's name in the data directory.
+pub const DATABASE: &str = "agent.redb";
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Agent {
+    events: Events,
+    tasks: Vec<JoinHandle<()>>,
+    brain: oneshot::Receiver<Result<(), StoreError>>,
+    socket: PathBuf,
+}
+
+impl Agent {
+    /// Starts everything. Needs no network, and does not wait for one.
+    ///
+    /// # Errors
+    /// Another agent runs here, the store cannot be opened, or what the configuration names
+    /// cannot be used.
+    pub fn start(config: &Config) -> anyhow::Result<Self> {
+        tls::install_provider();
+        identity::make_data_dir(&config.data_dir)?;
+        let loaded = match &config.standalone {
+            Some(standalone) => standalone::load(standalone)?,
+            None => Loaded::default(),
+        };
+        let credentials = Credentials::load(&config.data_dir)?;
+        let (events, receiver) = event::queue();
+        let logs = Logs::default();
+        let socket = config.socket_path();
+        let server = local::listen(&socket, events.clone(), logs.clone())
+            .with_context(|| format!("cannot listen on {}", socket.display()))?;
+        let mut store = open_store(config)?;
+        let restored = store.start(&clock::boot_id())?;
+        let standalone = keep_modules(&mut store, loaded)?;
+
+        let mut tasks = vec![tokio::spawn(async move { server.run().await })];
+        let link = match &credentials {
+            Some(credentials) => {
+                let (outgoing, queue) = link::queue();
+                let link =
+                    Link::new(credentials, &config.link, random_u64()?, events.clone(), queue)?;
+                tasks.push(tokio::spawn(link.run()));
+                Some((credentials.identity.clone(), outgoing))
+            }
+            None => None,
+        };
+        let host = HostKit::new(config, tokio::runtime::Handle::current());
+        let files = host.files.names();
+        let kit = Kit {
+            events: events.clone(),
+            blobs: store.blobs(),
+            logs,
+            host,
+            plugin_config: Arc::new(config.plugin_config.clone()),
+        };
+        let synced_file = &config.clock.synced_file;
+        let system_clock =
+            SystemClock::new(restored.boot, restored.high_water_wall_ms, synced_file);
+        let brain = Brain::new(Parts {
+            store,
+            restored,
+            clock: Box::new(system_clock),
+            hands: Box::new(Workers::new(kit, config.slots)),
+            link,
+            standalone,
+            slots: config.slots,
+            files,
+            seed: random_u64()?,
+        })?;
+        let (done, ended) = oneshot::channel();
+        std::thread::Builder::new().name("brain".to_owned()).spawn(move || {
+            // Nobody listens any more where the process is ending.
+            let _ = done.send(brain.run(&receiver));
+        })?;
+        Ok(Self { events, tasks, brain: ended, socket })
+    }
+
+    /// The local socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Waits until the brain has ended, which without [`Agent::stop`] only a failing store does.
+    ///
+    /// # Errors
+    /// The store failed, or the brain panicked.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        match (&mut self.brain).await {
+            Ok(result) => result.context("the store failed"),
+            Err(_) => anyhow::bail!("the brain stopped unexpectedly"),
+        }
+    }
+
+    /// Stops cleanly: calls under way may end, everything is committed, the stop is noted.
+    ///
+    /// # Errors
+    /// As [`Agent::ended`].
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        // Where the brain is gone already, its end says why.
+        let _ = self.events.send_async(Event::Stop).await;
+        let ended = self.ended().await;
+        for task in self.tasks.drain(..) {
+            task.abort();
+            // Gone for certain, and with it the socket's file.
+            let _ = task.await;
+        }
+        ended
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let retention = Retention {
+        hours: config.retention.hours,
+        lane_bytes: config.retention.lane_bytes,
+        journal_bytes: config.retention.journal_bytes,
+    };
+    let path = config.data_dir.join(DATABASE);
+    let (store, aside) = store::open_or_quarantine(
+        &path,
+        config.store.cache_bytes,
+        retention,
+        Epoch(random_u64()?),
+    )?;
+    if let Some(aside) = aside {
+        tracing::error!(
+            aside = %aside.display(),
+            "the database was damaged and set aside; a new one was begun"
+        );
+    }
+    Ok(store)
+}
+
+/// Modules from the device's own directories go the way of all modules: into the store.
+fn keep_modules(
+    store: &mut Store,
+    loaded: Loaded,
+) -> anyhow::Result<Vec<openclaw_agent_core::Deployed>> {
+    let blobs = store.blobs();
+    let mut batch = Batch::default();
+    for (digest, module) in loaded.modules {
+        if !blobs.has(digest)? {
+            batch.blobs.push((digest, module));
+        }
+    }
+    if !batch.is_empty() {
+        store.commit(&batch, clock::wall_ms())?;
+    }
+    Ok(loaded.deployed)
+}
+
+fn random_u64() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("no random bytes: {e}"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Runs an agent until `stop` resolves. A failing store (a full disk, a card that went away) ends
+/// everything that stands on it; after a wait the agent starts anew from what is durable.
+///
+/// # Errors
+/// The first start failed; later ones are tried again and again.
+pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    tokio::pin!(stop);
+    let mut agent = Agent::start(config)?;
+    tracing::info!(socket = %agent.socket().display(), "the agent is running");
+    let mut wait = limits::RESTART_MIN;
+    loop {
+        let began = tokio::time::Instant::now();
+        tokio::select! {
+            () = &mut stop => {
+                tracing::info!("stopping");
+                return agent.stop().await;
+            }
+            ended = agent.ended() => if let Err(e) = ended {
+                tracing::error!(error = format!("{e:#}"), "starting anew from what is durable");
+            },
+        }
+        drop(agent);
+        if began.elapsed() > limits::RESTART_MAX {
+            wait = limits::RESTART_MIN;
+        }
+        agent = loop {
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(limits::RESTART_MAX);
+            match Agent::start(config) {
+                Ok(agent) => break agent,
+                Err(e) => tracing::error!(error = format!("{e:#}"), "cannot start yet"),
+            }
+        };
+    }
+}

@@ -1,0 +1,194 @@
+//! Answers to local requests.
+
+use std::collections::BTreeMap;
+
+use openclaw_agent_core::{Input, StartRequest, Told};
+use openclaw_protocol::id::{RunId, WorkflowName};
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::report::Refusal;
+use openclaw_protocol::run::Run;
+use openclaw_protocol::sync::Lane;
+use serde_json::{Map, Value};
+
+use super::Brain;
+use super::fleet::Fleet;
+use crate::event::Reply;
+use crate::limits;
+use crate::local::{Answer, Request, RunRow, Status};
+
+/// People who wait for the end of runs.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    waiting: Vec<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    run: RunId,
+    until_ms: u64,
+    settled: bool,
+    reply: Reply,
+}
+
+impl Waiters {
+    fn add(&mut self, run: RunId, until_ms: u64, reply: Reply) {
+        self.waiting.retain(|w| !w.reply.is_closed());
+        if self.waiting.len() >= limits::WAITERS {
+            let _ = reply.send(Answer::error("local.busy", "too many are waiting; ask again"));
+            return;
+        }
+        self.waiting.push(Waiter { run, until_ms, settled: false, reply });
+    }
+
+    pub(super) fn settled(&mut self, run: &RunId) {
+        for waiter in self.waiting.iter_mut().filter(|w| w.run == *run) {
+            waiter.settled = true;
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.waiting.iter().map(|w| w.until_ms).min()
+    }
+}
+
+impl Brain {
+    /// Wishes are decided at once and answered when they are durable; questions are answered
+    /// after the commit of this turn, so that nobody is shown what a power cut could take back.
+    pub(super) fn take_local(&mut self, request: Request, reply: Reply) {
+        let answer = match request {
+            Request::Start { workflow, inputs } => self.start_run(&workflow, inputs),
+            Request::Cancel { run, force } => self.cancel_run(&run, force),
+            question @ (Request::Status
+            | Request::Runs { .. }
+            | Request::Show { .. }
+            | Request::Wait { .. }
+            | Request::Results { .. }
+            | Request::Logs { .. }) => return self.pending.questions.push((question, reply)),
+        };
+        self.pending.replies.push((reply, answer));
+    }
+
+    pub(super) fn answer_question(&mut self, question: Request, reply: Reply) {
+        let answer = match question {
+            Request::Status => Answer::Status(Box::new(self.status())),
+            Request::Runs { limit } => Answer::Runs(self.rows(limit.min(limits::LOCAL_RUNS))),
+            Request::Show { run } => self.show(&run),
+            Request::Wait { run } => match RunId::parse(&run) {
+                Ok(id) if self.views.open(&id).is_some() => {
+                    let wait_ms = u64::try_from(limits::LOCAL_WAIT.as_millis()).unwrap_or(60_000);
+                    let until_ms = self.now.boot_ms.saturating_add(wait_ms);
+                    return self.waiters.add(id, until_ms, reply);
+                }
+                Ok(_) | Err(_) => self.show(&run),
+            },
+            Request::Results { limit } => {
+                match self.store.settled(limit.min(limits::LOCAL_RESULTS)) {
+                    Ok(rows) => Answer::Results(rows),
+                    Err(e) => Answer::error("store.failed", e.to_string()),
+                }
+            }
+            Request::Start { .. } | Request::Cancel { .. } | Request::Logs { .. } => {
+                Answer::error("local.request", "this is not answered here")
+            }
+        };
+        // The asker may have hung up.
+        let _ = reply.send(answer);
+    }
+
+    /// After a commit: those whose run has settled, and those who have waited long enough.
+    pub(super) fn answer_waiters(&mut self) {
+        let now_ms = self.now.boot_ms;
+        let due = |w: &mut Waiter| w.settled || w.until_ms <= now_ms;
+        let due: Vec<Waiter> = self.waiters.waiting.extract_if(.., due).collect();
+        for waiter in due {
+            let answer = self.show(waiter.run.as_str());
+            let _ = waiter.reply.send(answer);
+        }
+    }
+
+    fn start_run(&mut self, workflow: &str, inputs: Map<String, Value>) -> Answer {
+        let workflow = match WorkflowName::parse(workflow) {
+            Ok(workflow) => workflow,
+            Err(e) => return Answer::error("workflow.unknown", e.to_string()),
+        };
+        let request = StartRequest {
+            workflow,
+            inputs: JsonText::of(&Value::Object(inputs)),
+            priority: None,
+            request: None,
+        };
+        let told = self.step(Input::Start(request));
+        answer_of(told)
+    }
+
+    fn cancel_run(&mut self, run: &str, force: bool) -> Answer {
+        match RunId::parse(run) {
+            Ok(run) => answer_of(self.step(Input::Cancel { run, force, request: None })),
+            Err(e) => Answer::error("run.unknown", e.to_string()),
+        }
+    }
+
+    fn show(&self, run: &str) -> Answer {
+        let unknown = || Answer::error("run.unknown", format!("there is no run `{run}` here"));
+        let Ok(id) = RunId::parse(run) else { return unknown() };
+        if let Some(view) = self.views.open(&id) {
+            return Answer::Run(Box::new(view.clone()));
+        }
+        let stored = id.number().and_then(|number| self.store.recent_run(number).ok().flatten());
+        match stored.and_then(|text| serde_json::from_str::<Run>(&text).ok()) {
+            Some(view) if view.id == id => Answer::Run(Box::new(view)),
+            Some(_) | None => unknown(),
+        }
+    }
+
+    fn rows(&self, limit: usize) -> Vec<RunRow> {
+        let mut rows: Vec<RunRow> = self.views.newest().take(limit).map(RunRow::of).collect();
+        let settled = self.store.recent(limit - rows.len()).unwrap_or_default();
+        let settled = settled.iter().filter_map(|text| serde_json::from_str::<Run>(text).ok());
+        rows.extend(settled.map(|run| RunRow::of(&run)));
+        rows
+    }
+
+    fn status(&self) -> Status {
+        let queue = self.engine.queue();
+        let identity = self.fleet.as_ref().map(Fleet::identity);
+        let outstanding = [Lane::Control, Lane::Results, Lane::History]
+            .map(|lane| (lane.name().to_owned(), self.store.outstanding(lane)));
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            device: identity.map(|i| i.device.to_string()),
+            tenant: identity.map(|i| i.tenant.to_string()),
+            link: self.fleet.as_ref().map_or("none", Fleet::link_state).to_owned(),
+            linked: self.fleet.as_ref().is_some_and(Fleet::is_up),
+            epoch: self.store.epoch().to_string(),
+            boot: self.now.boot,
+            unclean: self.unclean,
+            clock: format!("{:?}", self.now.trust).to_lowercase(),
+            workflows: self.in_force.len(),
+            in_force: self.in_force.clone(),
+            refused: self.fleet.as_ref().map(Fleet::refused).unwrap_or_default(),
+            desired_revision: self.fleet.as_ref().map_or(0, Fleet::revision),
+            unsettled: self.engine.runs().count(),
+            waiting: queue.waiting,
+            running: queue.running,
+            delayed: queue.delayed,
+            slots: self.slots,
+            backlog: outstanding.iter().map(|(_, count)| count).sum(),
+            outstanding: BTreeMap::from(outstanding),
+            commits: self.store.commits(),
+        }
+    }
+}
+
+fn answer_of(told: Vec<Told>) -> Answer {
+    let outcome = told.into_iter().find_map(|told| match told {
+        Told::Answer { outcome, .. } => Some(outcome),
+        Told::Event(_) | Told::Result(_) | Told::Dropped { .. } => None,
+    });
+    match outcome {
+        Some(Ok(run)) => Answer::Accepted { run: run.to_string() },
+        Some(Err(Refusal { code, message })) => Answer::error(&code, message),
+        None => Answer::error("agent.internal", "the engine did not answer"),
+    }
+}

@@ -1,0 +1,421 @@
+//! Desired state on the device: announced, fetched, verified, completed, put into force.
+//!
+//! The broker is not trusted: a document counts only with a good signature of the key that was
+//! pinned at enrolment, for this very device, and newer than the one in force; it is verified at
+//! each start as well. Modules are fetched by digest and tried before anything changes. What this
+//! device cannot run is refused by name; the rest is put into force all the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use openclaw_agent_core::Deployed;
+use openclaw_protocol::definition;
+use openclaw_protocol::desired::{Desired, DesiredWorkflow, SignedDesired};
+use openclaw_protocol::id::{Digest, Generation};
+use openclaw_protocol::limits as shared;
+use openclaw_protocol::report::{Refusal, Report};
+use openclaw_protocol::sync::Announcement;
+use openclaw_protocol::wire::{self, Kind};
+
+use super::Brain;
+use crate::identity::Identity;
+use crate::store::{Chunk, Keep, Store, StoreError};
+
+/// The desired state in force, and the way to the next one.
+#[derive(Debug, Default)]
+pub(super) struct DesiredState {
+    in_force: Option<Verified>,
+    workflows: Vec<Deployed>,
+    refused: Vec<(String, Refusal)>,
+    /// The document that is being fetched.
+    wanted: Option<Announcement>,
+    /// A document whose modules are being fetched and tried.
+    next: Option<Next>,
+    /// A document that was refused: not fetched again.
+    rejected: Option<Digest>,
+}
+
+#[derive(Debug, Clone)]
+struct Verified {
+    signed: SignedDesired,
+    document: Desired,
+}
+
+#[derive(Debug)]
+struct Next {
+    verified: Verified,
+    missing: BTreeSet<Digest>,
+    /// Modules that are here and being tried.
+    trying: BTreeSet<Digest>,
+    /// Modules that this device can run.
+    usable: BTreeSet<Digest>,
+    /// Modules that this device cannot run, and why.
+    unusable: BTreeMap<Digest, String>,
+}
+
+impl DesiredState {
+    /// What the store has, verified again.
+    pub(super) fn restore(identity: &Identity, store: &Store) -> Result<Self, StoreError> {
+        let (in_force, pending) = store.desired()?;
+        let verify = |signed: Option<SignedDesired>| {
+            let signed = signed?;
+            match verify(identity, &signed) {
+                Ok(document) => Some(Verified { signed, document }),
+                Err(reason) => {
+                    tracing::error!(reason, "a stored desired state is not believed");
+                    None
+                }
+            }
+        };
+        let in_force = verify(in_force);
+        let next = verify(pending).map(Next::new);
+        Ok(Self { in_force, next, ..Self::default() })
+    }
+
+    pub(super) fn deployed(&self) -> Vec<Deployed> {
+        self.workflows.clone()
+    }
+
+    pub(super) fn refused(&self) -> BTreeMap<String, String> {
+        self.refused.iter().map(|(name, r)| (name.clone(), r.message.clone())).collect()
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.in_force.as_ref().map_or(0, |v| v.document.revision)
+    }
+
+    /// The revision in force, as far as it is one of this generation.
+    pub(super) fn revision_under(&self, generation: u64) -> u64 {
+        let own = self.in_force.as_ref().filter(|v| v.document.generation.0 == generation);
+        own.map_or(0, |v| v.document.revision)
+    }
+
+    /// Why a document is not to be taken after the one in force, if it is not. Within a
+    /// generation revisions count up; another generation must at least be younger, so that a
+    /// stolen broker cannot bring back an old one.
+    fn is_stale(&self, document: &Desired) -> Option<String> {
+        let now = &self.in_force.as_ref()?.document;
+        if now.generation == document.generation {
+            (document.revision <= now.revision).then(|| {
+                format!("revision {} is not newer than {}", document.revision, now.revision)
+            })
+        } else {
+            (document.issued_wall_ms < now.issued_wall_ms)
+                .then(|| "it is older than the one in force".to_owned())
+        }
+    }
+}
+
+impl Next {
+    fn new(verified: Verified) -> Self {
+        Self {
+            verified,
+            missing: BTreeSet::new(),
+            trying: BTreeSet::new(),
+            usable: BTreeSet::new(),
+            unusable: BTreeMap::new(),
+        }
+    }
+
+    fn digests(&self) -> BTreeSet<Digest> {
+        self.verified.document.plugins.iter().map(|pin| pin.digest).collect()
+    }
+}
+
+/// Checks signature and addressee.
+fn verify(identity: &Identity, signed: &SignedDesired) -> Result<Desired, String> {
+    let key =
+        ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, identity.desired_key.0);
+    key.verify(&signed.document, &signed.signature)
+        .map_err(|_| "its signature is not by the fleet's key".to_owned())?;
+    let document: Desired = wire::unpack(Kind::Desired, &signed.document, shared::DESIRED_BYTES)
+        .map_err(|e| e.to_string())?;
+    if document.tenant != identity.tenant || document.device != identity.device {
+        return Err(format!("it is for device {} of {}", document.device, document.tenant));
+    }
+    Ok(document)
+}
+
+impl Brain {
+    /// A newer desired state was announced: fetch it, from where an earlier attempt broke off.
+    pub(super) fn want_desired(
+        &mut self,
+        log: u64,
+        announcement: Announcement,
+    ) -> Result<(), StoreError> {
+        let from = self.store.chunks_length(announcement.digest)?;
+        let now_ms = self.now.boot_ms;
+        let Some(fleet) = &mut self.fleet else { return Ok(()) };
+        let desired = &mut fleet.desired;
+        let known = desired.next.as_ref().is_some_and(|next| {
+            let document = &next.verified.document;
+            document.generation == Generation(log) && document.revision >= announcement.revision
+        });
+        if known
+            || announcement.revision <= desired.revision_under(log)
+            || desired.rejected == Some(announcement.digest)
+            || announcement.size as usize > shared::DESIRED_BYTES
+        {
+            return Ok(());
+        }
+        if let Some(old) = desired.wanted.replace(announcement)
+            && old.digest != announcement.digest
+        {
+            fleet.session.drop_want(old.digest);
+            self.pending.batch.chunks_done.push(old.digest);
+        }
+        fleet.session.want(announcement.digest, from, now_ms);
+        Ok(())
+    }
+
+    /// The session is up (again): go on with what is not complete.
+    pub(super) fn want_pending(&mut self) -> Result<(), StoreError> {
+        let Some(fleet) = &self.fleet else { return Ok(()) };
+        if fleet.desired.next.is_some() {
+            self.complete_next()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_chunk(
+        &mut self,
+        digest: Digest,
+        offset: u32,
+        total: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let Some(fleet) = &mut self.fleet else { return Ok(()) };
+        let is_document = fleet.desired.wanted.is_some_and(|wanted| wanted.digest == digest);
+        let is_module =
+            fleet.desired.next.as_ref().is_some_and(|next| next.missing.contains(&digest));
+        let most = if is_document { shared::DESIRED_BYTES } else { shared::MODULE_BYTES };
+        if !(is_document || is_module) || total as usize > most {
+            fleet.session.drop_want(digest);
+            return Ok(());
+        }
+        let end = offset as usize + bytes.len();
+        self.pending.batch.chunks.push(Chunk { digest, offset, bytes });
+        if end < total as usize {
+            return Ok(());
+        }
+        // Whole: the parts are made durable first, so that all of them can be read in one go.
+        self.pending.needs_commit = true;
+        self.flush()?;
+        let whole = self.store.chunks(digest)?;
+        self.pending.batch.chunks_done.push(digest);
+        let actual = Digest(sha256(&whole));
+        if actual != digest {
+            tracing::warn!(%digest, "a blob came damaged and is fetched again");
+            self.pending.needs_commit = true;
+            self.flush()?;
+            self.want_again(digest);
+        } else if is_document {
+            self.take_document(digest, &whole)?;
+        } else {
+            self.pending.batch.blobs.push((digest, whole));
+            self.pending.needs_commit = true;
+            self.flush()?;
+            self.module_arrived(digest);
+        }
+        Ok(())
+    }
+
+    fn want_again(&mut self, digest: Digest) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.session.want(digest, 0, self.now.boot_ms);
+        }
+    }
+
+    fn take_document(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        let Some(fleet) = &mut self.fleet else { return Ok(()) };
+        fleet.desired.wanted = None;
+        fleet.session.drop_want(digest);
+        let most = shared::DESIRED_BYTES;
+        let signed = wire::unpack::<SignedDesired>(Kind::SignedDesired, bytes, most);
+        let verified = signed.map_err(|e| e.to_string()).and_then(|signed| {
+            let document = verify(&fleet.identity, &signed)?;
+            match fleet.desired.is_stale(&document) {
+                None => Ok(Verified { signed, document }),
+                Some(reason) => Err(reason),
+            }
+        });
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(reason) => {
+                fleet.desired.rejected = Some(digest);
+                let message = format!("a desired state was refused: {reason}");
+                tracing::error!("{message}");
+                self.pending.needs_commit = true;
+                self.report(Report::Security { code: "desired.refused".to_owned(), message });
+                return Ok(());
+            }
+        };
+        tracing::info!(revision = verified.document.revision, "a new desired state has come");
+        self.pending.batch.pending = Some(Some(verified.signed.clone()));
+        self.pending.needs_commit = true;
+        let before = fleet.desired.next.replace(Next::new(verified));
+        for old in before.iter().flat_map(|next| &next.missing) {
+            fleet.session.drop_want(*old);
+        }
+        self.complete_next()
+    }
+
+    /// Fetches and tries what the next desired state needs, and puts it into force when there is
+    /// nothing left to wait for.
+    fn complete_next(&mut self) -> Result<(), StoreError> {
+        let Some(fleet) = &mut self.fleet else { return Ok(()) };
+        let Some(next) = &mut fleet.desired.next else { return Ok(()) };
+        let blobs = self.store.blobs();
+        for digest in next.digests() {
+            if next.usable.contains(&digest) || next.unusable.contains_key(&digest) {
+                continue;
+            }
+            if blobs.has(digest)? {
+                if next.trying.insert(digest) {
+                    self.hands.check(digest);
+                }
+            } else if next.missing.len() < shared::WANTS {
+                next.missing.insert(digest);
+                let from = self.store.chunks_length(digest)?;
+                fleet.session.want(digest, from, self.now.boot_ms);
+            }
+        }
+        if next.missing.is_empty() && next.trying.is_empty() {
+            self.put_into_force();
+        }
+        Ok(())
+    }
+
+    fn module_arrived(&mut self, digest: Digest) {
+        let Some(fleet) = &mut self.fleet else { return };
+        fleet.session.drop_want(digest);
+        let Some(next) = &mut fleet.desired.next else { return };
+        if next.missing.remove(&digest) && next.trying.insert(digest) {
+            self.hands.check(digest);
+        }
+    }
+
+    pub(super) fn take_checked(&mut self, digest: Digest, result: Result<(), String>) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let Some(next) = &mut fleet.desired.next else { return };
+        if !next.trying.remove(&digest) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                next.usable.insert(digest);
+            }
+            Err(reason) => {
+                next.unusable.insert(digest, reason);
+            }
+        }
+        if next.trying.is_empty() && next.missing.is_empty() {
+            self.put_into_force();
+        }
+    }
+
+    fn put_into_force(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let Some(next) = fleet.desired.next.take() else { return };
+        let document = &next.verified.document;
+        let (workflows, refused) = prepare(document, &self.files, &next.unusable);
+        let revision = document.revision;
+        tracing::info!(revision, refused = refused.len(), "a new desired state is in force");
+        let keep = Keep {
+            definitions: document.workflows.iter().map(|w| w.hash.clone()).collect(),
+            blobs: next.digests(),
+        };
+        fleet.desired.workflows = workflows;
+        fleet.desired.refused.clone_from(&refused);
+        self.pending.in_force = Some(revision);
+        let keep = self.keep_standalone(keep);
+        let batch = &mut self.pending.batch;
+        batch.desired = Some(next.verified.signed.clone());
+        batch.pending = Some(None);
+        batch.keep = Some(keep);
+        if let Some(fleet) = &mut self.fleet {
+            fleet.desired.in_force = Some(next.verified);
+        }
+        self.pending.needs_commit = true;
+        self.report(Report::Desired { revision, refused });
+        self.redeploy();
+    }
+
+    fn keep_standalone(&self, mut keep: Keep) -> Keep {
+        for deployed in &self.standalone {
+            keep.definitions.insert(deployed.workflow.hash.clone());
+            keep.blobs.extend(deployed.pins.values().map(|pin| pin.digest));
+        }
+        keep
+    }
+
+    /// At a start: what is in force is made ready again. Its modules were tried when it came.
+    pub(super) fn prepare_in_force(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        if let Some(in_force) = &fleet.desired.in_force {
+            let (workflows, refused) = prepare(&in_force.document, &self.files, &BTreeMap::new());
+            fleet.desired.workflows = workflows;
+            fleet.desired.refused = refused;
+        }
+    }
+}
+
+/// The workflows of a document that this device can run, and the others with the reason.
+fn prepare(
+    document: &Desired,
+    files: &[String],
+    unusable: &BTreeMap<Digest, String>,
+) -> (Vec<Deployed>, Vec<(String, Refusal)>) {
+    let mut workflows = Vec::new();
+    let mut refused = Vec::new();
+    for one in &document.workflows {
+        match prepare_one(document, one, files, unusable) {
+            Ok(deployed) => workflows.push(deployed),
+            Err(refusal) => refused.push((one.name.to_string(), refusal)),
+        }
+    }
+    (workflows, refused)
+}
+
+fn prepare_one(
+    document: &Desired,
+    one: &DesiredWorkflow,
+    files: &[String],
+    unusable: &BTreeMap<Digest, String>,
+) -> Result<Deployed, Refusal> {
+    let refuse = |code: &str, message: String| Refusal { code: code.to_owned(), message };
+    let workflow = definition::parse(one.definition.as_str())
+        .map_err(|e| refuse("workflow.invalid", format!("this agent cannot read it: {e}")))?;
+    if workflow.hash != one.hash || workflow.name != one.name {
+        let message = "this agent understands it differently; update the agent".to_owned();
+        return Err(refuse("workflow.hash", message));
+    }
+    let mut pins = BTreeMap::new();
+    for (reference, index) in &one.pins {
+        let Some(pin) = document.plugins.get(usize::from(*index)) else {
+            let message = format!("`{reference}` points at no plugin");
+            return Err(refuse("plugin.missing", message));
+        };
+        if let Some(reason) = unusable.get(&pin.digest) {
+            let message = format!("plugin {} {}: {reason}", pin.name, pin.version);
+            return Err(refuse("plugin.load", message));
+        }
+        if let Some(dir) = pin.granted.files.iter().find(|dir| !files.contains(dir)) {
+            let message = format!(
+                "plugin {} needs the directory `{dir}`, which this device does not offer; add it \
+                 to [files] of its configuration",
+                pin.name
+            );
+            return Err(refuse("files.missing", message));
+        }
+        pins.insert(reference.clone(), Arc::new(pin.clone()));
+    }
+    Ok(Deployed { workflow: Arc::new(workflow), pins, triggers_enabled: one.triggers_enabled })
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let mut whole = [0; 32];
+    whole.copy_from_slice(digest.as_ref());
+    whole
+}

@@ -1,0 +1,428 @@
+//! The brain: one thread that takes what happened, lets the engine decide, commits, and acts.
+//!
+//! A turn is: drain what is waiting (bounded) → step the engine once for each event → one
+//! transaction, if anything needs one → perform the effects. Facts that need not be durable at
+//! once ride along with the next commit. The sync session lives here too: it is pure, and its
+//! frames go through bounded queues to and from the link.
+
+mod answer;
+mod desired;
+mod fleet;
+mod pending;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use openclaw_agent_core::{
+    AttemptId, Config as EngineConfig, Decision, Deployed, Effect, Engine, Input, Told,
+};
+use openclaw_protocol::definition;
+use openclaw_protocol::report::{Inventory, Report, ReportRecord};
+use openclaw_protocol::run::RunEventRecord;
+use openclaw_protocol::sync::Lane;
+use openclaw_protocol::time::{ClockTrust, Stamp};
+use openclaw_protocol::wire::{self, Kind};
+
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::hands::Hands;
+use crate::identity::Identity;
+use crate::limits;
+use crate::link::Outgoing;
+use crate::store::{Restored, Store, StoreError};
+
+use answer::Waiters;
+use fleet::Fleet;
+use pending::Pending;
+use views::Views;
+
+/// While a timer is armed, the store notes at most this often that the agent is alive.
+const ALIVE_MS: u64 = 300_000;
+/// Different denials that are reported once each.
+const DENIALS: usize = 1_024;
+/// Starts that never became runs are reported at most this often.
+const DROPPED_MS: u64 = 60_000;
+
+/// What a brain is made of.
+pub struct Parts {
+    /// The store, started.
+    pub store: Store,
+    /// What it had to say.
+    pub restored: Restored,
+    /// Where stamps come from.
+    pub clock: Box<dyn Clock>,
+    /// Who makes calls.
+    pub hands: Box<dyn Hands>,
+    /// The way to the control plane, once enrolled.
+    pub link: Option<(Identity, Outgoing)>,
+    /// Workflows from the device's own directories.
+    pub standalone: Vec<Deployed>,
+    /// Calls at once.
+    pub slots: u16,
+    /// Logical directories that are offered.
+    pub files: Vec<String>,
+    /// Spreads the timers of many devices.
+    pub seed: u64,
+}
+
+/// The brain. See [the module](self).
+pub struct Brain {
+    engine: Engine,
+    store: Store,
+    clock: Box<dyn Clock>,
+    hands: Box<dyn Hands>,
+    fleet: Option<Fleet>,
+    standalone: Vec<Deployed>,
+    in_force: BTreeMap<String, String>,
+    slots: u16,
+    files: Vec<String>,
+    unclean: bool,
+    pending: Pending,
+    views: Views,
+    waiters: Waiters,
+    /// Calls that were made and not answered.
+    in_flight: BTreeSet<AttemptId>,
+    denials: BTreeSet<String>,
+    dropped: BTreeMap<(String, &'static str), u32>,
+    dropped_told_ms: u64,
+    committed_ms: u64,
+    high_water_wall_ms: i64,
+    now: Stamp,
+    stopping: Option<u64>,
+}
+
+impl Brain {
+    /// Restores everything and issues what is outstanding. Nothing has been performed when this
+    /// returns; the first turn does.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn new(parts: Parts) -> Result<Self, StoreError> {
+        let Parts { store, restored, mut clock, hands, link, standalone, .. } = parts;
+        let now = clock.now();
+        let config =
+            EngineConfig { epoch: store.epoch(), slots: parts.slots, seed: store.epoch().0 };
+        let mut engine = Engine::new(config);
+        engine.restore_marks(restored.marks);
+        engine.set_next_run_number(restored.next_run);
+        if let Some(alive) = restored.alive {
+            engine.set_last_alive(alive);
+        }
+        let mut damaged = restored.damaged;
+        let views = Views::restore(&store, &restored.runs)?;
+        for open in restored.runs {
+            if let Err(reason) = restore_run(&mut engine, &store, &open) {
+                damaged.push(format!("run {}: {reason}", open.run));
+            }
+        }
+        let fleet = match link {
+            Some((identity, out)) => Some(Fleet::new(identity, out, &store, parts.seed)?),
+            None => None,
+        };
+        let mut brain = Self {
+            engine,
+            store,
+            clock,
+            hands,
+            fleet,
+            standalone,
+            in_force: BTreeMap::new(),
+            slots: parts.slots,
+            files: parts.files,
+            unclean: restored.unclean,
+            pending: Pending::default(),
+            views,
+            waiters: Waiters::default(),
+            in_flight: BTreeSet::new(),
+            denials: BTreeSet::new(),
+            dropped: BTreeMap::new(),
+            dropped_told_ms: now.boot_ms,
+            committed_ms: now.boot_ms,
+            high_water_wall_ms: restored.high_water_wall_ms,
+            now,
+            stopping: None,
+        };
+        for reason in damaged {
+            tracing::error!(reason, "something stored is damaged and was left out");
+            brain.report(Report::Security { code: "store.damaged".to_owned(), message: reason });
+        }
+        brain.begin(restored.unclean);
+        Ok(brain)
+    }
+
+    fn begin(&mut self, unclean: bool) {
+        let inventory = Inventory {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            os: std::env::consts::OS.to_owned(),
+            files: self.files.clone(),
+            slots: self.slots,
+            boot: self.now.boot,
+            unclean,
+        };
+        self.report(Report::Inventory(inventory));
+        self.pending.needs_commit = true;
+        self.prepare_in_force();
+        self.redeploy();
+        self.step(Input::Restarted { unclean });
+    }
+
+    /// Takes events until it is stopped or everybody who could send one is gone.
+    ///
+    /// # Errors
+    /// The store fails. Nothing uncommitted has been acted upon; start anew.
+    pub fn run(mut self, events: &Receiver<Event>) -> Result<(), StoreError> {
+        let mut batch = Vec::new();
+        loop {
+            self.turn(batch.drain(..))?;
+            if self.is_drained() {
+                return self.finish();
+            }
+            match events.recv_timeout(self.sleep()) {
+                Ok(event) => batch.push(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.finish(),
+            }
+            self.gather(events, &mut batch);
+        }
+    }
+
+    /// One turn: take the events, decide, commit, act.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn turn(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), StoreError> {
+        self.now = self.clock.now();
+        for event in events {
+            self.take(event);
+        }
+        if self.engine.next_deadline().is_some_and(|(due_ms, _)| due_ms <= self.now.boot_ms) {
+            self.step(Input::Tick);
+        }
+        self.tell_dropped();
+        self.converse()?;
+        loop {
+            self.flush()?;
+            self.perform();
+            if !std::mem::take(&mut self.pending.untold) {
+                return Ok(());
+            }
+            // The control plane hears of what is durable now, and may have more to say.
+            self.tell_committed();
+            self.converse()?;
+        }
+    }
+
+    /// What was waiting already, and what comes within a moment while more calls are under way:
+    /// results that come together share one sync.
+    fn gather(&self, events: &Receiver<Event>, batch: &mut Vec<Event>) {
+        let until = Instant::now() + limits::GATHER;
+        while batch.len() < limits::EVENTS_PER_TURN {
+            if let Ok(event) = events.try_recv() {
+                batch.push(event);
+                continue;
+            }
+            let settled = batch.iter().filter(|e| matches!(e, Event::Settled { .. })).count();
+            let left = until.saturating_duration_since(Instant::now());
+            if settled == 0 || self.in_flight.len() <= settled || left.is_zero() {
+                return;
+            }
+            match events.recv_timeout(left) {
+                Ok(event) => batch.push(event),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Settled { attempt, outcome, denials } => {
+                self.in_flight.remove(&attempt);
+                self.note_denials(&attempt, denials);
+                self.step(Input::Settled { attempt, outcome });
+            }
+            Event::Checked { digest, result } => self.take_checked(digest, result),
+            Event::Local { request, reply } => self.take_local(request, reply),
+            Event::LinkUp => self.take_link(true),
+            Event::LinkDown => self.take_link(false),
+            Event::Frame(bytes) => self.take_frame(&bytes),
+            Event::Stop => {
+                let drain_ms = u64::try_from(limits::DRAIN.as_millis()).unwrap_or(u64::MAX);
+                self.stopping.get_or_insert(self.now.boot_ms.saturating_add(drain_ms));
+            }
+        }
+    }
+
+    /// Lets the engine decide, and takes in what it decided. What it answered comes back.
+    fn step(&mut self, input: Input) -> Vec<Told> {
+        let Decision { facts, marks, told, effects, needs_commit } =
+            self.engine.step(input, self.now);
+        let pending = &mut self.pending;
+        pending.needs_commit |= needs_commit;
+        pending.batch.facts.extend(facts);
+        pending.batch.marks.extend(marks);
+        pending.effects.extend(effects);
+        let mut answers = Vec::new();
+        for told in told {
+            match told {
+                Told::Event(event) => self.tell_event(event),
+                Told::Result(result) => {
+                    let body = wire::pack(Kind::RunResult, &result);
+                    self.pending.batch.records.push((Lane::Results, body));
+                    if let Some(view) = self.views.settle(&result) {
+                        self.pending.batch.views.push((result.run.clone(), view));
+                    }
+                    self.waiters.settled(&result.run);
+                }
+                Told::Dropped { workflow, reason } => {
+                    *self.dropped.entry((workflow.to_string(), reason)).or_default() += 1;
+                }
+                Told::Answer { .. } => answers.push(told),
+            }
+        }
+        answers
+    }
+
+    fn tell_event(&mut self, event: RunEventRecord) {
+        let body = wire::pack(Kind::RunEvent, &event);
+        self.views.apply(&event);
+        self.pending.batch.records.push((Lane::History, body));
+    }
+
+    fn report(&mut self, report: Report) {
+        let body = wire::pack(Kind::Report, &ReportRecord { at: self.now, report });
+        self.pending.batch.records.push((Lane::Control, body));
+    }
+
+    fn note_denials(&mut self, attempt: &AttemptId, denials: Vec<String>) {
+        for denial in denials {
+            let message = format!("{denial} was denied to step {} of a run", attempt.step);
+            if self.denials.len() < DENIALS && self.denials.insert(message.clone()) {
+                let message = format!("{message} (first in run {})", attempt.run);
+                self.report(Report::Security { code: "permission.denied".to_owned(), message });
+            }
+        }
+    }
+
+    /// Starts that never became runs, counted: a trigger may fire much faster than anybody reads.
+    fn tell_dropped(&mut self) {
+        let due = self.now.boot_ms.saturating_sub(self.dropped_told_ms) >= DROPPED_MS;
+        if self.dropped.is_empty() || !(due || self.stopping.is_some()) {
+            return;
+        }
+        self.dropped_told_ms = self.now.boot_ms;
+        for ((workflow, reason), count) in std::mem::take(&mut self.dropped) {
+            self.report(Report::Dropped { workflow, reason: reason.to_owned(), count });
+        }
+    }
+
+    /// Puts into force what the control plane and the device's own directories say. Where both
+    /// have a name, the control plane's is meant.
+    fn redeploy(&mut self) {
+        let mut deployed = self.fleet.as_ref().map(Fleet::deployed).unwrap_or_default();
+        let names: BTreeSet<_> = deployed.iter().map(|d| d.workflow.name.clone()).collect();
+        deployed
+            .extend(self.standalone.iter().filter(|d| !names.contains(&d.workflow.name)).cloned());
+        self.in_force = deployed
+            .iter()
+            .map(|d| (d.workflow.name.to_string(), d.workflow.version.clone()))
+            .collect();
+        for one in &deployed {
+            let workflow = &one.workflow;
+            let text = (workflow.hash.clone(), workflow.canonical.clone());
+            self.pending.batch.definitions.push(text);
+        }
+        self.step(Input::Deploy(deployed));
+    }
+
+    fn perform(&mut self) {
+        for effect in std::mem::take(&mut self.pending.effects) {
+            match effect {
+                // While stopping nothing is begun: the next start issues it again.
+                Effect::Call(_) if self.stopping.is_some() => {}
+                Effect::Call(task) => {
+                    self.in_flight.insert(task.attempt.clone());
+                    self.hands.call(task);
+                }
+                Effect::Stop { attempt, reason } => self.hands.stop(&attempt, reason),
+                // The store removes journals by its own retention.
+                Effect::Forget(_) => {}
+            }
+        }
+        for (reply, answer) in std::mem::take(&mut self.pending.replies) {
+            // The asker may have hung up.
+            let _ = reply.send(answer);
+        }
+        for (question, reply) in std::mem::take(&mut self.pending.questions) {
+            self.answer_question(question, reply);
+        }
+        self.answer_waiters();
+    }
+
+    /// How long nothing is due.
+    fn sleep(&self) -> Duration {
+        let engine = self.engine.next_deadline().map(|(ms, _)| ms);
+        let session = self.fleet.as_ref().and_then(Fleet::deadline);
+        let lazy = self.pending.lazy_due_ms();
+        let waiters = self.waiters.deadline();
+        let due = [engine, session, lazy, waiters, self.stopping].into_iter().flatten().min();
+        let left = due.map_or(u64::MAX, |ms| ms.saturating_sub(self.now.boot_ms));
+        Duration::from_millis(left).min(limits::SLEEP)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.stopping.is_some_and(|until| self.in_flight.is_empty() || self.now.boot_ms >= until)
+    }
+
+    /// The last commit. The stop was clean if nothing was cut off by it.
+    fn finish(mut self) -> Result<(), StoreError> {
+        self.pending.batch.clean = self.in_flight.is_empty();
+        self.pending.needs_commit = true;
+        self.flush()?;
+        self.perform();
+        Ok(())
+    }
+
+    /// What rides along with every commit.
+    fn stamp_batch(&mut self) {
+        let batch = &mut self.pending.batch;
+        batch.alive = Some(self.now);
+        if self.now.trust == ClockTrust::Synced
+            && self.now.wall_ms > self.high_water_wall_ms.saturating_add(60_000)
+        {
+            self.high_water_wall_ms = self.now.wall_ms;
+            batch.high_water_wall_ms = Some(self.now.wall_ms);
+        }
+    }
+
+    /// Commits what must be durable, or what has waited long enough.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let alive_due = self.engine.next_deadline().is_some()
+            && self.now.boot_ms.saturating_sub(self.committed_ms) >= ALIVE_MS;
+        if !self.pending.is_due(self.now.boot_ms) && !alive_due {
+            return Ok(());
+        }
+        self.stamp_batch();
+        let batch = std::mem::take(&mut self.pending.batch);
+        self.store.commit(&batch, self.now.wall_ms)?;
+        self.pending.committed();
+        self.committed_ms = self.now.boot_ms;
+        Ok(())
+    }
+}
+
+fn restore_run(
+    engine: &mut Engine,
+    store: &Store,
+    open: &crate::store::OpenRun,
+) -> Result<(), String> {
+    let text = store.definition(&open.definition).map_err(|e| e.to_string())?;
+    let text = text.ok_or("its definition is gone")?;
+    let workflow = definition::parse(&text).map_err(|e| e.to_string())?;
+    engine.restore_run(open.run.clone(), Arc::new(workflow), &open.facts).map_err(|e| e.to_string())
+}

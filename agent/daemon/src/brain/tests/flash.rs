@@ -1,0 +1,102 @@
+//! What a step costs the flash: syncs are counted at the disk, with the link up.
+
+use std::sync::mpsc;
+
+use super::peer::Peer;
+use super::*;
+use crate::event;
+
+#[test]
+fn one_step_after_the_other_costs_at_most_1_2_syncs_each() {
+    const STEPS: usize = 50;
+    let mut device = Device::enrolled(1, [0; 32]);
+    device.workflows = vec![chain("w", STEPS)];
+    device.start().unwrap();
+    let mut peer = Peer::new();
+    peer.connect(&mut device);
+    device.begin("w").unwrap().unwrap();
+    peer.exchange(&mut device);
+    let (syncs, written) = (device.disk.syncs(), device.disk.written());
+    for _ in 0..STEPS {
+        let call = device.calls().remove(0);
+        device.answer(&call).unwrap();
+        peer.exchange(&mut device);
+    }
+    let per_step = (device.disk.syncs() - syncs) as f64 / STEPS as f64;
+    let kib = (device.disk.written() - written) as f64 / 1024.0 / STEPS as f64;
+    assert_eq!(peer.results.len(), 1, "the control plane has the result by now");
+    println!("{per_step} syncs and {kib:.1} KiB a step");
+    assert!(per_step <= 1.2, "{per_step} syncs a step");
+    assert!(kib <= 64.0, "{kib} KiB a step");
+}
+
+/// Hands on a thread of their own, which answer as fast as they can.
+struct Quick(mpsc::Sender<PluginTask>);
+
+impl Hands for Quick {
+    fn call(&mut self, task: PluginTask) {
+        self.0.send(task).unwrap();
+    }
+    fn stop(&mut self, _attempt: &AttemptId, _reason: StopReason) {}
+    fn check(&mut self, _digest: openclaw_protocol::id::Digest) {}
+}
+
+#[test]
+fn sixty_four_runs_at_once_cost_at_most_a_fifth_of_a_sync_a_step() {
+    const RUNS: usize = 64;
+    const STEPS: usize = 20;
+    let mut device = Device::new(1, vec![chain("w", STEPS)]);
+    device.start().unwrap();
+    let (events, receiver) = event::queue();
+    let (tasks, work) = mpsc::channel::<PluginTask>();
+    let answers = events.clone();
+    let worker = std::thread::spawn(move || {
+        let mut answered = 0;
+        for task in work {
+            answers.send(settled(&task)).unwrap();
+            answered += 1;
+            if answered == RUNS * STEPS {
+                answers.send(Event::Stop).unwrap();
+            }
+        }
+    });
+    let mut brain = device.brain.take().unwrap();
+    brain.hands = Box::new(Quick(tasks));
+    for _ in 0..RUNS {
+        let (reply, _) = oneshot::channel();
+        let inputs = serde_json::Map::new();
+        let request = Request::Start { workflow: "w".into(), inputs };
+        events.send(Event::Local { request, reply }).unwrap();
+    }
+    let (syncs, written) = (device.disk.syncs(), device.disk.written());
+    brain.run(&receiver).unwrap();
+    let steps = (RUNS * STEPS) as f64;
+    let per_step = (device.disk.syncs() - syncs) as f64 / steps;
+    let kib = (device.disk.written() - written) as f64 / 1024.0 / steps;
+    drop(receiver);
+    worker.join().unwrap();
+    device.start().unwrap();
+    assert_eq!(device.results().len(), RUNS);
+    println!("{per_step:.3} syncs and {kib:.1} KiB a step");
+    assert!(per_step <= 0.2, "{per_step} syncs a step");
+}
+
+#[test]
+fn an_idle_device_writes_nothing() {
+    let mut device = Device::enrolled(1, [0; 32]);
+    device.workflows = vec![chain("w", 1)];
+    device.start().unwrap();
+    let mut peer = Peer::new();
+    peer.connect(&mut device);
+    device.clock.advance(10_000);
+    device.turn(Vec::new()).unwrap();
+    peer.exchange(&mut device);
+    let written = device.disk.written();
+    for _ in 0..24 * 60 {
+        device.clock.advance(60_000);
+        device.turn(Vec::new()).unwrap();
+        peer.exchange(&mut device);
+    }
+    let kib = (device.disk.written() - written) / 1024;
+    assert!(kib <= 1024, "{kib} KiB in a day without work");
+}

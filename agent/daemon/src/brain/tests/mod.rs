@@ -1,0 +1,252 @@
+//! The brain on a disk that can lose its power, with hands that do nothing but remember, and with
+//! a control plane made of the same session.
+
+mod flash;
+mod peer;
+mod power;
+mod runs;
+mod sync;
+
+use std::sync::{Arc, Mutex};
+
+use openclaw_agent_core::{AttemptOutcome, PluginTask, StopReason};
+use openclaw_protocol::desired::PluginPin;
+use openclaw_protocol::id::{DeviceId, Epoch, PluginName, TenantId};
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::plugin::{CallLimits, Permissions};
+use openclaw_protocol::run::{RunResult, RunStatus};
+use tokio::sync::mpsc::Receiver as LinkReceiver;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::link::{self, ToLink};
+use crate::local::{Answer, Request, Status};
+use crate::store::Retention;
+use crate::testing::Disk;
+
+/// A clock that is moved by hand.
+#[derive(Debug, Clone)]
+struct HandClock(Arc<Mutex<Stamp>>);
+
+impl HandClock {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Stamp {
+            boot: 1,
+            boot_ms: 1_000,
+            wall_ms: 1_800_000_000_000,
+            trust: ClockTrust::Estimated,
+        })))
+    }
+
+    fn advance(&self, ms: u64) {
+        let mut now = self.0.lock().unwrap();
+        now.boot_ms += ms;
+        now.wall_ms += ms.cast_signed();
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&mut self) -> Stamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Hands that remember what they were asked for.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    calls: Arc<Mutex<Vec<PluginTask>>>,
+    checks: Arc<Mutex<Vec<openclaw_protocol::id::Digest>>>,
+    stops: Arc<Mutex<Vec<AttemptId>>>,
+}
+
+impl Hands for Asked {
+    fn call(&mut self, task: PluginTask) {
+        self.calls.lock().unwrap().push(task);
+    }
+
+    fn stop(&mut self, attempt: &AttemptId, _reason: StopReason) {
+        self.stops.lock().unwrap().push(attempt.clone());
+    }
+
+    fn check(&mut self, digest: openclaw_protocol::id::Digest) {
+        self.checks.lock().unwrap().push(digest);
+    }
+}
+
+/// A device: what outlives a power cut, and a brain while there is power.
+struct Device {
+    disk: Disk,
+    clock: HandClock,
+    asked: Asked,
+    brain: Option<Brain>,
+    boots: u32,
+    ever_started: bool,
+    identity: Option<Identity>,
+    frames: Option<LinkReceiver<ToLink>>,
+    workflows: Vec<Deployed>,
+    retention: Retention,
+}
+
+impl Device {
+    fn new(seed: u64, workflows: Vec<Deployed>) -> Self {
+        Self {
+            disk: Disk::new(seed),
+            clock: HandClock::new(),
+            asked: Asked::default(),
+            brain: None,
+            boots: 0,
+            ever_started: false,
+            identity: None,
+            frames: None,
+            workflows,
+            retention: Retention::default(),
+        }
+    }
+
+    /// An enrolled device that trusts this key.
+    fn enrolled(seed: u64, desired_key: [u8; 32]) -> Self {
+        let mut device = Self::new(seed, Vec::new());
+        device.identity = Some(Identity {
+            tenant: TenantId::parse("acme").unwrap(),
+            device: DeviceId::parse("pump-7").unwrap(),
+            server: "https://control.example".into(),
+            mqtt_host: "control.example".into(),
+            mqtt_port: 8883,
+            desired_key: openclaw_protocol::id::Digest(desired_key),
+        });
+        device
+    }
+
+    /// Switches the power on.
+    fn start(&mut self) -> Result<(), StoreError> {
+        self.boots += 1;
+        self.asked.calls.lock().unwrap().clear();
+        let epoch = Epoch(0x0123_4567_89ab_0000);
+        let mut store =
+            Store::open(self.disk.backend(), limits::CACHE_BYTES, self.retention, epoch)?;
+        let restored = store.start(&format!("boot-{}", self.boots))?;
+        self.ever_started = true;
+        self.clock.0.lock().unwrap().boot = restored.boot;
+        let link = self.identity.clone().map(|identity| {
+            let (out, frames) = link::queue();
+            self.frames = Some(frames);
+            (identity, out)
+        });
+        self.brain = Some(Brain::new(Parts {
+            store,
+            restored,
+            clock: Box::new(self.clock.clone()),
+            hands: Box::new(self.asked.clone()),
+            link,
+            standalone: self.workflows.clone(),
+            slots: 16,
+            files: vec!["proc".into()],
+            seed: 7,
+        })?);
+        self.turn(Vec::new())
+    }
+
+    fn turn(&mut self, events: Vec<Event>) -> Result<(), StoreError> {
+        self.brain.as_mut().unwrap().turn(events)
+    }
+
+    /// Asks as the local socket does. `None` where the brain has not answered.
+    fn ask(&mut self, request: Request) -> Result<Option<Answer>, StoreError> {
+        let (reply, mut answer) = oneshot::channel();
+        self.turn(vec![Event::Local { request, reply }])?;
+        Ok(answer.try_recv().ok())
+    }
+
+    fn begin(&mut self, workflow: &str) -> Result<Option<String>, StoreError> {
+        let inputs = serde_json::Map::new();
+        match self.ask(Request::Start { workflow: workflow.into(), inputs })? {
+            Some(Answer::Accepted { run }) => Ok(Some(run)),
+            None => Ok(None),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        match self.ask(Request::Status) {
+            Ok(Some(Answer::Status(status))) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The calls that were made since this was last asked.
+    fn calls(&self) -> Vec<PluginTask> {
+        std::mem::take(&mut *self.asked.calls.lock().unwrap())
+    }
+
+    /// Answers one call as the plugin `count` does: one more than it was given.
+    fn answer(&mut self, task: &PluginTask) -> Result<(), StoreError> {
+        self.turn(vec![settled(task)])
+    }
+
+    /// Settled runs in the outbox.
+    fn results(&self) -> Vec<RunResult> {
+        let store = &self.brain.as_ref().unwrap().store;
+        let records = store.load(Lane::Results, 1, u64::MAX, usize::MAX).unwrap();
+        let unpack = |body: &[u8]| wire::unpack(Kind::RunResult, body, usize::MAX).unwrap();
+        records.iter().map(|record| unpack(&record.body)).collect()
+    }
+
+    fn reports(&self) -> Vec<Report> {
+        let store = &self.brain.as_ref().unwrap().store;
+        let records = store.load(Lane::Control, 1, u64::MAX, usize::MAX).unwrap();
+        let unpack = |body: &[u8]| wire::unpack::<ReportRecord>(Kind::Report, body, usize::MAX);
+        records.iter().map(|record| unpack(&record.body).unwrap().report).collect()
+    }
+}
+
+fn settled(task: &PluginTask) -> Event {
+    let input: serde_json::Value = task.input.value();
+    let n = input["n"].as_i64().unwrap_or(0) + 1;
+    Event::Settled {
+        attempt: task.attempt.clone(),
+        outcome: AttemptOutcome::Succeeded {
+            output: JsonText::of(&serde_json::json!({ "n": n })),
+            vars: None,
+        },
+        denials: Vec::new(),
+    }
+}
+
+fn pin(digest: openclaw_protocol::id::Digest) -> PluginPin {
+    PluginPin {
+        name: PluginName::parse("count").unwrap(),
+        version: "1.0.0".into(),
+        digest,
+        size: 8,
+        actions: vec![("execute".into(), "execute".into())],
+        granted: Permissions::default(),
+        limits: CallLimits::default(),
+    }
+}
+
+/// A chain of plugin steps, each counting on from the one before.
+fn chain_text(name: &str, steps: usize) -> String {
+    let mut text = format!("workflow: {name}\nversion: 1\nmode: parallel\nmax: 1000\n");
+    text.push_str("outputs:\n");
+    text.push_str(&format!("  n: ${{ steps.s{steps}.output.n }}\nsteps:\n"));
+    for i in 1..=steps {
+        let before =
+            if i == 1 { "0".into() } else { format!("'${{ steps.s{}.output.n }}'", i - 1) };
+        text.push_str(&format!("  - {{ id: s{i}, plugin: count@^1, with: {{ n: {before} }} }}\n"));
+    }
+    text
+}
+
+fn deployed(text: &str) -> Deployed {
+    let workflow = match definition::parse(text) {
+        Ok(workflow) => workflow,
+        Err(e) => panic!("{e}\n{text}"),
+    };
+    let digest = openclaw_protocol::id::Digest([7; 32]);
+    let pins = [("count.execute@^1".to_owned(), Arc::new(pin(digest)))].into();
+    Deployed { workflow: Arc::new(workflow), pins, triggers_enabled: true }
+}
+
+fn chain(name: &str, steps: usize) -> Deployed {
+    deployed(&chain_text(name, steps))
+}

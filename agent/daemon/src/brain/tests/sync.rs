@@ -1,0 +1,296 @@
+//! With a control plane: commands, desired state, forks, and what is not believed.
+
+use openclaw_protocol::command::Command;
+use openclaw_protocol::desired::{Desired, DesiredWorkflow};
+use openclaw_protocol::id::{Digest, Generation, RunId, WorkflowName};
+
+use super::peer::{GENERATION, Peer, now_ms};
+use super::*;
+
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+fn desired(device: &Device, revision: u64, steps: usize, module: Digest) -> Desired {
+    let identity = device.identity.as_ref().unwrap();
+    let workflow = definition::parse(&chain_text("w", steps)).unwrap();
+    Desired {
+        tenant: identity.tenant.clone(),
+        device: identity.device.clone(),
+        generation: Generation(GENERATION),
+        revision,
+        issued_wall_ms: 1_800_000_000_000 + i64::try_from(revision).unwrap(),
+        workflows: vec![DesiredWorkflow {
+            name: workflow.name.clone(),
+            version: workflow.version.clone(),
+            hash: workflow.hash.clone(),
+            definition: JsonText::parse(&workflow.canonical).unwrap(),
+            pins: vec![("count.execute@^1".into(), 0)],
+            triggers_enabled: true,
+        }],
+        plugins: vec![pin(module)],
+    }
+}
+
+fn start(workflow: &str) -> Command {
+    Command::Start {
+        workflow: WorkflowName::parse(workflow).unwrap(),
+        inputs: JsonText::parse("{}").unwrap(),
+        priority: None,
+    }
+}
+
+/// A device in sync with a control plane, nothing desired yet.
+fn pair() -> (Device, Peer) {
+    let mut peer = Peer::new();
+    let mut device = Device::enrolled(1, peer.key());
+    device.start().unwrap();
+    peer.connect(&mut device);
+    (device, peer)
+}
+
+/// Answers what the brain asks its hands to try.
+fn checked(device: &mut Device, result: Result<(), String>) {
+    let checks = std::mem::take(&mut *device.asked.checks.lock().unwrap());
+    for digest in checks {
+        device.turn(vec![Event::Checked { digest, result: result.clone() }]).unwrap();
+    }
+}
+
+fn install(device: &mut Device, peer: &mut Peer, revision: u64, steps: usize) {
+    let module = peer.add_blob(MODULE.to_vec());
+    let document = desired(device, revision, steps, module);
+    peer.desire(&document, now_ms(device));
+    peer.exchange(device);
+    checked(device, Ok(()));
+    peer.exchange(device);
+    assert_eq!(device.status().desired_revision, revision);
+}
+
+#[test]
+fn a_desired_state_is_fetched_tried_and_put_into_force() {
+    let (mut device, mut peer) = pair();
+    install(&mut device, &mut peer, 1, 2);
+    assert_eq!(device.status().in_force.keys().collect::<Vec<_>>(), ["w"]);
+    let done = Report::Desired { revision: 1, refused: Vec::new() };
+    assert!(peer.reports.contains(&done), "{:?}", peer.reports);
+
+    // It is in force without a network, too.
+    device.brain = None;
+    device.start().unwrap();
+    assert_eq!(device.status().desired_revision, 1);
+    assert!(device.begin("w").unwrap().is_some());
+    assert_eq!(device.calls().len(), 1);
+}
+
+#[test]
+fn a_newer_one_supersedes_and_old_blobs_go() {
+    let (mut device, mut peer) = pair();
+    install(&mut device, &mut peer, 1, 2);
+    let before = device.brain.as_ref().unwrap().store.blobs();
+    let second = peer.add_blob([MODULE, &[0, 2, 1, 1]].concat());
+    let document = desired(&device, 2, 3, second);
+    peer.desire(&document, now_ms(&device));
+    peer.exchange(&mut device);
+    checked(&mut device, Ok(()));
+    peer.exchange(&mut device);
+    assert_eq!(device.status().desired_revision, 2);
+    assert_eq!(before.count().unwrap(), 1, "the first module is gone");
+    assert!(before.has(second).unwrap());
+}
+
+#[test]
+fn what_is_not_believed() {
+    type Case = (&'static str, fn(&mut Desired), fn(&mut Vec<u8>));
+    let cases: [Case; 5] = [
+        ("a flipped bit", |_| {}, |document| document[10] ^= 1),
+        ("another device", |d| d.device = DeviceId::parse("pump-8").unwrap(), |_| {}),
+        ("another tenant", |d| d.tenant = TenantId::parse("evil").unwrap(), |_| {}),
+        ("an old revision", |d| d.revision = 5, |_| {}),
+        (
+            "an old generation",
+            |d| {
+                d.generation = Generation(1);
+                d.issued_wall_ms = 5;
+            },
+            |_| {},
+        ),
+    ];
+    for (name, change, spoil) in cases {
+        let (mut device, mut peer) = pair();
+        install(&mut device, &mut peer, 5, 2);
+        let mut document = desired(&device, 6, 3, openclaw_sandbox::digest_of(MODULE));
+        change(&mut document);
+        // The announcement is not signed: a stolen broker may say what it likes there.
+        peer.desire_as(6, &document, now_ms(&device), |signed| spoil(&mut signed.document));
+        peer.exchange(&mut device);
+        checked(&mut device, Ok(()));
+        peer.exchange(&mut device);
+        assert_eq!(device.status().desired_revision, 5, "{name}");
+        let told =
+            |r: &Report| matches!(r, Report::Security { code, .. } if code == "desired.refused");
+        assert_eq!(peer.reports.iter().filter(|r| told(r)).count(), 1, "{name} is told once");
+    }
+}
+
+#[test]
+fn what_the_device_cannot_run_is_refused_by_name() {
+    let (mut device, mut peer) = pair();
+    let module = peer.add_blob(MODULE.to_vec());
+    let mut document = desired(&device, 1, 2, module);
+    document.plugins[0].granted.files = vec!["sys".into()];
+    peer.desire(&document, now_ms(&device));
+    peer.exchange(&mut device);
+    checked(&mut device, Ok(()));
+    peer.exchange(&mut device);
+    let refused = device.status().refused;
+    assert!(refused["w"].contains("`sys`"), "{refused:?}");
+
+    let document = desired(&device, 2, 2, module);
+    peer.desire(&document, now_ms(&device));
+    peer.exchange(&mut device);
+    checked(&mut device, Err("it imports env.abort".into()));
+    peer.exchange(&mut device);
+    let refused = device.status().refused;
+    assert!(refused["w"].contains("env.abort"), "{refused:?}");
+    let told = peer.reports.iter().filter_map(|r| match r {
+        Report::Desired { revision, refused } => Some((*revision, refused[0].1.code.as_str())),
+        Report::Command { .. }
+        | Report::Inventory(_)
+        | Report::Security { .. }
+        | Report::Dropped { .. } => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(1, "files.missing"), (2, "plugin.load")]);
+}
+
+#[test]
+fn a_module_that_broke_off_goes_on_where_it_was() {
+    let (mut device, mut peer) = pair();
+    let mut module = MODULE.to_vec();
+    // A custom section of 1.2 MiB: the module is large, and nothing of it is code.
+    module.extend_from_slice(&[0]);
+    module.extend(std::iter::repeat_n(0x41, 1_200 * 1024));
+    let digest = peer.add_blob(module.clone());
+    let document = desired(&device, 1, 1, digest);
+    peer.desire(&document, now_ms(&device));
+    // When something of it is kept, the power goes.
+    for _ in 0..16 {
+        let now = now_ms(&device);
+        let frames = peer.frames(now);
+        device.turn(frames.into_iter().map(Event::Frame).collect()).unwrap();
+        peer.hear(&mut device, now);
+        if device.brain.as_ref().unwrap().store.chunks_length(digest).unwrap() > 0 {
+            break;
+        }
+    }
+    device.brain = None;
+    device.start().unwrap();
+    let have = device.brain.as_ref().unwrap().store.chunks_length(digest).unwrap();
+    assert!(have > 0 && (have as usize) < module.len(), "{have} bytes are kept");
+    peer.connect(&mut device);
+    peer.exchange(&mut device);
+    checked(&mut device, Ok(()));
+    assert_eq!(device.status().desired_revision, 1);
+    let blob = device.brain.as_ref().unwrap().store.blobs().read(digest).unwrap();
+    assert_eq!(blob, Some(module));
+}
+
+#[test]
+fn commands_are_carried_out_once_and_answered() {
+    let (mut device, mut peer) = pair();
+    install(&mut device, &mut peer, 1, 1);
+    let now = now_ms(&device);
+    peer.command("wish-1", start("w"), now);
+    peer.command("wish-2", start("nobody"), now);
+    let ghost = RunId::parse("000000000000-9").unwrap();
+    peer.command("wish-3", Command::Cancel { run: ghost, force: false }, now);
+    peer.exchange(&mut device);
+    let calls = device.calls();
+    assert_eq!(calls.len(), 1);
+    let answers: Vec<_> = peer
+        .reports
+        .iter()
+        .filter_map(|r| match r {
+            Report::Command { request, outcome } => Some((request.as_str(), outcome.is_ok())),
+            Report::Desired { .. }
+            | Report::Inventory(_)
+            | Report::Security { .. }
+            | Report::Dropped { .. } => None,
+        })
+        .collect();
+    assert_eq!(answers, [("wish-1", true), ("wish-2", false), ("wish-3", false)]);
+    device.answer(&calls[0]).unwrap();
+    peer.exchange(&mut device);
+    assert_eq!(peer.results.len(), 1);
+
+    // After a power cut the cursor is where the effect is.
+    device.brain = None;
+    device.start().unwrap();
+    peer.connect(&mut device);
+    peer.exchange(&mut device);
+    assert!(device.calls().is_empty(), "no command is carried out again");
+    assert_eq!(device.results().len(), 1);
+}
+
+#[test]
+fn a_backlog_of_an_offline_device_arrives_once() {
+    let mut peer = Peer::new();
+    let mut device = Device::enrolled(1, peer.key());
+    device.workflows = vec![chain("w", 1)];
+    device.start().unwrap();
+    for _ in 0..300 {
+        device.begin("w").unwrap();
+        for call in device.calls() {
+            device.answer(&call).unwrap();
+        }
+    }
+    assert!(device.status().backlog >= 300);
+    peer.connect(&mut device);
+    for _ in 0..600 {
+        peer.exchange(&mut device);
+        device.clock.advance(500);
+    }
+    assert_eq!(peer.results.len(), 300);
+    assert_eq!(device.status().backlog, 0);
+}
+
+#[test]
+fn a_restored_card_forks_and_nothing_is_lost() {
+    let mut peer = Peer::new();
+    let mut device = Device::enrolled(1, peer.key());
+    device.workflows = vec![chain("w", 1)];
+    device.start().unwrap();
+    peer.connect(&mut device);
+    let run_some = |device: &mut Device, n: usize| {
+        for _ in 0..n {
+            device.begin("w").unwrap();
+            for call in device.calls() {
+                device.answer(&call).unwrap();
+            }
+        }
+    };
+    run_some(&mut device, 3);
+    peer.exchange(&mut device);
+    let copy = device.disk.copy();
+    run_some(&mut device, 5);
+    peer.exchange(&mut device);
+    assert_eq!(peer.results.len(), 8);
+
+    // The card is put back to the copy, and lives another life.
+    device.brain = None;
+    device.disk = copy;
+    device.start().unwrap();
+    run_some(&mut device, 7);
+    peer.session.handle_disconnected();
+    peer.connect(&mut device);
+    for _ in 0..60 {
+        peer.exchange(&mut device);
+        device.clock.advance(1_000);
+    }
+    assert!(
+        device
+            .reports()
+            .iter()
+            .any(|r| matches!(r, Report::Security { code, .. } if code == "sync.forked"))
+    );
+    assert_eq!(device.status().backlog, 0, "everything was told under the new log");
+    assert_eq!(peer.forks.len(), 2);
+}

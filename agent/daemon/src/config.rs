@@ -1,0 +1,351 @@
+//! The configuration file: TOML, parsed once into typed values, unknown keys refused.
+//!
+//! Everything has a default, so an empty file is a configuration. What an enrolled device knows
+//! of its fleet is not here but in the state file that enrolment writes (`identity.rs`).
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use openclaw_protocol::id::PluginName;
+use serde::Deserialize;
+
+use crate::limits;
+
+/// How much the agent says on standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Only what needs a person.
+    Error,
+    /// Also what may need one.
+    Warn,
+    /// Also what changes.
+    #[default]
+    Info,
+    /// Also why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where database, key and certificate are; made if absent, readable by the owner alone.
+    pub data_dir: PathBuf,
+    /// The local socket; `agent.sock` in `data_dir` where absent.
+    pub socket: Option<PathBuf>,
+    /// Plugin calls at once.
+    pub slots: u16,
+    /// What is said on standard error.
+    pub log_level: LogLevel,
+    /// Logical directories offered to plugins: name → absolute path.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Narrows the network grants of plugins.
+    pub http: Http,
+    /// How the connection behaves.
+    pub link: Link,
+    /// The database.
+    pub store: Store,
+    /// How long what is done is kept.
+    pub retention: Retention,
+    /// Workflows and plugins from directories, with no control plane at all.
+    pub standalone: Option<Standalone>,
+    /// How far the wall clock is believed.
+    pub clock: Clock,
+    /// Settings that plugins may read, by plugin name.
+    pub plugin_config: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// A destination must match one of these as well as the plugin's grant; absent: the grant
+    /// alone decides. Same notation as in a manifest: `host:port`, `cidr:port`.
+    pub allow: Option<Vec<String>>,
+}
+
+/// `[link]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// Connect here (`host:port`) instead of where enrolment said; the certificate must still be
+    /// that of the control plane. For relays and tests.
+    pub connect: Option<String>,
+    /// The longest wait before a new connection, milliseconds.
+    pub backoff_max_ms: u64,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Cache in memory, bytes.
+    pub cache_bytes: usize,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// How long acknowledged records and settled journals are kept, hours.
+    pub hours: u32,
+    /// Bytes of one lane in the outbox; beyond it acknowledged records go first, then the oldest
+    /// history, and each gap is told.
+    pub lane_bytes: u64,
+    /// Bytes of the journals of settled runs.
+    pub journal_bytes: u64,
+}
+
+/// `[standalone]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standalone {
+    /// Directory of workflow documents (`*.yaml`, `*.yml`, `*.json`).
+    pub workflows: PathBuf,
+    /// Directory of plugin directories (`plugin.toml` and `plugin.wasm` in each).
+    pub plugins: Option<PathBuf>,
+}
+
+/// `[clock]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clock {
+    /// This file exists while the system says that its clock is synchronised.
+    pub synced_file: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/openclaw"),
+            socket: None,
+            slots: limits::SLOTS,
+            log_level: LogLevel::default(),
+            files: BTreeMap::new(),
+            http: Http::default(),
+            link: Link::default(),
+            store: Store::default(),
+            retention: Retention::default(),
+            standalone: None,
+            clock: Clock::default(),
+            plugin_config: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { connect: None, backoff_max_ms: limits::BACKOFF_MAX_MS }
+    }
+}
+
+impl Link {
+    /// Host and port to connect to instead, where that is configured.
+    #[must_use]
+    pub fn target(&self) -> Option<(String, u16)> {
+        self.connect.as_deref().and_then(Self::split)
+    }
+
+    fn split(text: &str) -> Option<(String, u16)> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        (!host.is_empty()).then(|| (host.to_owned(), port))
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { cache_bytes: limits::CACHE_BYTES }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            hours: limits::RETENTION_HOURS,
+            lane_bytes: limits::LANE_BYTES,
+            journal_bytes: limits::JOURNAL_BYTES,
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { synced_file: PathBuf::from("/run/systemd/timesync/synchronized") }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {reason}; name another file with --config")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type; the text carries line and column.
+    #[error("{path}: {reason}")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        reason: String,
+    },
+    /// A value that cannot be.
+    #[error("{path}: `{key}` {reason}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key with its tables.
+        key: String,
+        /// What is wrong and what to write.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Says what is wrong, where, and what to write instead.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read =
+            |e: std::io::Error| ConfigError::Read { path: path.to_owned(), reason: e.to_string() };
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|f| f.take(limits::CONFIG_BYTES).read_to_string(&mut text))
+            .map_err(read)?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads and checks a text; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|e| ConfigError::Toml { path: path.to_owned(), reason: e.to_string() })?;
+        match config.fault() {
+            None => Ok(config),
+            Some((key, reason)) => Err(ConfigError::Value { path: path.to_owned(), key, reason }),
+        }
+    }
+
+    /// The local socket.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.data_dir.join("agent.sock"))
+    }
+
+    /// The first value that cannot be, if any: its key and what is wrong.
+    fn fault(&self) -> Option<(String, String)> {
+        if !(1..=limits::SLOTS_MAX).contains(&self.slots) {
+            return Some(("slots".into(), format!("must be 1 to {}", limits::SLOTS_MAX)));
+        }
+        if self.data_dir.is_relative() {
+            return Some(("data_dir".into(), "must be an absolute path".into()));
+        }
+        if self.store.cache_bytes < 64 * 1024 {
+            return Some(("store.cache_bytes".into(), "must be at least 65536".into()));
+        }
+        if self.link.backoff_max_ms < 100 {
+            return Some(("link.backoff_max_ms".into(), "must be at least 100".into()));
+        }
+        let connect = self.link.connect.as_deref();
+        if connect.is_some_and(|c| Link::split(c).is_none()) {
+            return Some(("link.connect".into(), "must be `host:port`".into()));
+        }
+        for (key, bytes) in [
+            ("retention.lane_bytes", self.retention.lane_bytes),
+            ("retention.journal_bytes", self.retention.journal_bytes),
+        ] {
+            if bytes < 1024 * 1024 {
+                return Some((key.into(), "must be at least 1048576 (1 MiB)".into()));
+            }
+        }
+        for (name, path) in &self.files {
+            if let Err(e) = PluginName::parse(name) {
+                return Some((format!("files.{name}"), format!("has a bad name: {e}")));
+            }
+            if path.is_relative() {
+                return Some((format!("files.{name}"), "must be an absolute path".into()));
+            }
+        }
+        self.http.allow.iter().flatten().find_map(|entry| {
+            let port = entry.rsplit_once(':').map(|(_, port)| port);
+            let good = port.is_some_and(|p| p == "*" || p.parse::<u16>().is_ok());
+            let reason = format!("`{entry}` has no port; write `host:port` or `cidr:port`");
+            (!good).then_some(("http.allow".into(), reason))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("agent.toml"), text)
+    }
+
+    #[test]
+    fn an_empty_file_is_a_configuration() {
+        let config = parse("").unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.socket_path(), Path::new("/var/lib/openclaw/agent.sock"));
+        assert_eq!(config.store.cache_bytes, 1024 * 1024);
+    }
+
+    #[test]
+    fn wrong_ones_say_what_and_where() {
+        for (text, part) in [
+            ("colour = 'red'", "colour"),
+            ("[http]\nalow = []", "alow"),
+            ("slots = 'many'", "slots"),
+            ("slots = 0", "`slots` must be 1 to"),
+            ("data_dir = 'here'", "absolute"),
+            ("[files]\nproc = 'proc'", "files.proc"),
+            ("[files]\n'../x' = '/proc'", "bad name"),
+            ("[http]\nallow = ['example.com']", "host:port"),
+            ("[retention]\nlane_bytes = 1", "1 MiB"),
+            ("[link]\nbackoff_max_ms = 1", "at least 100"),
+            ("[link]\nconnect = 'nowhere'", "host:port"),
+            ("[standalone]\nplugins = '/p'", "workflows"),
+            ("log_level = 'loud'", "loud"),
+            ("slots = ", "line 1"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text:?} said: {error}");
+            assert!(error.starts_with("agent.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_good_and_names_every_default() {
+        let example = parse(include_str!("../agent.example.toml")).unwrap();
+        let defaults = Config {
+            socket: example.socket.clone(),
+            files: example.files.clone(),
+            http: example.http.clone(),
+            link: Link { connect: example.link.connect.clone(), ..Link::default() },
+            standalone: example.standalone.clone(),
+            plugin_config: example.plugin_config.clone(),
+            ..Config::default()
+        };
+        assert_eq!(example, defaults);
+        assert!(example.standalone.is_some() && !example.plugin_config.is_empty());
+    }
+
+    #[test]
+    fn a_missing_file_says_so() {
+        let error = Config::load(Path::new("/nowhere/agent.toml")).unwrap_err().to_string();
+        assert!(error.contains("--config"), "{error}");
+    }
+}

@@ -1,0 +1,271 @@
+//! Enrolment: the device makes its key, proves nothing but a join code, and gets a certificate.
+//!
+//! A join code is `<secret>.<fingerprint>`; the fingerprint is the SHA-256 of the fleet CA's DER.
+//! Whatever certificate the server shows must chain up to exactly that CA, so the device knows
+//! whom it tells the secret. Plain HTTP is allowed on loopback alone; the fingerprint then still
+//! binds the CA that comes back. The key never leaves the device.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use openclaw_protocol::api::{EnrollRequest, EnrollResponse, ProblemDetails};
+use openclaw_protocol::id::{DeviceId, Digest, TenantId};
+use openclaw_sandbox::target::{Host, Target};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::identity::{Credentials, Identity};
+use crate::{limits, tls};
+
+/// What a join code says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinCode {
+    secret: String,
+    fingerprint: Digest,
+}
+
+impl JoinCode {
+    /// Takes a code apart.
+    ///
+    /// # Errors
+    /// It is not a join code.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let (secret, fingerprint) = text
+            .trim()
+            .split_once('.')
+            .context("this is not a join code; copy it whole, with the dot and what follows")?;
+        ensure!(!secret.is_empty(), "the join code has nothing before its dot; copy it whole");
+        let fingerprint = Digest::parse(fingerprint)
+            .context("the join code's end is not a fingerprint; copy it whole")?;
+        Ok(Self { secret: secret.to_owned(), fingerprint })
+    }
+}
+
+/// Enrols this device and writes what it got to the data directory.
+///
+/// # Errors
+/// The server cannot be reached, is not the one the code is for, or refuses; nothing is written.
+pub async fn enroll(server: &str, code: &JoinCode, data_dir: &Path) -> anyhow::Result<Identity> {
+    tls::install_provider();
+    let base = server.trim_end_matches('/');
+    let target = Target::parse(&format!("{base}/api/v1/enroll")).map_err(anyhow::Error::msg)?;
+    if !target.https && !is_loopback(&target.host) {
+        bail!("{server}: plain HTTP is for this machine alone; use https://");
+    }
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+        .context("cannot make a key")?;
+    let csr = rcgen::CertificateParams::default()
+        .serialize_request(&key)
+        .and_then(|csr| csr.pem())
+        .context("cannot make a certificate request")?;
+    let request = EnrollRequest { code: code.secret.clone(), csr_pem: csr };
+    let answer = tokio::time::timeout(limits::ENROLL_TIME, post(&target, code, &request))
+        .await
+        .map_err(|_| anyhow::anyhow!("{server} did not answer in time"))??;
+    let credentials = accept(answer, code, base, key.serialize_pem())?;
+    set_aside_anothers_past(data_dir, &credentials.identity)?;
+    credentials.store(data_dir)?;
+    Ok(credentials.identity)
+}
+
+/// What the device recorded as somebody else must not be told under its new name.
+fn set_aside_anothers_past(data_dir: &Path, now: &Identity) -> anyhow::Result<()> {
+    // A state file that cannot be read tells of nobody; the new one replaces it.
+    let Ok(Some(Credentials { identity: before, .. })) = Credentials::load(data_dir) else {
+        return Ok(());
+    };
+    let database = data_dir.join(crate::agent::DATABASE);
+    if (&before.tenant, &before.device) == (&now.tenant, &now.device) || !database.exists() {
+        return Ok(());
+    }
+    let aside = data_dir.join(format!("{}.of-{}", crate::agent::DATABASE, before.device));
+    std::fs::rename(&database, &aside)
+        .with_context(|| format!("cannot set {} aside", database.display()))
+}
+
+/// Checks the answer as far as the device can: nothing is believed that would only fail later.
+fn accept(
+    answer: EnrollResponse,
+    code: &JoinCode,
+    server: &str,
+    key_pem: String,
+) -> anyhow::Result<Credentials> {
+    let ca = CertificateDer::from_pem_slice(answer.ca_pem.as_bytes())
+        .map_err(|e| anyhow::anyhow!("the CA in the answer cannot be read: {e}"))?;
+    ensure!(
+        fingerprint(&ca) == code.fingerprint,
+        "the server is not the one this join code is for (its CA is another); check the URL"
+    );
+    let identity = Identity {
+        tenant: TenantId::parse(&answer.tenant)?,
+        device: DeviceId::parse(&answer.device)?,
+        server: server.to_owned(),
+        mqtt_host: answer.mqtt_host,
+        mqtt_port: answer.mqtt_port,
+        desired_key: Digest::parse(&answer.desired_key)?,
+    };
+    let credentials = Credentials {
+        identity,
+        key_pem,
+        certificate_pem: answer.certificate_pem,
+        ca_pem: answer.ca_pem,
+    };
+    // Also proves that the certificate is for this key.
+    tls::client_config(&credentials)?;
+    Ok(credentials)
+}
+
+async fn post(
+    target: &Target,
+    code: &JoinCode,
+    request: &EnrollRequest,
+) -> anyhow::Result<EnrollResponse> {
+    let host = match &target.host {
+        Host::Name(name) => name.clone(),
+        Host::Ip(ip) => ip.to_string(),
+    };
+    let stream = TcpStream::connect((host.as_str(), target.port))
+        .await
+        .with_context(|| format!("cannot reach {host}:{}", target.port))?;
+    if !target.https {
+        return exchange(stream, target, request).await;
+    }
+    let provider = Arc::clone(CryptoProvider::get_default().context("no TLS provider")?);
+    let verifier = Pinned { fingerprint: code.fingerprint, provider };
+    let config = rustls::ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.clone()).context("the server's name")?;
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .with_context(|| format!("{host} is not the server this join code is for"))?;
+    exchange(stream, target, request).await
+}
+
+async fn exchange<S>(
+    stream: S,
+    target: &Target,
+    request: &EnrollRequest,
+) -> anyhow::Result<EnrollResponse>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let body = serde_json::to_vec(request)?;
+    let message = Request::post(&target.path)
+        .header(HOST, format!("{}:{}", target.host, target.port))
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let exchange = async {
+        let response = sender.send_request(message).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), limits::ENROLL_BYTES).collect().await;
+        let body = body.map_err(|e| anyhow::anyhow!("the answer cannot be read: {e}"))?;
+        anyhow::Ok((status, body.to_bytes()))
+    };
+    tokio::pin!(exchange);
+    let (status, body) = tokio::select! {
+        answer = &mut exchange => answer?,
+        // A server that hangs up without ceremony may have answered before.
+        ended = connection => match (exchange.await, ended) {
+            (Ok(answer), _) => answer,
+            (Err(_), Err(e)) => return Err(e.into()),
+            (Err(e), Ok(())) => return Err(e),
+        },
+    };
+    if status != StatusCode::OK && status != StatusCode::CREATED {
+        let said = serde_json::from_slice::<ProblemDetails>(&body)
+            .map_or_else(|_| status.to_string(), |p| format!("{} [{}]", p.detail, p.code));
+        bail!("the server refused: {said}");
+    }
+    serde_json::from_slice(&body).context("the server's answer cannot be read")
+}
+
+fn is_loopback(host: &Host) -> bool {
+    match host {
+        Host::Ip(ip) => ip.is_loopback(),
+        Host::Name(name) => name == "localhost",
+    }
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> Digest {
+    openclaw_sandbox::digest_of(certificate)
+}
+
+/// Accepts a chain up to the CA with this fingerprint, which the server sends along, and no other.
+#[derive(Debug)]
+struct Pinned {
+    fingerprint: Digest,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let unknown = || rustls::Error::from(CertificateError::UnknownIssuer);
+        let ca = intermediates
+            .iter()
+            .find(|c| fingerprint(c) == self.fingerprint)
+            .ok_or_else(unknown)?;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(ca.clone())?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&self.provider),
+        )
+        .build()
+        .map_err(|_| unknown())?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+#[path = "enroll_tests.rs"]
+mod tests;

@@ -1,0 +1,395 @@
+//! The hands: a pool of worker threads that run plugin calls in the sandbox.
+//!
+//! The engine hands out no more calls than there are slots, so the queue here is short. Threads
+//! are made when they are needed and go when they have been idle for a while; each has the native
+//! stack that the interpreter wants. A panic costs its call, not the agent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use openclaw_agent_core::{AttemptId, AttemptOutcome, PluginTask, StopReason};
+use openclaw_protocol::id::Digest;
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::run::RunError;
+use openclaw_protocol::wire::{self, Kind};
+use openclaw_sandbox::{Call, Context, Fault, Level, Module, Outcome, Sandbox, Stop};
+
+use crate::clock;
+use crate::event::{Event, Events};
+use crate::host::{HostKit, NativeHost};
+use crate::limits;
+use crate::logs::Logs;
+use crate::store::Blobs;
+
+/// How long a thread waits for work before it goes.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// What the brain needs done. Answers come back as events.
+pub trait Hands: Send {
+    /// Make this call; answer with [`Event::Settled`].
+    fn call(&mut self, task: PluginTask);
+    /// Stop this call; it answers all the same.
+    fn stop(&mut self, attempt: &AttemptId, reason: StopReason);
+    /// See whether this device can run a module; answer with [`Event::Checked`].
+    fn check(&mut self, digest: Digest);
+}
+
+/// What workers work with.
+#[derive(Debug, Clone)]
+pub struct Kit {
+    /// Where answers go.
+    pub events: Events,
+    /// Where modules come from.
+    pub blobs: Blobs,
+    /// What plugins log.
+    pub logs: Logs,
+    /// The capabilities of this device.
+    pub host: HostKit,
+    /// Settings by plugin name.
+    pub plugin_config: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+}
+
+/// The worker pool.
+#[derive(Debug)]
+pub struct Workers {
+    shared: Arc<Shared>,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    kit: Kit,
+    sandbox: Sandbox,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Told when a thread goes.
+    gone: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    flags: BTreeMap<AttemptId, Arc<Flag>>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Job {
+    Call(Box<PluginTask>, Arc<Flag>),
+    Check(Digest),
+}
+
+/// Why a call shall stop: 0 for not at all.
+#[derive(Debug, Default)]
+struct Flag(AtomicU8);
+
+const CANCELLED: u8 = 1;
+const TIMED_OUT: u8 = 2;
+
+impl Flag {
+    fn stop(&self) -> Option<Stop> {
+        match self.0.load(Ordering::Relaxed) {
+            CANCELLED => Some(Stop::Cancelled),
+            TIMED_OUT => Some(Stop::Timeout),
+            _ => None,
+        }
+    }
+}
+
+impl Workers {
+    /// A pool of at most `slots` threads; none is made yet.
+    #[must_use]
+    pub fn new(kit: Kit, slots: u16) -> Self {
+        let shared = Shared {
+            kit,
+            sandbox: Sandbox::new(),
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            gone: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared), most: usize::from(slots) }
+    }
+
+    fn enqueue(&self, job: Job) {
+        let mut queue = self.shared.lock();
+        if queue.jobs.len() >= limits::CALLS_WAITING {
+            drop(queue);
+            return refuse(&self.shared.kit.events, job);
+        }
+        queue.jobs.push_back(job);
+        if queue.idle < queue.jobs.len() && queue.threads < self.most {
+            queue.threads += 1;
+            let shared = Arc::clone(&self.shared);
+            let spawned = std::thread::Builder::new()
+                .name("worker".to_owned())
+                .stack_size(limits::WORKER_STACK_BYTES)
+                .spawn(move || shared.work());
+            if let Err(e) = spawned {
+                // The job stays for the threads there are; without any, the attempt's own timer
+                // ends it and the next call tries again.
+                queue.threads -= 1;
+                tracing::error!(error = %e, "cannot make a worker thread");
+            }
+        }
+        drop(queue);
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Hands for Workers {
+    fn call(&mut self, task: PluginTask) {
+        let flag = Arc::new(Flag::default());
+        self.shared.lock().flags.insert(task.attempt.clone(), Arc::clone(&flag));
+        self.enqueue(Job::Call(Box::new(task), flag));
+    }
+
+    fn stop(&mut self, attempt: &AttemptId, reason: StopReason) {
+        if let Some(flag) = self.shared.lock().flags.get(attempt) {
+            let why = match reason {
+                StopReason::Cancelled => CANCELLED,
+                StopReason::TimedOut => TIMED_OUT,
+            };
+            flag.0.store(why, Ordering::Relaxed);
+        }
+    }
+
+    fn check(&mut self, digest: Digest) {
+        self.enqueue(Job::Check(digest));
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock();
+        queue.closed = true;
+        queue.jobs.clear();
+        for flag in queue.flags.values() {
+            flag.0.store(CANCELLED, Ordering::Relaxed);
+        }
+        self.shared.wake.notify_all();
+        // What they hold of the store and the sandbox goes with them, so that a start that
+        // follows finds both free. A host call that does not end in time is left behind.
+        let _ = self.shared.gone.wait_timeout_while(queue, limits::DRAIN, |q| q.threads > 0);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // The queue is whole between any two statements that could panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            let gone = match job {
+                Job::Call(task, flag) => {
+                    let (outcome, denials) = self.attempt(&task, &flag);
+                    self.lock().flags.remove(&task.attempt);
+                    let attempt = task.attempt;
+                    self.kit.events.send(Event::Settled { attempt, outcome, denials })
+                }
+                Job::Check(digest) => {
+                    let result = catch_unwind(AssertUnwindSafe(|| self.module(digest).map(|_| ())))
+                        .unwrap_or_else(|_| Err("the interpreter stopped on it".to_owned()));
+                    self.kit.events.send(Event::Checked { digest, result })
+                }
+            };
+            if gone.is_err() {
+                break;
+            }
+        }
+        self.lock().threads -= 1;
+        self.gone.notify_all();
+    }
+
+    fn next(&self) -> Option<Job> {
+        let until = Instant::now() + IDLE;
+        let mut queue = self.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            queue.idle += 1;
+            (queue, _) =
+                self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+
+    fn attempt(&self, task: &PluginTask, flag: &Flag) -> (AttemptOutcome, Vec<String>) {
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run(task, flag)));
+        let outcome = match ran {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => return (AttemptOutcome::Failed { error }, Vec::new()),
+            Err(_) => {
+                let error = failure(task, "plugin.trap", "the sandbox stopped on this call");
+                return (AttemptOutcome::Failed { error }, Vec::new());
+            }
+        };
+        self.log(task, &outcome);
+        let denials = outcome.denials.clone();
+        (settle(task, outcome), denials)
+    }
+
+    fn run(&self, task: &PluginTask, flag: &Flag) -> Result<Outcome, RunError> {
+        let module = self
+            .module(task.pin.digest)
+            .map_err(|message| failure(task, "plugin.load", &message))?;
+        let deadline_ms = clock::boot_ms().saturating_add(task.timeout_ms);
+        let watch =
+            || flag.stop().or_else(|| (clock::boot_ms() >= deadline_ms).then_some(Stop::Timeout));
+        let none = BTreeMap::new();
+        let vars = task.vars.as_deref().map(unpack_vars).transpose();
+        let call = Call {
+            export: &task.export,
+            input: task.input.as_str().as_bytes(),
+            config: self.kit.plugin_config.get(task.pin.name.as_str()).unwrap_or(&none),
+            vars: vars.map_err(|e| failure(task, "plugin.vars", &e))?.unwrap_or_default(),
+            limits: task.pin.limits,
+            permissions: &task.pin.granted,
+            context: Context {
+                run: task.attempt.run.to_string(),
+                step: task.attempt.step.to_string(),
+                attempt: task.attempt.attempt,
+                idempotency_key: task.idempotency_key.clone(),
+                interrupted: task.interrupted,
+                deadline_ms: Some(deadline_wall_ms(task.timeout_ms)),
+            },
+        };
+        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch);
+        Ok(self.sandbox.run(&module, call, &mut host, &watch))
+    }
+
+    fn module(&self, digest: Digest) -> Result<Arc<Module>, String> {
+        if let Some(module) = self.sandbox.cached(digest) {
+            return Ok(module);
+        }
+        let bytes = self.kit.blobs.read(digest).map_err(|e| e.to_string())?;
+        let bytes = bytes.ok_or_else(|| format!("module {digest} is not on this device"))?;
+        self.sandbox.load(digest, &bytes).map_err(|e| e.to_string())
+    }
+
+    fn log(&self, task: &PluginTask, outcome: &Outcome) {
+        let wall_ms = clock::wall_ms();
+        let (run, step) = (task.attempt.run.as_str(), task.attempt.step.0.as_str());
+        for line in &outcome.logs {
+            self.kit.logs.push(wall_ms, level_name(line.level), run, step, &line.message);
+        }
+        if outcome.logs_dropped > 0 {
+            let message = format!("{} more lines were dropped", outcome.logs_dropped);
+            self.kit.logs.push(wall_ms, "warn", run, step, &message);
+        }
+    }
+}
+
+fn refuse(events: &Events, job: Job) {
+    let event = match job {
+        Job::Call(task, _) => {
+            let mut error = failure(&task, "worker.busy", "too many calls wait on this device");
+            error.retryable = true;
+            let attempt = task.attempt;
+            Event::Settled {
+                attempt,
+                outcome: AttemptOutcome::Failed { error },
+                denials: Vec::new(),
+            }
+        }
+        Job::Check(digest) => {
+            Event::Checked { digest, result: Err("too many calls wait on this device".into()) }
+        }
+    };
+    let events = events.clone();
+    // The brain itself is asking: it must not wait for its own queue.
+    std::thread::spawn(move || events.send(event));
+}
+
+fn settle(task: &PluginTask, outcome: Outcome) -> AttemptOutcome {
+    let output = match outcome.result {
+        Ok(bytes) => bytes,
+        Err(Fault { code, message, retryable }) => {
+            let mut error = failure(task, &code, &message);
+            error.retryable = retryable;
+            return AttemptOutcome::Failed { error };
+        }
+    };
+    match output_json(output) {
+        Ok(output) => {
+            let vars = wire::pack(Kind::Row, &outcome.vars);
+            let empty = outcome.vars.is_empty() && task.vars.is_none();
+            let changed = !empty && task.vars.as_ref() != Some(&vars);
+            AttemptOutcome::Succeeded { output, vars: changed.then_some(vars) }
+        }
+        Err(message) => AttemptOutcome::Failed { error: failure(task, "plugin.output", &message) },
+    }
+}
+
+/// An output is JSON; nothing at all is `null`, and other text is a text.
+fn output_json(bytes: Vec<u8>) -> Result<JsonText, String> {
+    if bytes.is_empty() {
+        return Ok(JsonText::null());
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| "the output is neither JSON nor text in UTF-8".to_owned())?;
+    Ok(JsonText::parse(&text).unwrap_or_else(|_| JsonText::of(&serde_json::Value::String(text))))
+}
+
+fn unpack_vars(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    wire::unpack(Kind::Row, bytes, 2 * openclaw_sandbox::limits::VARS_BYTES)
+        .map_err(|e| format!("the run's variables cannot be read: {e}"))
+}
+
+fn failure(task: &PluginTask, code: &str, message: &str) -> RunError {
+    RunError {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        step: Some(task.attempt.step.clone()),
+        attempt: task.attempt.attempt,
+        retryable: false,
+    }
+}
+
+fn deadline_wall_ms(timeout_ms: u64) -> i64 {
+    clock::wall_ms().saturating_add(i64::try_from(timeout_ms).unwrap_or(i64::MAX))
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_json_or_text() {
+        assert_eq!(output_json(Vec::new()).unwrap(), JsonText::null());
+        assert_eq!(output_json(b"{\"a\":1}".to_vec()).unwrap().as_str(), "{\"a\":1}");
+        assert_eq!(output_json(b"hello".to_vec()).unwrap().as_str(), "\"hello\"");
+        assert!(output_json(vec![0xff]).is_err());
+    }
+
+    #[test]
+    fn variables_survive_packing() {
+        let vars = BTreeMap::from([("a".to_owned(), vec![1, 2])]);
+        assert_eq!(unpack_vars(&wire::pack(Kind::Row, &vars)).unwrap(), vars);
+        assert!(unpack_vars(b"nonsense").is_err());
+    }
+}

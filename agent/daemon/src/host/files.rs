@@ -1,0 +1,212 @@
+//! Files of logical directories: read only, bounded, and never outside.
+//!
+//! The kernel keeps the promise: a path is opened beneath the directory by `openat2` with
+//! `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`, so neither `..`, nor a symbolic link, nor
+//! `/proc/self/root` leads out, and nothing can be swapped between check and use. Kernels before
+//! 5.6 lack it; there the path is walked component by component without following links.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use openclaw_sandbox::{DirEntry, HostError};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::limits;
+
+/// The logical directories that the configuration offers.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    dirs: BTreeMap<String, PathBuf>,
+}
+
+impl Files {
+    /// Offers these.
+    #[must_use]
+    pub fn new(dirs: BTreeMap<String, PathBuf>) -> Self {
+        Self { dirs }
+    }
+
+    /// The names that are offered.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.dirs.keys().cloned().collect()
+    }
+
+    /// The first `max` bytes of a file.
+    ///
+    /// # Errors
+    /// No such directory or file, a path that leads out, or not a regular file.
+    pub fn read(&self, dir: &str, path: &str, max: usize) -> Result<Vec<u8>, HostError> {
+        let fd = self.open(dir, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let kind = rustix::fs::fstat(&fd).map_err(|e| failed(dir, path, e))?;
+        if FileType::from_raw_mode(kind.st_mode) != FileType::RegularFile {
+            return Err(HostError::Invalid(format!("{dir}/{path} is not a file")));
+        }
+        let max = max.min(limits::FILE_BYTES);
+        let mut bytes = Vec::new();
+        // The size is not asked: files of /proc have none.
+        File::from(fd)
+            .take(max as u64)
+            .read_to_end(&mut bytes)
+            .map_err(|e| HostError::Failed(format!("{dir}/{path}: {e}")))?;
+        Ok(bytes)
+    }
+
+    /// The entries of a directory, sorted.
+    ///
+    /// # Errors
+    /// As [`Files::read`], and more entries than anybody should want.
+    pub fn list(&self, dir: &str, path: &str) -> Result<Vec<DirEntry>, HostError> {
+        let fd = self.open(dir, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(fd).map_err(|e| failed(dir, path, e))? {
+            let entry = entry.map_err(|e| failed(dir, path, e))?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            if entries.len() >= limits::DIR_ENTRIES {
+                return Err(HostError::TooLarge(format!("{dir}/{path} has too many entries")));
+            }
+            let is_dir = entry.file_type() == FileType::Directory;
+            entries.push(DirEntry { name: name.to_owned(), is_dir });
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn open(&self, dir: &str, path: &str, flags: OFlags) -> Result<OwnedFd, HostError> {
+        let Some(root) = self.dirs.get(dir) else {
+            return Err(HostError::NotFound(format!(
+                "this device offers no directory `{dir}`; add it to [files] of its configuration"
+            )));
+        };
+        let path = Path::new(path);
+        let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
+        if !path.components().all(plain) {
+            return Err(HostError::Denied(format!("`{}` leads out of `{dir}`", path.display())));
+        }
+        let relative = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let outer = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root =
+            rustix::fs::openat(CWD, root, outer, Mode::empty()).map_err(|e| failed(dir, "", e))?;
+        open_beneath(&root, relative, flags | OFlags::CLOEXEC)
+            .map_err(|e| failed(dir, &path.display().to_string(), e))
+    }
+}
+
+fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        Err(Errno::NOSYS) => walk_beneath(root, path, flags),
+        opened => opened,
+    }
+}
+
+/// For kernels without `openat2`: each component on its own, links refused.
+fn walk_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let names: Vec<_> = path.components().filter(|c| matches!(c, Component::Normal(_))).collect();
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = rustix::fs::openat(root, ".", step, Mode::empty())?;
+    let Some((last, before)) = names.split_last() else {
+        return rustix::fs::openat(&at, ".", flags, Mode::empty());
+    };
+    for name in before {
+        at = rustix::fs::openat(&at, name.as_os_str(), step, Mode::empty())?;
+    }
+    rustix::fs::openat(&at, last.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
+}
+
+fn failed(dir: &str, path: &str, error: Errno) -> HostError {
+    let said = format!("{dir}/{path}: {error}");
+    match error {
+        Errno::NOENT | Errno::NOTDIR => HostError::NotFound(said),
+        Errno::XDEV | Errno::LOOP | Errno::ACCESS | Errno::PERM => HostError::Denied(said),
+        _ => HostError::Failed(said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn world() -> (tempfile::TempDir, Files) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        std::fs::write(dir.path().join("secret"), "secret").unwrap();
+        std::fs::write(root.join("sub/file"), "0123456789").unwrap();
+        symlink("../secret", root.join("up")).unwrap();
+        symlink(dir.path().join("secret"), root.join("absolute")).unwrap();
+        symlink("..", root.join("out")).unwrap();
+        symlink("sub/file", root.join("inside")).unwrap();
+        let dirs = BTreeMap::from([("data".into(), root), ("proc".into(), "/proc".into())]);
+        (dir, Files::new(dirs))
+    }
+
+    #[test]
+    fn files_are_read_up_to_the_bound() {
+        let (_dir, files) = world();
+        assert_eq!(files.read("data", "sub/file", 4).unwrap(), b"0123");
+        assert_eq!(files.read("data", "./sub/file", 99).unwrap(), b"0123456789");
+        assert_eq!(files.read("data", "inside", 99).unwrap(), b"0123456789");
+        assert!(!files.read("proc", "loadavg", 99).unwrap().is_empty(), "a file without a size");
+    }
+
+    #[test]
+    fn nothing_leads_out() {
+        let (_dir, files) = world();
+        for path in [
+            "../secret",
+            "sub/../../secret",
+            "/etc/passwd",
+            "up",
+            "absolute",
+            "out/secret",
+            "out/root/sub/file",
+        ] {
+            let error = files.read("data", path, 99).unwrap_err();
+            assert!(matches!(error, HostError::Denied(_)), "{path}: {error:?}");
+        }
+        for path in ["self/root/etc/passwd", "self/cwd/Cargo.toml", "self/fd/0"] {
+            assert!(files.read("proc", path, 99).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_walk_of_old_kernels_follows_no_link() {
+        let (dir, _) = world();
+        let root = File::open(dir.path().join("root")).unwrap().into();
+        let open = |path: &str| walk_beneath(&root, Path::new(path), OFlags::RDONLY);
+        assert!(open("sub/file").is_ok());
+        assert!(open(".").is_ok());
+        for path in ["up", "absolute", "out/secret", "inside"] {
+            assert!(open(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_offered_or_not_there_says_so() {
+        let (_dir, files) = world();
+        for (dir, path) in [("etc", "passwd"), ("data", "nothing"), ("data", "sub/file/x")] {
+            let error = files.read(dir, path, 9).unwrap_err();
+            assert!(matches!(error, HostError::NotFound(_)), "{dir}/{path}: {error:?}");
+        }
+        assert!(matches!(files.read("data", "sub", 9), Err(HostError::Invalid(_))));
+    }
+
+    #[test]
+    fn lists_are_sorted_and_know_directories() {
+        let (_dir, files) = world();
+        let names: Vec<_> = files.list("data", "").unwrap().into_iter().map(|e| e.name).collect();
+        assert_eq!(names, ["absolute", "inside", "out", "sub", "up"]);
+        assert!(files.list("data", "out").is_err());
+        assert!(files.list("data", "").unwrap().iter().any(|e| e.name == "sub" && e.is_dir));
+    }
+}

@@ -1,0 +1,278 @@
+//! HTTP for plugins: one request, one connection, HTTP/1.1 (RFC 9112), TLS by the public roots.
+//!
+//! The address is resolved here, every address is put to the grants, and the connection goes to
+//! the very address that was asked about, so no second look-up can lead elsewhere. Redirects are
+//! not followed: the plugin sees the 3xx and asks anew, which is checked anew. There is no proxy
+//! and no cookie.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use openclaw_sandbox::grants::HttpGrants;
+use openclaw_sandbox::target::{Host as Name, Target};
+use openclaw_sandbox::{HostError, HttpRequest, HttpResponse, Stop};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::limits;
+
+/// How often a waiting request looks whether it shall stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The way to the network.
+pub struct Http {
+    /// What the device's configuration leaves of all grants; `None` leaves them as they are.
+    narrowed: Option<HttpGrants>,
+    runtime: tokio::runtime::Handle,
+    tls: OnceLock<TlsConnector>,
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").field("narrowed", &self.narrowed).finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// A way that is narrowed by the configuration, on a runtime that is driven elsewhere.
+    #[must_use]
+    pub fn new(narrowed: Option<HttpGrants>, runtime: tokio::runtime::Handle) -> Self {
+        Self { narrowed, runtime, tls: OnceLock::new() }
+    }
+
+    /// Sends a request and waits for the whole response, at most until `time` is over or `watch`
+    /// says to stop.
+    ///
+    /// # Errors
+    /// Not allowed, no answer, or too large an answer.
+    pub fn fetch(
+        &self,
+        request: &HttpRequest,
+        time: Duration,
+        watch: &dyn Fn() -> Option<Stop>,
+    ) -> Result<HttpResponse, HostError> {
+        self.runtime.block_on(async {
+            let exchange = self.exchange(request);
+            tokio::pin!(exchange);
+            let deadline = tokio::time::Instant::now() + time.min(limits::HTTP_TIME);
+            loop {
+                let look = deadline.min(tokio::time::Instant::now() + LOOK);
+                if let Ok(answer) = tokio::time::timeout_at(look, &mut exchange).await {
+                    return answer;
+                }
+                if watch().is_some() {
+                    return Err(HostError::Cancelled);
+                }
+                if tokio::time::Instant::now() >= deadline {
+                    return Err(failed(&request.target, "no answer in time"));
+                }
+            }
+        })
+    }
+
+    async fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, HostError> {
+        let target = &request.target;
+        let stream = self.connect(request).await?;
+        let message = message(request)?;
+        let response = if target.https {
+            let name = server_name(target)?;
+            let stream = self
+                .tls()
+                .connect(name, stream)
+                .await
+                .map_err(|e| failed(target, &format!("TLS: {e}")))?;
+            send(stream, message, request).await
+        } else {
+            send(stream, message, request).await
+        };
+        response.map_err(|e| match e {
+            Refused::TooLarge(max) => {
+                HostError::TooLarge(format!("{target}: the response is larger than {max} bytes"))
+            }
+            Refused::Broken(reason) => failed(target, &reason),
+        })
+    }
+
+    async fn connect(&self, request: &HttpRequest) -> Result<TcpStream, HostError> {
+        let target = &request.target;
+        let mut reason = "the name has no address".to_owned();
+        let mut denied = false;
+        for address in addresses(target).await?.into_iter().take(limits::HTTP_ADDRESSES) {
+            if !self.allows(request, address) {
+                denied = true;
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    // Requests are written whole; waiting for more would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(e) => reason = e.to_string(),
+            }
+        }
+        if denied {
+            return Err(HostError::Denied(format!(
+                "{target} leads to an address that is not granted; name it by address or CIDR"
+            )));
+        }
+        Err(failed(target, &reason))
+    }
+
+    fn allows(&self, request: &HttpRequest, address: SocketAddr) -> bool {
+        let Target { host, port, .. } = &request.target;
+        let granted = |grants: &HttpGrants| grants.allows_address(host, address.ip(), *port);
+        granted(&request.grants) && self.narrowed.as_ref().is_none_or(granted)
+    }
+
+    fn tls(&self) -> &TlsConnector {
+        self.tls.get_or_init(|| {
+            let roots: rustls::RootCertStore =
+                webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+            let config =
+                rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+            TlsConnector::from(Arc::new(config))
+        })
+    }
+}
+
+async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, HostError> {
+    match &target.host {
+        Name::Ip(ip) => Ok(vec![SocketAddr::new(*ip, target.port)]),
+        Name::Name(name) => tokio::net::lookup_host((name.as_str(), target.port))
+            .await
+            .map(Iterator::collect)
+            .map_err(|e| failed(target, &e.to_string())),
+    }
+}
+
+fn server_name(target: &Target) -> Result<ServerName<'static>, HostError> {
+    match &target.host {
+        Name::Ip(ip) => Ok(ServerName::IpAddress((*ip).into())),
+        Name::Name(name) => ServerName::try_from(name.clone())
+            .map_err(|e| HostError::Invalid(format!("{target}: {e}"))),
+    }
+}
+
+fn message(request: &HttpRequest) -> Result<Request<Full<Bytes>>, HostError> {
+    let invalid = |what: String| HostError::Invalid(format!("{}: {what}", request.target));
+    let method = Method::from_bytes(request.method.as_bytes())
+        .map_err(|_| invalid(format!("`{}` is not a method", request.method)))?;
+    let body = Bytes::copy_from_slice(&request.body);
+    let length = body.len();
+    let mut message = Request::new(Full::new(body));
+    *message.uri_mut() =
+        request.target.path.parse().map_err(|e| invalid(format!("bad path: {e}")))?;
+    let bodiless = length == 0 && matches!(method, Method::GET | Method::HEAD | Method::DELETE);
+    *message.method_mut() = method;
+    let headers = message.headers_mut();
+    for (name, value) in &request.headers {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| invalid(format!("`{name}` is not a header name")))?;
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| invalid(format!("header `{name}` has a forbidden character")))?;
+        headers.append(name, value);
+    }
+    let host = authority(&request.target);
+    let host = HeaderValue::from_str(&host).map_err(|_| invalid(format!("bad host `{host}`")))?;
+    headers.insert(HOST, host);
+    if !bodiless {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let agent = concat!("openclaw-agent/", env!("CARGO_PKG_VERSION"));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(agent));
+    Ok(message)
+}
+
+/// RFC 9110, section 7.2: the port only where it is not the scheme's.
+fn authority(target: &Target) -> String {
+    let usual = if target.https { 443 } else { 80 };
+    if target.port == usual {
+        target.host.to_string()
+    } else {
+        format!("{}:{}", target.host, target.port)
+    }
+}
+
+enum Refused {
+    TooLarge(usize),
+    Broken(String),
+}
+
+async fn send<S>(
+    stream: S,
+    message: Request<Full<Bytes>>,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Refused>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |e: hyper::Error| Refused::Broken(e.to_string());
+    let (mut sender, connection) = http1::Builder::new()
+        .max_headers(limits::HTTP_HEADERS)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let max = request.max_response_bytes.min(limits::HTTP_BODY_BYTES);
+    let exchange = async {
+        let response = sender.send_request(message).await.map_err(broken)?;
+        read(response, max).await
+    };
+    tokio::pin!(exchange);
+    tokio::pin!(connection);
+    // The connection lives exactly as long as the exchange: no task outlives the request.
+    tokio::select! {
+        answer = &mut exchange => answer,
+        // A server that hangs up without ceremony may have answered before.
+        ended = &mut connection => match (exchange.await, ended) {
+            (Err(Refused::Broken(_)), Err(e)) => Err(broken(e)),
+            (answer, _) => answer,
+        },
+    }
+}
+
+async fn read(
+    response: Response<hyper::body::Incoming>,
+    max: usize,
+) -> Result<HttpResponse, Refused> {
+    let (head, mut body) = response.into_parts();
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in &head.headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        headers
+            .entry(name.as_str().to_owned())
+            .and_modify(|all| {
+                all.push_str(", ");
+                all.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Refused::Broken(e.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > max {
+            return Err(Refused::TooLarge(max));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(HttpResponse { status: head.status.as_u16(), headers, body: whole })
+}
+
+fn failed(target: &Target, reason: &str) -> HostError {
+    HostError::Failed(format!("{target}: {reason}"))
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

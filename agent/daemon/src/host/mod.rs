@@ -1,0 +1,80 @@
+//! The capabilities of this device behind the sandbox's host trait: HTTP, files, time, random.
+
+mod files;
+mod http;
+
+use std::sync::Arc;
+
+use openclaw_sandbox::grants::HttpGrants;
+use openclaw_sandbox::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop};
+
+use crate::clock;
+use crate::config::Config;
+
+pub use files::Files;
+pub use http::Http;
+
+/// What all calls share.
+#[derive(Debug, Clone)]
+pub struct HostKit {
+    /// Logical directories.
+    pub files: Arc<Files>,
+    /// The way to the network.
+    pub http: Arc<Http>,
+}
+
+impl HostKit {
+    /// The capabilities that a configuration offers. `runtime` carries the network.
+    #[must_use]
+    pub fn new(config: &Config, runtime: tokio::runtime::Handle) -> Self {
+        let narrowed = config.http.allow.as_deref().map(HttpGrants::new);
+        Self {
+            files: Arc::new(Files::new(config.files.clone())),
+            http: Arc::new(Http::new(narrowed, runtime)),
+        }
+    }
+}
+
+/// The host of one call.
+pub struct NativeHost<'a> {
+    kit: &'a HostKit,
+    deadline_boot_ms: u64,
+    watch: &'a (dyn Fn() -> Option<Stop> + Sync),
+}
+
+impl<'a> NativeHost<'a> {
+    /// A host whose requests end at the deadline, in milliseconds of boot time, or when `watch`
+    /// says so.
+    #[must_use]
+    pub fn new(
+        kit: &'a HostKit,
+        deadline_boot_ms: u64,
+        watch: &'a (dyn Fn() -> Option<Stop> + Sync),
+    ) -> Self {
+        Self { kit, deadline_boot_ms, watch }
+    }
+}
+
+impl Host for NativeHost<'_> {
+    fn http(&mut self, request: &HttpRequest) -> Result<HttpResponse, HostError> {
+        let left_ms = self.deadline_boot_ms.saturating_sub(clock::boot_ms());
+        self.kit.http.fetch(request, std::time::Duration::from_millis(left_ms), self.watch)
+    }
+
+    fn read_file(&mut self, dir: &str, path: &str, max: usize) -> Result<Vec<u8>, HostError> {
+        self.kit.files.read(dir, path, max)
+    }
+
+    fn list_dir(&mut self, dir: &str, path: &str) -> Result<Vec<DirEntry>, HostError> {
+        self.kit.files.list(dir, path)
+    }
+
+    fn now_ms(&mut self) -> i64 {
+        clock::wall_ms()
+    }
+
+    fn random(&mut self, buffer: &mut [u8]) {
+        // Only kernels before 3.17 lack the call. The sandbox turns the panic into a failed step.
+        getrandom::fill(buffer).expect("the kernel has random bytes");
+    }
+}

@@ -1,0 +1,27 @@
+//! The agent: runs workflows on the device, with or without a network.
+//!
+//! Decide, commit, act: the [`brain`] drains what is waiting, lets the pure engine decide,
+//! commits everything in one transaction of the [`store`], and only then acts through the
+//! [`hands`], the [`link`] and the [`local`] socket; every answer comes back as an [`event`].
+
+pub mod agent;
+pub mod brain;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod enroll;
+pub mod event;
+pub mod hands;
+pub mod host;
+pub mod identity;
+pub mod limits;
+pub mod link;
+pub mod local;
+pub mod logs;
+pub mod signals;
+pub mod standalone;
+pub mod store;
+pub mod tls;
+
+#[cfg(test)]
+mod testing;

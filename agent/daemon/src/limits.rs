@@ -1,0 +1,101 @@
+//! The daemon's own bounds, in one place. What several parts must agree on is in
+//! `openclaw_protocol::limits`.
+
+use std::time::Duration;
+
+/// Events that may wait for the brain; senders wait (workers) or try again (tasks) beyond it.
+pub const EVENTS_WAITING: usize = 256;
+/// Events that one commit covers at most.
+pub const EVENTS_PER_TURN: usize = 128;
+/// How long the brain gathers further results before a commit while other calls are under way.
+/// A sync to flash costs more than this, so a shared one is won by waiting.
+pub const GATHER: Duration = Duration::from_millis(1);
+/// Records that may wait in memory for a commit to ride along with.
+pub const LAZY_RECORDS: usize = 512;
+/// How long records may wait in memory for a commit to ride along with, milliseconds.
+pub const LAZY_MS: u64 = 5_000;
+/// The longest sleep of the brain, so that a suspend does not delay a deadline for longer.
+pub const SLEEP: Duration = Duration::from_secs(30);
+
+/// Frames that may wait for the link; more are dropped, and sent again by the session.
+pub const FRAMES_WAITING: usize = 64;
+/// The shortest wait before a new connection, milliseconds.
+pub const BACKOFF_MIN_MS: u64 = 1_000;
+/// The longest wait before a new connection where the configuration names none, milliseconds.
+pub const BACKOFF_MAX_MS: u64 = 60_000;
+/// MQTT keep-alive.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// An MQTT packet: a frame, its topic and the headers.
+pub const PACKET_BYTES: usize = openclaw_protocol::limits::FRAME_BYTES + 1_024;
+
+/// Native stack of a worker thread. The interpreter needs it (see the sandbox's own limits).
+pub const WORKER_STACK_BYTES: usize = 8 * 1024 * 1024;
+/// Worker slots where the configuration names none.
+pub const SLOTS: u16 = 16;
+/// The most worker slots a configuration may ask for.
+pub const SLOTS_MAX: u16 = 256;
+/// Calls that may wait for a worker (given-up ones may still occupy theirs).
+pub const CALLS_WAITING: usize = 4_096;
+/// How long a stop waits for calls that are under way.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// The shortest wait before a start after the store has failed.
+pub const RESTART_MIN: Duration = Duration::from_millis(500);
+/// The longest wait before a start after the store has failed.
+pub const RESTART_MAX: Duration = Duration::from_secs(30);
+
+/// Cache of the store where the configuration names none, bytes.
+pub const CACHE_BYTES: usize = 1024 * 1024;
+/// Rows that retention removes with one commit at most, so that no commit grows without bound.
+pub const PRUNED_PER_COMMIT: usize = 64;
+/// How long acknowledged records and settled journals are kept, hours.
+pub const RETENTION_HOURS: u32 = 24;
+/// Bytes of one lane in the outbox.
+pub const LANE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of the journals of settled runs.
+pub const JOURNAL_BYTES: u64 = 8 * 1024 * 1024;
+/// Settled runs that the local command line can show.
+pub const RECENT_RUNS: usize = 200;
+/// Bytes of one settled run's view; a larger one is kept without its outputs.
+pub const RECENT_BYTES: usize = 32 * 1024;
+/// Parts of wanted blobs that may wait in memory for a commit, bytes.
+pub const CHUNKS_WAITING_BYTES: usize = 256 * 1024;
+
+/// Local connections at once.
+pub const LOCAL_CONNECTIONS: usize = 16;
+/// One line of the local protocol, bytes.
+pub const LOCAL_LINE_BYTES: usize = 1024 * 1024;
+/// How long a local request may wait for its answer (`run --wait` asks again).
+pub const LOCAL_WAIT: Duration = Duration::from_secs(60);
+/// Runs a local list may hold.
+pub const LOCAL_RUNS: usize = 1_000;
+/// Settled runs that `results` may list; with their frame they stay below one line.
+pub const LOCAL_RESULTS: usize = 10_000;
+/// People who may wait for the end of runs at once.
+pub const WAITERS: usize = 64;
+/// Plugin log lines kept in memory, bytes.
+pub const LOG_BYTES: usize = 256 * 1024;
+/// One plugin log line, bytes; the rest is cut.
+pub const LOG_LINE_BYTES: usize = 4 * 1024;
+
+/// A response body that a plugin may receive, bytes.
+pub const HTTP_BODY_BYTES: usize = 1024 * 1024;
+/// Response headers that a plugin may receive.
+pub const HTTP_HEADERS: usize = 64;
+/// One HTTP request, connect included, where the call's own deadline is later.
+pub const HTTP_TIME: Duration = Duration::from_secs(30);
+/// Addresses of one host that are tried.
+pub const HTTP_ADDRESSES: usize = 8;
+/// A file that a plugin may read, bytes.
+pub const FILE_BYTES: usize = 1024 * 1024;
+/// Entries of a directory that a plugin may list.
+pub const DIR_ENTRIES: usize = 10_000;
+
+/// A configuration file, bytes.
+pub const CONFIG_BYTES: u64 = 256 * 1024;
+/// Workflows and plugins of a standalone agent.
+pub const STANDALONE_ENTRIES: usize = 256;
+/// An enrolment answer, bytes.
+pub const ENROLL_BYTES: usize = 256 * 1024;
+/// One enrolment call, connect included.
+pub const ENROLL_TIME: Duration = Duration::from_secs(30);

@@ -1,0 +1,200 @@
+//! The local socket: what a person on the device asks, with or without a control plane.
+//!
+//! A Unix socket that only the agent's own user (or root) may use; one JSON object a line in
+//! both directions, lines and connections bounded.
+
+mod client;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use openclaw_protocol::report::Refusal;
+use openclaw_protocol::run::Run;
+use serde::{Deserialize, Serialize};
+
+pub use client::{Client, ClientError};
+pub use server::{Server, listen};
+
+use crate::logs::Line;
+
+/// What is asked: one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How the agent is.
+    Status,
+    /// Runs, newest first.
+    Runs {
+        /// How many at most.
+        limit: usize,
+    },
+    /// One run with its steps.
+    Show {
+        /// Its id.
+        run: String,
+    },
+    /// Start a run.
+    Start {
+        /// Of which workflow.
+        workflow: String,
+        /// Its inputs, a JSON object.
+        inputs: serde_json::Map<String, serde_json::Value>,
+    },
+    /// Answered when the run is settled, or after a while with where it stands.
+    Wait {
+        /// Its id.
+        run: String,
+    },
+    /// End a run.
+    Cancel {
+        /// Its id.
+        run: String,
+        /// Without waiting for grace periods.
+        force: bool,
+    },
+    /// Settled runs whose journal is still kept, newest first.
+    Results {
+        /// How many at most.
+        limit: usize,
+    },
+    /// What plugins logged; with `follow`, lines go on coming until the asker hangs up.
+    Logs {
+        /// Lines after this number.
+        after: u64,
+        /// Of one run only.
+        run: Option<String>,
+        /// Go on.
+        follow: bool,
+    },
+}
+
+/// What is answered: one line (for `logs`, one a log line, then [`Answer::End`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Runs`].
+    Runs(Vec<RunRow>),
+    /// To [`Request::Results`].
+    Results(Vec<ResultRow>),
+    /// To [`Request::Show`] and [`Request::Wait`].
+    Run(Box<Run>),
+    /// To [`Request::Start`] and [`Request::Cancel`]: which run.
+    Accepted {
+        /// Its id.
+        run: String,
+    },
+    /// To [`Request::Logs`].
+    Line(Line),
+    /// Nothing more comes.
+    End,
+    /// It was not done.
+    Error(Refusal),
+}
+
+impl Answer {
+    /// A refusal.
+    #[must_use]
+    pub fn error(code: &str, message: impl Into<String>) -> Self {
+        Self::Error(Refusal { code: code.to_owned(), message: message.into() })
+    }
+}
+
+/// How the agent is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its device id, once enrolled.
+    pub device: Option<String>,
+    /// Its tenant, once enrolled.
+    pub tenant: Option<String>,
+    /// `none` (not enrolled), `down`, `connected`, or `in sync` (the session is up).
+    pub link: String,
+    /// Whether the session with the control plane is up.
+    pub linked: bool,
+    /// The random identity of its database.
+    pub epoch: String,
+    /// The how-manieth boot.
+    pub boot: u32,
+    /// The stop before this start was not clean.
+    pub unclean: bool,
+    /// How far the wall clock is believed.
+    pub clock: String,
+    /// Workflows in force.
+    pub workflows: usize,
+    /// Their names and versions.
+    pub in_force: BTreeMap<String, String>,
+    /// Workflows that do not run here, and why.
+    pub refused: BTreeMap<String, String>,
+    /// Revision of the desired state in force, 0 for none.
+    pub desired_revision: u64,
+    /// Runs that are not settled.
+    pub unsettled: usize,
+    /// Attempts that wait for a slot.
+    pub waiting: usize,
+    /// Attempts that have one.
+    pub running: usize,
+    /// Steps that wait for a point in time.
+    pub delayed: usize,
+    /// Worker slots.
+    pub slots: u16,
+    /// Records that the control plane does not have yet.
+    pub backlog: u64,
+    /// The same, by lane.
+    pub outstanding: BTreeMap<String, u64>,
+    /// Durable commits since the start.
+    pub commits: u64,
+}
+
+/// A settled run, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultRow {
+    /// Its id.
+    pub run: String,
+    /// When it settled, milliseconds since 1970 UTC by the device's clock.
+    pub settled_wall_ms: i64,
+}
+
+/// A run in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Its id.
+    pub run: String,
+    /// Of which workflow.
+    pub workflow: String,
+    /// Where it stands.
+    pub status: openclaw_protocol::run::RunStatus,
+    /// What started it.
+    pub trigger: String,
+    /// Step instances so far.
+    pub steps: usize,
+    /// When it was accepted, milliseconds since 1970 UTC by the device's clock.
+    pub accepted_wall_ms: Option<i64>,
+    /// When it settled.
+    pub settled_wall_ms: Option<i64>,
+    /// Its error's code, where it failed.
+    pub error: Option<String>,
+}
+
+impl RunRow {
+    /// A run, summed up.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
+        Self {
+            run: run.id.to_string(),
+            workflow: run.workflow.clone(),
+            status: run.status,
+            trigger: run.trigger.clone(),
+            steps: run.steps.len(),
+            accepted_wall_ms: run.accepted_wall_ms,
+            settled_wall_ms: run.settled_wall_ms,
+            error: run.error.as_ref().map(|e| e.code.clone()),
+        }
+    }
+}

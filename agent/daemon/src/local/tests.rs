@@ -1,0 +1,136 @@
+//! The local protocol over a real socket, with a brain made of three lines.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::mpsc::Receiver;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+
+use super::*;
+use crate::event::{self, Event};
+use crate::limits;
+use crate::logs::Logs;
+
+struct World {
+    _dir: tempfile::TempDir,
+    path: std::path::PathBuf,
+    logs: Logs,
+}
+
+/// A server whose every request is answered by `answer`.
+fn world(answer: fn(Request) -> Answer) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.sock");
+    let (events, receiver) = event::queue();
+    let logs = Logs::default();
+    let server = listen(&path, events, logs.clone()).unwrap();
+    tokio::spawn(async move { server.run().await });
+    std::thread::spawn(move || brain(receiver, answer));
+    World { _dir: dir, path, logs }
+}
+
+fn brain(receiver: Receiver<Event>, answer: fn(Request) -> Answer) {
+    for event in receiver {
+        if let Event::Local { request, reply } = event {
+            let _ = reply.send(answer(request));
+        }
+    }
+}
+
+fn echo(request: Request) -> Answer {
+    match request {
+        Request::Show { run } => Answer::Accepted { run },
+        Request::Status => Answer::Status(Box::default()),
+        Request::Runs { .. }
+        | Request::Start { .. }
+        | Request::Wait { .. }
+        | Request::Cancel { .. }
+        | Request::Results { .. }
+        | Request::Logs { .. } => Answer::error("test.no", "not this one"),
+    }
+}
+
+#[tokio::test]
+async fn questions_are_answered_in_order() {
+    let world = world(echo);
+    let mut client = Client::connect(&world.path).await.unwrap();
+    for i in 0..50 {
+        let run = format!("run-{i}");
+        let answer = client.ask(&Request::Show { run: run.clone() }).await.unwrap();
+        assert_eq!(answer, Answer::Accepted { run });
+    }
+    let error = client.ask(&Request::Runs { limit: 1 }).await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused { code, .. } if code == "test.no"));
+}
+
+#[tokio::test]
+async fn the_socket_is_for_its_owner_and_for_one_agent() {
+    let world = world(echo);
+    let mode = std::fs::metadata(&world.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (events, _receiver) = event::queue();
+    let second = listen(&world.path, events, Logs::default());
+    assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let (events, _receiver) = event::queue();
+    let server = listen(&path, events, Logs::default()).unwrap();
+    drop(server);
+    assert!(!path.exists(), "and removed at the end");
+}
+
+#[tokio::test]
+async fn nonsense_is_told_and_a_flood_is_cut() {
+    let world = world(echo);
+    let stream = UnixStream::connect(&world.path).await.unwrap();
+    let (read, mut write) = stream.into_split();
+    let mut read = tokio::io::BufReader::new(read);
+    for nonsense in ["{}", "null", "{\"op\":\"format_disk\"}", "{\"op\":\"show\",\"x\":1}", "é"] {
+        write.write_all(format!("{nonsense}\n").as_bytes()).await.unwrap();
+        let line = server::read_line(&mut read).await.unwrap().unwrap();
+        assert!(line.contains("local.request"), "{nonsense}: {line}");
+    }
+    let flood = vec![b'x'; limits::LOCAL_LINE_BYTES + 10];
+    let _ = write.write_all(&flood).await;
+    assert!(!matches!(server::read_line(&mut read).await, Ok(Some(_))), "the line is closed");
+}
+
+#[tokio::test]
+async fn too_many_connections_are_closed() {
+    let world = world(echo);
+    let mut kept = Vec::new();
+    for _ in 0..limits::LOCAL_CONNECTIONS {
+        let mut client = Client::connect(&world.path).await.unwrap();
+        client.ask(&Request::Status).await.unwrap();
+        kept.push(client);
+    }
+    let mut client = Client::connect(&world.path).await.unwrap();
+    assert!(client.ask(&Request::Status).await.is_err());
+}
+
+#[tokio::test]
+async fn logs_follow() {
+    let world = world(echo);
+    world.logs.push(1, "info", "run-a", "s", "first");
+    world.logs.push(1, "info", "run-b", "s", "other");
+    let mut client = Client::connect(&world.path).await.unwrap();
+    let follow = Request::Logs { after: 0, run: Some("run-a".into()), follow: true };
+    let first = client.ask(&follow).await.unwrap();
+    assert!(matches!(first, Answer::Line(l) if l.message == "first"));
+    world.logs.push(2, "warn", "run-a", "s", "second");
+    let second = client.next().await.unwrap();
+    assert!(matches!(second, Answer::Line(l) if l.message == "second"));
+    drop(client);
+
+    let mut client = Client::connect(&world.path).await.unwrap();
+    let all = Request::Logs { after: 0, run: None, follow: false };
+    client.ask(&all).await.unwrap();
+    client.next().await.unwrap();
+    client.next().await.unwrap();
+    assert_eq!(client.next().await.unwrap(), Answer::End);
+}

@@ -1,0 +1,260 @@
+//! What one transaction writes.
+
+use std::collections::BTreeSet;
+
+use openclaw_agent_core::{FactRecord, TriggerMark};
+use openclaw_protocol::definition::DefinitionHash;
+use openclaw_protocol::desired::SignedDesired;
+use openclaw_protocol::id::{Digest, RunId, TriggerId, WorkflowName};
+use openclaw_protocol::sync::{Cursor, Lane};
+use openclaw_protocol::time::Stamp;
+use openclaw_protocol::wire::{self, Kind};
+use redb::{ReadableTableMetadata, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::rows::{self, PeerRow};
+use super::space::{BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, chunk_key};
+use super::{Store, StoreError, lane_meta};
+use crate::limits;
+
+/// Everything that happened since the last commit. Empty ones cost nothing.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Facts, in order, each with its run.
+    pub facts: Vec<(RunId, FactRecord)>,
+    /// Trigger positions that changed.
+    pub marks: Vec<TriggerMark>,
+    /// What is told: packed bodies, numbered here in this order.
+    pub records: Vec<(Lane, Vec<u8>)>,
+    /// Views of settled runs, as JSON.
+    pub views: Vec<(RunId, String)>,
+    /// What is committed of the control plane's lanes, under which log.
+    pub cursor: Option<(u64, Cursor)>,
+    /// Definitions to keep: hash and canonical text.
+    pub definitions: Vec<(DefinitionHash, String)>,
+    /// Whole blobs.
+    pub blobs: Vec<(Digest, Vec<u8>)>,
+    /// Parts of blobs.
+    pub chunks: Vec<Chunk>,
+    /// Blobs whose parts are no longer wanted.
+    pub chunks_done: Vec<Digest>,
+    /// The desired state in force.
+    pub desired: Option<SignedDesired>,
+    /// The desired state that is being fetched for; `Some(None)` removes it.
+    pub pending: Option<Option<SignedDesired>>,
+    /// Everything else of these kinds may go, but for what unsettled runs are pinned to.
+    pub keep: Option<Keep>,
+    /// Highest trusted wall time, milliseconds since 1970 UTC.
+    pub high_water_wall_ms: Option<i64>,
+    /// When this is written: the agent is known to have been alive then.
+    pub alive: Option<Stamp>,
+    /// The agent stops cleanly.
+    pub clean: bool,
+}
+
+/// A part of a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Of which blob.
+    pub digest: Digest,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What is still referred to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Definitions.
+    pub definitions: BTreeSet<DefinitionHash>,
+    /// Blobs.
+    pub blobs: BTreeSet<Digest>,
+}
+
+impl Batch {
+    /// Rows that it holds, roughly: the bound on what may wait in memory.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.facts.len() + self.marks.len() + self.records.len() + self.views.len()
+    }
+
+    /// Bytes of blob parts that it holds.
+    #[must_use]
+    pub fn chunk_bytes(&self) -> usize {
+        self.chunks.iter().map(|c| c.bytes.len()).sum()
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows() == 0
+            && self.cursor.is_none()
+            && self.definitions.is_empty()
+            && self.blobs.is_empty()
+            && self.chunks.is_empty()
+            && self.chunks_done.is_empty()
+            && self.desired.is_none()
+            && self.pending.is_none()
+            && self.keep.is_none()
+            && !self.clean
+    }
+}
+
+/// A trigger's position, as kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct MarkRow {
+    workflow: WorkflowName,
+    trigger: TriggerId,
+    at: i64,
+    boot: u32,
+}
+
+pub(super) fn unpack_mark(bytes: &[u8]) -> Result<TriggerMark, StoreError> {
+    let row: MarkRow = rows::unpack(MARKS.0, bytes)?;
+    Ok(TriggerMark { workflow: row.workflow, trigger: row.trigger, at: row.at, boot: row.boot })
+}
+
+impl Store {
+    pub(super) fn write_batch(
+        &mut self,
+        write: &WriteTransaction,
+        batch: &Batch,
+        wall_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.write_facts(write, batch)?;
+        self.write_records(write, batch, wall_ms)?;
+        self.write_meta(write, batch)?;
+        write_blobs(write, batch)?;
+        if !batch.marks.is_empty() {
+            let mut table = write.open_table(MARKS.definition())?;
+            for mark in &batch.marks {
+                let key = format!("{}/{}", mark.workflow, mark.trigger);
+                let row = MarkRow {
+                    workflow: mark.workflow.clone(),
+                    trigger: mark.trigger.clone(),
+                    at: mark.at,
+                    boot: mark.boot,
+                };
+                MARKS.put(&mut table, key.as_bytes(), &rows::pack(&row))?;
+            }
+        }
+        if let Some(keep) = &batch.keep {
+            self.sweep(write, keep)?;
+        }
+        self.forget_settled(write, wall_ms)
+    }
+
+    fn write_records(
+        &mut self,
+        write: &WriteTransaction,
+        batch: &Batch,
+        wall_ms: i64,
+    ) -> Result<(), StoreError> {
+        let mut outbox = write.open_table(OUTBOX.definition())?;
+        for (lane, body) in &batch.records {
+            if let Some(head) = self.heads.get_mut(lane) {
+                head.append(&mut outbox, body, wall_ms)?;
+            }
+        }
+        let mut meta = write.open_table(META.definition())?;
+        for head in self.heads.values_mut() {
+            if head.dirty {
+                head.prune(&mut outbox, self.retention, wall_ms)?;
+                META.put(&mut meta, lane_meta(head.lane).as_bytes(), &rows::pack(&head.row))?;
+            }
+        }
+        if batch.views.is_empty() {
+            return Ok(());
+        }
+        let mut recent = write.open_table(RECENT.definition())?;
+        for (run, view) in &batch.views {
+            let Some(number) = run.number() else { continue };
+            RECENT.put(&mut recent, &number.to_be_bytes(), view.as_bytes())?;
+        }
+        while recent.len()? > limits::RECENT_RUNS as u64 {
+            recent.pop_first()?;
+        }
+        Ok(())
+    }
+
+    fn write_meta(&mut self, write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
+        let mut meta = write.open_table(META.definition())?;
+        if let Some((log, cursor)) = &batch.cursor {
+            if self.peer.log != *log {
+                self.peer = PeerRow { log: *log, cursors: Vec::new() };
+            }
+            self.peer.cursors.retain(|c| c.lane != cursor.lane);
+            self.peer.cursors.push(cursor.clone());
+            META.put(&mut meta, b"peer", &rows::pack(&self.peer))?;
+        }
+        if let Some(desired) = &batch.desired {
+            META.put(&mut meta, b"desired", &wire::pack(Kind::SignedDesired, desired))?;
+        }
+        match &batch.pending {
+            Some(Some(pending)) => {
+                META.put(&mut meta, b"pending", &wire::pack(Kind::SignedDesired, pending))?;
+            }
+            Some(None) => {
+                meta.remove(b"pending".as_slice())?;
+            }
+            None => {}
+        }
+        if let Some(high_water) = batch.high_water_wall_ms {
+            META.put(&mut meta, b"high_water", &high_water.to_le_bytes())?;
+        }
+        if let Some(alive) = &batch.alive {
+            META.put(&mut meta, b"alive", &rows::pack(alive))?;
+        }
+        if batch.clean {
+            META.put(&mut meta, b"clean", &[1])?;
+        }
+        Ok(())
+    }
+
+    /// Removes definitions and blobs that neither `keep` nor an unsettled run names.
+    fn sweep(&self, write: &WriteTransaction, keep: &Keep) -> Result<(), StoreError> {
+        let pinned = self.pinned();
+        let mut definitions = write.open_table(DEFINITIONS.definition())?;
+        definitions.retain(|key, _| {
+            std::str::from_utf8(key).is_ok_and(|text| {
+                let hash = DefinitionHash(text.to_owned());
+                keep.definitions.contains(&hash) || pinned.definitions.contains(&hash)
+            })
+        })?;
+        let mut blobs = write.open_table(BLOBS.definition())?;
+        blobs.retain(|key, _| {
+            <[u8; 32]>::try_from(key).is_ok_and(|bytes| {
+                let digest = Digest(bytes);
+                keep.blobs.contains(&digest) || pinned.blobs.contains(&digest)
+            })
+        })?;
+        Ok(())
+    }
+}
+
+fn write_blobs(write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
+    if !batch.definitions.is_empty() {
+        let mut table = write.open_table(DEFINITIONS.definition())?;
+        for (hash, text) in &batch.definitions {
+            DEFINITIONS.put(&mut table, hash.0.as_bytes(), text.as_bytes())?;
+        }
+    }
+    if !batch.blobs.is_empty() {
+        let mut table = write.open_table(BLOBS.definition())?;
+        for (digest, bytes) in &batch.blobs {
+            BLOBS.put(&mut table, &digest.0, bytes)?;
+        }
+    }
+    if !batch.chunks.is_empty() || !batch.chunks_done.is_empty() {
+        let mut table = write.open_table(CHUNKS.definition())?;
+        for chunk in &batch.chunks {
+            CHUNKS.put(&mut table, &chunk_key(chunk.digest.0, chunk.offset), &chunk.bytes)?;
+        }
+        for digest in &batch.chunks_done {
+            let (from, to) = (chunk_key(digest.0, 0), chunk_key(digest.0, u32::MAX));
+            table.retain_in(from.as_slice()..to.as_slice(), |_, _| false)?;
+        }
+    }
+    Ok(())
+}

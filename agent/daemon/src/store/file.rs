@@ -1,0 +1,65 @@
+//! The database as a file: readable by its owner alone, and set aside where it cannot be opened.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use openclaw_protocol::id::Epoch;
+use redb::backends::FileBackend;
+
+use super::{Retention, Store, StoreError};
+
+/// Opens the file, or makes it. A file that is no database any more is set aside under another
+/// name, which is returned, and a new one is begun: the control plane sees a new epoch and sends
+/// what the device shall run, so a damaged card heals by itself.
+///
+/// # Errors
+/// The file cannot be made, is held by another agent, or the disk fails.
+pub fn open_or_quarantine(
+    path: &Path,
+    cache_bytes: usize,
+    retention: Retention,
+    fresh_epoch: Epoch,
+) -> Result<(Store, Option<PathBuf>), StoreError> {
+    let first = open(path, cache_bytes, retention, fresh_epoch);
+    let Err(e) = first else { return first.map(|store| (store, None)) };
+    if let StoreError::Database(_) = e {
+        // A full disk, a missing right, another agent: the file itself may be good.
+        return Err(e);
+    }
+    let aside = free_name(path);
+    std::fs::rename(path, &aside)
+        .map_err(|e| StoreError::Database(format!("cannot set {} aside: {e}", path.display())))?;
+    Ok((open(path, cache_bytes, retention, fresh_epoch)?, Some(aside)))
+}
+
+fn open(
+    path: &Path,
+    cache_bytes: usize,
+    retention: Retention,
+    fresh_epoch: Epoch,
+) -> Result<Store, StoreError> {
+    // The engine may panic on a file that was damaged on purpose or by a dying card.
+    catch_unwind(AssertUnwindSafe(|| {
+        let backend = FileBackend::new(open_file(path)?)?;
+        Store::open(backend, cache_bytes, retention, fresh_epoch)
+    }))
+    .unwrap_or_else(|_| Err(StoreError::Damaged("the database engine stopped on it".to_owned())))
+}
+
+fn open_file(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| StoreError::Database(format!("cannot open {}: {e}", path.display())))
+}
+
+fn free_name(path: &Path) -> PathBuf {
+    let name = |n: u32| path.with_extension(format!("damaged-{n}"));
+    (1..=9).map(name).find(|p| !p.exists()).unwrap_or_else(|| name(9))
+}

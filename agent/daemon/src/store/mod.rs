@@ -1,0 +1,313 @@
+//! What the agent must not forget: one redb file, one writer, one transaction per group of events.
+//!
+//! Facts, what is told of them, and every cursor are written in the same transaction, and nothing
+//! is acted on before it is durable. Acknowledged records and settled journals are removed later,
+//! riding along with other commits, so forgetting never costs a sync of its own. Every stored
+//! value carries its own checksum (`space.rs`): a wrong value is never returned.
+
+mod batch;
+mod blobs;
+mod file;
+mod fork;
+mod journal;
+mod outbox;
+mod read;
+mod restore;
+mod rows;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use openclaw_protocol::id::Epoch;
+use openclaw_protocol::sync::{Cursor, Holding, Lane};
+use redb::{Database, ReadableTable, StorageBackend};
+
+pub use batch::{Batch, Chunk, Keep};
+pub use blobs::Blobs;
+pub use file::open_or_quarantine;
+pub use restore::{OpenRun, Restored};
+
+use crate::limits;
+use outbox::Head;
+use rows::{LaneRow, PeerRow, RunRow};
+use space::{JOURNAL, META, fact_key_parts};
+
+/// One fact or record as kept, at most; protects the decoder.
+const KEPT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database or the disk below it failed. After a failed commit the store must be opened
+    /// anew.
+    #[error("the database failed: {0}; check the disk and its free space")]
+    Database(String),
+    /// The file is no database any more.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    /// A stored value is not what was written.
+    #[error("table {table}, key {key}: the value is damaged")]
+    Corrupt {
+        /// Which table.
+        table: &'static str,
+        /// Which key, in hexadecimal digits.
+        key: String,
+    },
+    /// A stored value was written by another version, or is damaged in a way that its checksum
+    /// does not show.
+    #[error("table {table}: {reason}")]
+    Unreadable {
+        /// Which table.
+        table: &'static str,
+        /// What the decoder said.
+        reason: String,
+    },
+}
+
+impl From<redb::Error> for StoreError {
+    fn from(e: redb::Error) -> Self {
+        // What is not known to be damage is the disk's or the system's doing.
+        let invalid_data = |io: &std::io::Error| io.kind() == std::io::ErrorKind::InvalidData;
+        let damaged = matches!(&e, redb::Error::Io(io) if invalid_data(io))
+            || matches!(
+                e,
+                redb::Error::Corrupted(_)
+                    | redb::Error::TableTypeMismatch { .. }
+                    | redb::Error::TypeDefinitionChanged { .. }
+                    | redb::Error::TableDoesNotExist(_)
+            );
+        if damaged { Self::Damaged(e.to_string()) } else { Self::Database(e.to_string()) }
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ident),*) => {
+        $(impl From<redb::$error> for StoreError {
+            fn from(e: redb::$error) -> Self {
+                redb::Error::from(e).into()
+            }
+        })*
+    };
+}
+from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
+
+/// How long what is done is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Hours that acknowledged records and settled journals are kept.
+    pub hours: u32,
+    /// Bytes of one lane.
+    pub lane_bytes: u64,
+    /// Bytes of the journals of settled runs.
+    pub journal_bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            hours: limits::RETENTION_HOURS,
+            lane_bytes: limits::LANE_BYTES,
+            journal_bytes: limits::JOURNAL_BYTES,
+        }
+    }
+}
+
+/// The store. Owned by the brain; see [`Blobs`] for what workers may read.
+#[derive(Debug)]
+pub struct Store {
+    db: Arc<Database>,
+    epoch: Epoch,
+    log: u64,
+    retention: Retention,
+    heads: BTreeMap<Lane, Head>,
+    peer: PeerRow,
+    next_run: u64,
+    open: BTreeMap<u64, OpenState>,
+    settled_bytes: u64,
+    /// Place of the next fact in the journal.
+    journal_next: u64,
+    /// Where retention goes on.
+    prune_from: u64,
+    commits: u64,
+}
+
+/// What the store keeps in memory of an unsettled run.
+#[derive(Debug, Clone)]
+struct OpenState {
+    row: RunRow,
+    facts: u32,
+    bytes: u64,
+}
+
+impl Store {
+    /// Opens a database on any backend: a file, memory, or a test's failing disk. An empty one
+    /// gets the given epoch.
+    ///
+    /// # Errors
+    /// The backend fails, or what it holds is no database of this version.
+    pub fn open(
+        backend: impl StorageBackend,
+        cache_bytes: usize,
+        retention: Retention,
+        fresh_epoch: Epoch,
+    ) -> Result<Self, StoreError> {
+        let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
+        let mut store = Self {
+            db: Arc::new(db),
+            epoch: fresh_epoch,
+            log: fresh_epoch.0,
+            retention,
+            heads: BTreeMap::new(),
+            peer: PeerRow::default(),
+            next_run: 1,
+            open: BTreeMap::new(),
+            settled_bytes: 0,
+            journal_next: 0,
+            prune_from: 0,
+            commits: 0,
+        };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// Makes the tables and the epoch where they are absent, then reads heads and cursors.
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        let write = self.db.begin_write()?;
+        let mut fresh = false;
+        {
+            for space in space::ALL {
+                write.open_table(space.definition())?;
+            }
+            let mut meta = write.open_table(META.definition())?;
+            match fetch_u64(&meta, b"epoch")? {
+                Some(epoch) => self.epoch = Epoch(epoch),
+                None => {
+                    fresh = true;
+                    META.put(&mut meta, b"epoch", &self.epoch.0.to_le_bytes())?;
+                }
+            }
+            self.log = fetch_u64(&meta, b"log")?.unwrap_or(self.epoch.0);
+            for lane in Lane::UP {
+                let row = META
+                    .fetch(&meta, lane_meta(lane).as_bytes())?
+                    .map(|row| rows::unpack::<LaneRow>(META.0, &row))
+                    .transpose()?;
+                self.heads.insert(lane, Head::new(lane, row));
+            }
+            if let Some(row) = META.fetch(&meta, b"peer")? {
+                self.peer = rows::unpack(META.0, &row)?;
+            }
+            self.next_run = fetch_u64(&meta, b"next_run")?.unwrap_or(1);
+            let journal = write.open_table(JOURNAL.definition())?;
+            let last = journal.last()?.and_then(|(key, _)| fact_key_parts(key.value()));
+            self.journal_next = last.map_or(0, |(place, _)| place + 1);
+        }
+        if fresh {
+            write.commit()?
+        } else {
+            write.abort()?
+        }
+        Ok(())
+    }
+
+    /// Writes everything in the batch, durably, in one transaction.
+    ///
+    /// # Errors
+    /// Nothing of the batch is durable. The store must be opened anew.
+    pub fn commit(&mut self, batch: &Batch, wall_ms: i64) -> Result<(), StoreError> {
+        let write = self.db.begin_write()?;
+        self.write_batch(&write, batch, wall_ms)?;
+        write.commit()?;
+        for head in self.heads.values_mut() {
+            head.dirty = false;
+        }
+        self.commits += 1;
+        Ok(())
+    }
+
+    /// The random identity of this database.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The name of the log that the lanes are numbered under: the epoch, until a fork.
+    #[must_use]
+    pub fn log(&self) -> u64 {
+        self.log
+    }
+
+    /// What each lane holds.
+    #[must_use]
+    pub fn holdings(&self) -> Vec<Holding> {
+        self.heads.values().map(Head::holding).collect()
+    }
+
+    /// Records of a lane that the control plane is not known to have.
+    #[must_use]
+    pub fn outstanding(&self, lane: Lane) -> u64 {
+        self.heads.get(&lane).map_or(0, Head::outstanding)
+    }
+
+    /// The control plane's log as last known (0 for none) and what is committed of its lanes.
+    #[must_use]
+    pub fn peer(&self) -> (u64, Vec<Cursor>) {
+        (self.peer.log, self.peer.cursors.clone())
+    }
+
+    /// Commits so far, for tests and `status`.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Takes note of what the control plane has. Written with the next commit.
+    pub fn acknowledge(&mut self, cursor: &Cursor) {
+        if let Some(head) = self.heads.get_mut(&cursor.lane) {
+            head.acknowledge(cursor);
+        }
+    }
+
+    /// A handle by which other threads read blobs.
+    #[must_use]
+    pub fn blobs(&self) -> Blobs {
+        Blobs { db: Arc::downgrade(&self.db) }
+    }
+
+    /// Runs that are not settled.
+    #[must_use]
+    pub fn open_runs(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Digests of modules and hashes of definitions that unsettled runs are pinned to.
+    #[must_use]
+    pub fn pinned(&self) -> Keep {
+        let mut keep = Keep { definitions: BTreeSet::new(), blobs: BTreeSet::new() };
+        for state in self.open.values() {
+            keep.definitions.insert(state.row.definition.clone());
+            keep.blobs.extend(state.row.modules.iter().copied());
+        }
+        keep
+    }
+}
+
+/// A number of the `meta` table.
+fn fetch_u64(
+    meta: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    key: &[u8],
+) -> Result<Option<u64>, StoreError> {
+    let Some(bytes) = META.fetch(meta, key)? else { return Ok(None) };
+    let bytes = <[u8; 8]>::try_from(bytes.as_slice()).map_err(|_| StoreError::Unreadable {
+        table: META.0,
+        reason: format!("`{}` has {} bytes", String::from_utf8_lossy(key), bytes.len()),
+    })?;
+    Ok(Some(u64::from_le_bytes(bytes)))
+}
+
+fn lane_meta(lane: Lane) -> String {
+    format!("lane.{}", lane.name())
+}

@@ -1,0 +1,145 @@
+//! What the store is asked: records, definitions, views, desired state, parts of blobs.
+
+use openclaw_protocol::definition::DefinitionHash;
+use openclaw_protocol::desired::SignedDesired;
+use openclaw_protocol::id::Digest;
+use openclaw_protocol::sync::{Lane, Record};
+use openclaw_protocol::wire::{self, Kind};
+use redb::{ReadableDatabase, ReadableTable};
+
+use super::rows::{self, RunRow};
+use super::space::{CHUNKS, DEFINITIONS, META, OUTBOX, RECENT, SETTLED, chunk_key};
+use super::{KEPT_BYTES, Store, StoreError, outbox};
+use crate::local::ResultRow;
+
+impl Store {
+    /// Reads records `first..before` of a lane, at most so many bytes (but at least one record).
+    ///
+    /// # Errors
+    /// The database fails or a record is damaged.
+    pub fn load(
+        &self,
+        lane: Lane,
+        first: u64,
+        before: u64,
+        bytes: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let read = self.db.begin_read()?;
+        outbox::load(&read.open_table(OUTBOX.definition())?, lane, first, before, bytes)
+    }
+
+    /// The running digest at a record, where it is still kept.
+    ///
+    /// # Errors
+    /// The database fails or the record is damaged.
+    pub fn digest_at(&self, lane: Lane, seq: u64) -> Result<Option<u64>, StoreError> {
+        let read = self.db.begin_read()?;
+        let record = outbox::read(&read.open_table(OUTBOX.definition())?, lane, seq)?;
+        Ok(record.map(|r| r.digest))
+    }
+
+    /// A definition's canonical text.
+    ///
+    /// # Errors
+    /// The database fails or the text is damaged.
+    pub fn definition(&self, hash: &DefinitionHash) -> Result<Option<String>, StoreError> {
+        let read = self.db.begin_read()?;
+        let table = read.open_table(DEFINITIONS.definition())?;
+        let text = DEFINITIONS.fetch(&table, hash.0.as_bytes())?;
+        Ok(text.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// The newest `limit` settled runs' views as JSON, newest first.
+    ///
+    /// # Errors
+    /// The database fails. Damaged views are left out.
+    pub fn recent(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        let read = self.db.begin_read()?;
+        let table = read.open_table(RECENT.definition())?;
+        let mut views = Vec::new();
+        for entry in table.iter()?.rev().take(limit) {
+            let (key, value) = entry?;
+            let view = RECENT.unseal(key.value(), value.value()).ok();
+            views.extend(view.and_then(|body| String::from_utf8(body.to_vec()).ok()));
+        }
+        Ok(views)
+    }
+
+    /// One settled run's view as JSON.
+    ///
+    /// # Errors
+    /// The database fails or the view is damaged.
+    pub fn recent_run(&self, number: u64) -> Result<Option<String>, StoreError> {
+        let read = self.db.begin_read()?;
+        let table = read.open_table(RECENT.definition())?;
+        let view = RECENT.fetch(&table, &number.to_be_bytes())?;
+        Ok(view.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// Settled runs whose journal is still kept, newest first.
+    ///
+    /// # Errors
+    /// The database fails. Damaged rows are left out.
+    pub fn settled(&self, limit: usize) -> Result<Vec<ResultRow>, StoreError> {
+        let read = self.db.begin_read()?;
+        let mut found = Vec::new();
+        for entry in read.open_table(SETTLED.definition())?.iter()?.rev().take(limit) {
+            let (key, value) = entry?;
+            let row = SETTLED.unseal(key.value(), value.value());
+            let row = row.and_then(|row| rows::unpack::<RunRow>(SETTLED.0, row)).ok();
+            found.extend(row.map(|row| ResultRow {
+                run: row.run.to_string(),
+                settled_wall_ms: row.settled_wall_ms,
+            }));
+        }
+        Ok(found)
+    }
+
+    /// The signed desired state in force, and the one that is being fetched for.
+    ///
+    /// # Errors
+    /// The database fails or a document is damaged.
+    pub fn desired(&self) -> Result<(Option<SignedDesired>, Option<SignedDesired>), StoreError> {
+        let read = self.db.begin_read()?;
+        let meta = read.open_table(META.definition())?;
+        let fetch = |key: &[u8]| -> Result<Option<SignedDesired>, StoreError> {
+            let Some(bytes) = META.fetch(&meta, key)? else { return Ok(None) };
+            wire::unpack(Kind::SignedDesired, &bytes, KEPT_BYTES)
+                .map(Some)
+                .map_err(|e| StoreError::Unreadable { table: META.0, reason: e.to_string() })
+        };
+        Ok((fetch(b"desired")?, fetch(b"pending")?))
+    }
+
+    /// How many bytes of a blob that is not whole have come, without gaps from its beginning.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn chunks_length(&self, digest: Digest) -> Result<u32, StoreError> {
+        Ok(self.chunks(digest)?.len().try_into().unwrap_or(u32::MAX))
+    }
+
+    /// The bytes of a blob that have come so far, without gaps from its beginning.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn chunks(&self, digest: Digest) -> Result<Vec<u8>, StoreError> {
+        let read = self.db.begin_read()?;
+        let table = read.open_table(CHUNKS.definition())?;
+        let (from, to) = (chunk_key(digest.0, 0), chunk_key(digest.0, u32::MAX));
+        let mut whole = Vec::new();
+        for entry in table.range(from.as_slice()..to.as_slice())? {
+            let (key, value) = entry?;
+            let offset = key.value().last_chunk::<4>().map(|b| u32::from_be_bytes(*b));
+            let body = CHUNKS.unseal(key.value(), value.value());
+            match (offset, body) {
+                (Some(offset), Ok(body)) if offset as usize == whole.len() => {
+                    whole.extend_from_slice(body);
+                }
+                // What is damaged or out of place is asked for again.
+                _ => break,
+            }
+        }
+        Ok(whole)
+    }
+}

@@ -1,0 +1,70 @@
+//! What the store's own rows hold. Packed with `wire::pack` behind a version byte; each struct is
+//! append-only by version, as everything that is kept.
+
+use openclaw_protocol::definition::DefinitionHash;
+use openclaw_protocol::id::{Digest, RunId};
+use openclaw_protocol::sync::Cursor;
+use openclaw_protocol::wire::{self, Kind};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::StoreError;
+
+/// The most bytes any row of this module may have.
+const ROW_BYTES: usize = 1024 * 1024;
+
+/// The boot this database was last opened in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BootRow {
+    pub(super) id: String,
+    pub(super) ordinal: u32,
+}
+
+/// A run that is not settled, or whose journal is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunRow {
+    pub(super) run: RunId,
+    pub(super) definition: DefinitionHash,
+    pub(super) modules: Vec<Digest>,
+    /// Place of its first fact in the journal.
+    pub(super) first: u64,
+    /// Zero while the run is not settled.
+    pub(super) settled_wall_ms: i64,
+    /// Bytes of its facts, once settled.
+    pub(super) bytes: u64,
+}
+
+/// Where one lane of the outbox stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LaneRow {
+    /// Number of the next record, from 1.
+    pub(super) next: u64,
+    /// Running digest of the last record.
+    pub(super) digest: u64,
+    /// The lowest number still kept; `next` where nothing is.
+    pub(super) oldest: u64,
+    /// Bytes of the kept bodies.
+    pub(super) bytes: u64,
+    /// Everything up to this number is committed at the control plane.
+    pub(super) acked: u64,
+    /// Committed ranges above `acked`.
+    pub(super) ranges: Vec<(u64, u64)>,
+}
+
+/// What is known of the control plane's lanes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PeerRow {
+    pub(super) log: u64,
+    pub(super) cursors: Vec<Cursor>,
+}
+
+pub(super) fn pack<T: Serialize>(row: &T) -> Vec<u8> {
+    wire::pack(Kind::Row, row)
+}
+
+pub(super) fn unpack<T: DeserializeOwned>(
+    table: &'static str,
+    bytes: &[u8],
+) -> Result<T, StoreError> {
+    wire::unpack(Kind::Row, bytes, ROW_BYTES)
+        .map_err(|e| StoreError::Unreadable { table, reason: e.to_string() })
+}

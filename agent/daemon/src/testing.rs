@@ -1,0 +1,209 @@
+//! A disk that forgets what was not synced, and counts: for tests only.
+//!
+//! The model: a write reaches the platter at a sync, or by chance before. When the power is cut,
+//! each 512-byte sector of each write since the last sync is kept or lost at random, one by one.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redb::StorageBackend;
+
+const SECTOR: usize = 512;
+
+/// A disk that outlives its openings. Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What a read sees.
+    current: Vec<u8>,
+    /// What a power cut leaves for certain.
+    durable: Vec<u8>,
+    /// Sectors written since the last sync.
+    unsynced: BTreeSet<usize>,
+    syncs: u64,
+    written: u64,
+    /// The sync at which the power goes, counted from the first.
+    cut_at: Option<u64>,
+    /// A sync answers well and does nothing.
+    lying: bool,
+    dead: bool,
+    random: u64,
+}
+
+impl State {
+    fn next_random(&mut self) -> u64 {
+        // xorshift64* (Vigna 2016): good enough to lose sectors by.
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+impl Disk {
+    /// An empty disk whose losses follow from the seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let disk = Self::default();
+        disk.state(|s| s.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        disk
+    }
+
+    /// A backend on this disk.
+    pub(crate) fn backend(&self) -> impl StorageBackend + use<> {
+        Backend(self.clone())
+    }
+
+    /// Syncs so far.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.state(|s| s.syncs)
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.state(|s| s.written)
+    }
+
+    /// The power goes instead of the `n`-th sync from now, counted from 1.
+    pub(crate) fn cut_at_sync(&self, n: u64) {
+        self.state(|s| s.cut_at = Some(s.syncs + n));
+    }
+
+    /// From now on syncs do nothing: the control that must fail.
+    pub(crate) fn lie(&self) {
+        self.state(|s| s.lying = true);
+    }
+
+    /// Whether the power is gone.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state(|s| s.dead)
+    }
+
+    /// The power is gone, now.
+    pub(crate) fn cut(&self) {
+        self.state(|s| s.dead = true);
+    }
+
+    /// The power is back: unsynced sectors are kept or lost at random.
+    pub(crate) fn revive(&self) {
+        self.state(|s| {
+            let sectors = std::mem::take(&mut s.unsynced);
+            let length = s.current.len().max(s.durable.len());
+            s.durable.resize(length, 0);
+            for sector in sectors {
+                if s.next_random() % 2 == 0 {
+                    continue;
+                }
+                let from = sector * SECTOR;
+                let to = (from + SECTOR).min(s.current.len());
+                if from < to {
+                    s.durable[from..to].copy_from_slice(&s.current[from..to]);
+                }
+            }
+            s.current = s.durable.clone();
+            s.dead = false;
+            s.cut_at = None;
+        });
+    }
+
+    /// The disk is empty again.
+    pub(crate) fn wipe(&self) {
+        self.state(|s| {
+            s.current.clear();
+            s.durable.clear();
+            s.unsynced.clear();
+        });
+    }
+
+    /// Another disk with the same bytes on its platter.
+    pub(crate) fn copy(&self) -> Self {
+        let other = Self::new(99);
+        let bytes = self.state(|s| s.durable.clone());
+        other.state(|s| {
+            s.current.clone_from(&bytes);
+            s.durable = bytes;
+        });
+        other
+    }
+
+    /// Flips one bit of what is on the platter.
+    pub(crate) fn flip(&self, bit: usize) {
+        self.state(|s| {
+            s.current[bit / 8] ^= 1 << (bit % 8);
+            s.durable[bit / 8] ^= 1 << (bit % 8);
+        });
+    }
+
+    /// Bytes on the platter.
+    pub(crate) fn len(&self) -> usize {
+        self.state(|s| s.current.len())
+    }
+
+    fn state<R>(&self, use_it: impl FnOnce(&mut State) -> R) -> R {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn alive<R>(&self, use_it: impl FnOnce(&mut State) -> R) -> std::io::Result<R> {
+        self.state(|s| {
+            if s.dead { Err(std::io::Error::other("the power is gone")) } else { Ok(use_it(s)) }
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Backend(Disk);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.alive(|s| s.current.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        self.0.alive(|s| match s.current.get(from..from + out.len()) {
+            Some(bytes) => {
+                out.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        })?
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        // A file's length is journaled by the file system: kept at once, its bytes zero.
+        self.0.alive(|s| {
+            let len = usize::try_from(len).unwrap();
+            s.current.resize(len, 0);
+            s.durable.resize(len, 0);
+            s.unsynced.retain(|sector| sector * SECTOR < len);
+        })
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.0.alive(|s| {
+            s.syncs += 1;
+            if s.cut_at == Some(s.syncs) {
+                s.dead = true;
+                return Err(std::io::Error::other("the power is gone"));
+            }
+            if !s.lying {
+                for sector in std::mem::take(&mut s.unsynced) {
+                    let from = sector * SECTOR;
+                    let to = (from + SECTOR).min(s.current.len());
+                    s.durable[from..to].copy_from_slice(&s.current[from..to]);
+                }
+            }
+            Ok(())
+        })?
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        self.0.alive(|s| {
+            s.current[from..from + data.len()].copy_from_slice(data);
+            s.written += data.len() as u64;
+            s.unsynced.extend(from / SECTOR..=(from + data.len() - 1) / SECTOR);
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! The agent alone: no control plane, no network, real modules, over its local socket.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use openclaw_agent::agent::Agent;
+use openclaw_agent::config::{Config, Standalone};
+use openclaw_agent::local::{Answer, Client, Request, Status};
+use openclaw_protocol::run::{Run, RunStatus};
+
+/// The smallest plugin: `execute` returns 0 and says nothing.
+const NOOP: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\
+    \x07\x0b\x01\x07execute\0\0\x0a\x06\x01\x04\0\x41\0\x0b";
+/// Its brother that never returns.
+const LOOP: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\
+    \x07\x0b\x01\x07execute\0\0\x0a\x0b\x01\x09\0\x03\x40\x0c\0\x0b\x41\0\x0b";
+
+const WORKFLOWS: [(&str, &str); 3] = [
+    (
+        "boot",
+        "workflow: boot\ntriggers:\n  - { id: boot, startup: {} }\nsteps:\n  - { id: a, plugin: \
+         noop@1 }\n  - { id: b, plugin: noop@1 }\n",
+    ),
+    ("manual", "workflow: manual\nsteps:\n  - { id: a, plugin: noop@1 }\n"),
+    (
+        "stuck",
+        "workflow: stuck\nsteps:\n  - { id: a, plugin: forever@1, timeout: 1s, retry: { \
+         max_retries: 0 } }\n",
+    ),
+];
+
+fn config(dir: &Path) -> Config {
+    let standalone =
+        Standalone { workflows: dir.join("workflows"), plugins: Some(dir.join("plugins")) };
+    std::fs::create_dir_all(&standalone.workflows).unwrap();
+    for (name, text) in WORKFLOWS {
+        std::fs::write(standalone.workflows.join(format!("{name}.yaml")), text).unwrap();
+    }
+    for (name, module) in [("noop", NOOP), ("forever", LOOP)] {
+        let plugin = dir.join("plugins").join(name);
+        std::fs::create_dir_all(&plugin).unwrap();
+        std::fs::write(plugin.join("plugin.wasm"), module).unwrap();
+        let manifest = format!("name='{name}'\nversion='1.0.0'\ndescription='d'\n");
+        std::fs::write(plugin.join("plugin.toml"), manifest).unwrap();
+    }
+    Config { data_dir: dir.join("data"), standalone: Some(standalone), ..Config::default() }
+}
+
+async fn ask(config: &Config, request: Request) -> Answer {
+    let mut client = Client::connect(&config.socket_path()).await.unwrap();
+    client.ask(&request).await.unwrap()
+}
+
+async fn status(config: &Config) -> Status {
+    let Answer::Status(status) = ask(config, Request::Status).await else { panic!("a status") };
+    *status
+}
+
+async fn start_and_wait(config: &Config, workflow: &str) -> Run {
+    let request = Request::Start { workflow: workflow.into(), inputs: serde_json::Map::new() };
+    let Answer::Accepted { run } = ask(config, request).await else { panic!("not accepted") };
+    let Answer::Run(run) = ask(config, Request::Wait { run }).await else { panic!("a run") };
+    *run
+}
+
+/// Waits until nothing is open any more.
+async fn calm(config: &Config) {
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    while status(config).await.unsettled > 0 {
+        assert!(tokio::time::Instant::now() < until, "the agent does not come to rest");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_needs_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let agent = Agent::start(&config).unwrap();
+    assert_eq!(status(&config).await.workflows, 3);
+    assert_eq!(status(&config).await.link, "none");
+    calm(&config).await;
+    let Answer::Runs(runs) = ask(&config, Request::Runs { limit: 10 }).await else {
+        panic!("a list");
+    };
+    assert_eq!((runs.len(), runs[0].workflow.as_str()), (1, "boot"));
+    assert_eq!(runs[0].status, RunStatus::Completed);
+
+    let run = start_and_wait(&config, "manual").await;
+    assert_eq!((run.status, run.steps.len()), (RunStatus::Completed, 1));
+    let run = start_and_wait(&config, "stuck").await;
+    assert_eq!(run.status, RunStatus::Failed);
+    assert_eq!(run.error.unwrap().code, "timeout");
+    agent.stop().await.unwrap();
+
+    let agent = Agent::start(&config).unwrap();
+    let now = status(&config).await;
+    assert!(!now.unclean, "the stop was clean");
+    calm(&config).await;
+    let Answer::Results(results) = ask(&config, Request::Results { limit: 10 }).await else {
+        panic!("a list");
+    };
+    assert_eq!(results.len(), 3, "the same boot: its startup trigger does not fire again");
+    agent.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_agent_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let agent = Agent::start(&config).unwrap();
+    let second = Agent::start(&config).unwrap_err();
+    assert!(format!("{second:#}").contains("another agent"), "{second:#}");
+    // Even by another socket: the database is held.
+    let elsewhere = Config { socket: Some(dir.path().join("other.sock")), ..config.clone() };
+    let second = Agent::start(&elsewhere).unwrap_err();
+    assert!(format!("{second:#}").contains("already open"), "{second:#}");
+    agent.stop().await.unwrap();
+    assert!(!config.socket_path().exists());
+}
+
+#[tokio::test]
+async fn a_wrong_workflow_stops_the_start_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let path = dir.path().join("workflows/bad.yaml");
+    std::fs::write(path, "workflow: bad\nsteps:\n  - { id: a, delya: 1m }\n").unwrap();
+    let error = Agent::start(&config).unwrap_err().to_string();
+    assert!(error.contains("bad.yaml") && error.contains("delay"), "{error}");
+}

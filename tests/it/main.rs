@@ -1,0 +1,4 @@
+//! The few tests that need real processes, and the rules of the house.
+
+mod chaos;
+mod tidy;
