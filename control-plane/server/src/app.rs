@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::{Addresses, Ctx};
+use crate::fleet;
 use crate::http;
 use crate::init::{self, FirstAdmin};
 use crate::service::housekeeping;
-use crate::fleet;
 
 pub use crate::context::{Nudge, NudgeKind};
 

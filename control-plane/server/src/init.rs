@@ -92,7 +92,8 @@ pub(crate) fn lock(dir: &Path) -> anyhow::Result<File> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("cannot make the data folder {shown}"))?;
-    let file = File::create(dir.join("lock")).with_context(|| format!("cannot write in {shown}"))?;
+    let file =
+        File::create(dir.join("lock")).with_context(|| format!("cannot write in {shown}"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

@@ -15,13 +15,15 @@ mod random;
 mod service;
 
 pub mod app;
-pub mod backup;
+
 pub mod clock;
 pub mod config;
 pub mod context;
 pub mod fleet;
 pub mod init;
 pub mod store;
+
+pub use store::backup;
 
 #[cfg(test)]
 mod testing;

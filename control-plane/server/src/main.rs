@@ -1,6 +1,6 @@
 //! `openclaw-control-plane`: read the arguments, configure, build, say where, run, drain.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -162,10 +162,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Init { source, first } => {
             let opened = init::open(source.load()?, Clock::System, first.password()?).await?;
-            let text = opened.first_admin.as_ref().map_or_else(
-                || "already initialised; nothing was changed".to_owned(),
-                |first| welcome(first),
-            );
+            let text = opened
+                .first_admin
+                .as_ref()
+                .map_or_else(|| "already initialised; nothing was changed".to_owned(), welcome);
             opened.ctx.db.close().await;
             say(&format!("{text}\nCA fingerprint: {}", opened.ctx.ca.fingerprint()))
         }
@@ -261,7 +261,10 @@ fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
 fn log(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log.filter)
         .with_context(|| format!("log.filter = `{}`", config.log.filter))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),

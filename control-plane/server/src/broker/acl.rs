@@ -318,8 +318,10 @@ mod tests {
         all.push(format!("openclaw/v1/{tenant}/+/up/sync"));
         all.push(format!("openclaw/v1/+/{device}/down/sync"));
         all.push(format!("openclaw/v1/{tenant}/../{device}/down/sync"));
-        all.extend(["#", "+", "+/#", "$SYS/#", "$SYS/broker", "é/1", "", "/", "\u{feff}"]
-            .map(str::to_owned));
+        all.extend(
+            ["#", "+", "+/#", "$SYS/#", "$SYS/broker", "é/1", "", "/", "\u{feff}"]
+                .map(str::to_owned),
+        );
         all.push("a".repeat(257));
         all
     }
@@ -387,28 +389,39 @@ mod tests {
     #[test]
     fn packets_of_a_server_or_of_qos_two_are_refused() {
         let me = identity("acme", "pump-7");
-        let (pkid, leave) = (1, Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection });
+        let (pkid, leave) =
+            (1, Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection });
         let connack = ConnAck { session_present: false, code: ConnectReturnCode::Success };
         let connect =
             Connect { keep_alive: 5, client_id: "pump-7".to_owned(), clean_session: true };
         let rel = PubRel { pkid, reason: PubRelReason::Success };
         for (packet, expected) in [
-            (Packet::PubAck(PubAck { pkid, reason: PubAckReason::Success }, None),
-             Ok(Request::Acknowledge)),
+            (
+                Packet::PubAck(PubAck { pkid, reason: PubAckReason::Success }, None),
+                Ok(Request::Acknowledge),
+            ),
             (Packet::PingReq(PingReq), Ok(Request::Ping)),
             (Packet::Disconnect(leave, None), Ok(Request::Leave)),
             (Packet::Connect(connect, None, None, None, None), Err(Violation::Unexpected)),
             (Packet::ConnAck(connack, None), Err(Violation::Unexpected)),
             (Packet::PingResp(PingResp), Err(Violation::Unexpected)),
-            (Packet::SubAck(SubAck { pkid, return_codes: vec![] }, None),
-             Err(Violation::Unexpected)),
-            (Packet::UnsubAck(UnsubAck { pkid, reasons: vec![] }, None),
-             Err(Violation::Unexpected)),
-            (Packet::PubRec(PubRec { pkid, reason: PubRecReason::Success }, None),
-             Err(Violation::QosTwo)),
+            (
+                Packet::SubAck(SubAck { pkid, return_codes: vec![] }, None),
+                Err(Violation::Unexpected),
+            ),
+            (
+                Packet::UnsubAck(UnsubAck { pkid, reasons: vec![] }, None),
+                Err(Violation::Unexpected),
+            ),
+            (
+                Packet::PubRec(PubRec { pkid, reason: PubRecReason::Success }, None),
+                Err(Violation::QosTwo),
+            ),
             (Packet::PubRel(rel, None), Err(Violation::QosTwo)),
-            (Packet::PubComp(PubComp { pkid, reason: PubCompReason::Success }, None),
-             Err(Violation::QosTwo)),
+            (
+                Packet::PubComp(PubComp { pkid, reason: PubCompReason::Success }, None),
+                Err(Violation::QosTwo),
+            ),
         ] {
             assert_eq!(check(&me, &packet), expected, "{packet:?}");
         }
@@ -417,11 +430,8 @@ mod tests {
     #[test]
     fn a_connect_names_the_own_device_and_leaves_no_will() {
         let me = identity("acme", "pump-7");
-        let hello = |id: &str| Connect {
-            keep_alive: 5,
-            client_id: id.to_owned(),
-            clean_session: true,
-        };
+        let hello =
+            |id: &str| Connect { keep_alive: 5, client_id: id.to_owned(), clean_session: true };
         assert_eq!(connect(&me, &hello("pump-7"), None), Ok(()));
         for other in ["", "pump-8", "PUMP-7", "pump-7 ", "#", "+", "../pump-7", "acme.pump-7"] {
             assert_eq!(connect(&me, &hello(other), None), Err(Violation::ForeignClientId));

@@ -218,7 +218,10 @@ mod tests {
                 Err(_) => refused += 1,
             }
         }
-        assert!(taken > 10_000 && refused > 10_000 && waited > 10_000, "{taken} {refused} {waited}");
+        assert!(
+            taken > 10_000 && refused > 10_000 && waited > 10_000,
+            "{taken} {refused} {waited}"
+        );
     }
 
     #[test]

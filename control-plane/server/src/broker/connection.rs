@@ -318,7 +318,9 @@ async fn read_packets<R: AsyncRead + Unpin>(
                 let passed = if known { link.send(packet).await } else { Ok(()) };
                 let reasons = vec![UnsubAckReason::Success];
                 match passed {
-                    Ok(()) => reply(&replies, Packet::UnsubAck(UnsubAck { pkid, reasons }, None)).await,
+                    Ok(()) => {
+                        reply(&replies, Packet::UnsubAck(UnsubAck { pkid, reasons }, None)).await
+                    }
                     gone => gone,
                 }
             }

@@ -308,7 +308,10 @@ fn spawn_router(devices: usize) -> Connector {
     );
     let sender = router.spawn();
     Arc::new(move |client: &str| {
-        LinkBuilder::new(client, sender.clone()).build().map(|(tx, rx, _)| (tx, rx)).map_err(Box::new)
+        LinkBuilder::new(client, sender.clone())
+            .build()
+            .map(|(tx, rx, _)| (tx, rx))
+            .map_err(Box::new)
     })
 }
 
@@ -341,7 +344,9 @@ mod tests {
             preserve_retain: false,
             retain_forward_rule: RetainForwardRule::Never,
         };
-        tx.send(Packet::Subscribe(Subscribe { pkid: 1, filters: vec![filter] }, None)).await.unwrap();
+        tx.send(Packet::Subscribe(Subscribe { pkid: 1, filters: vec![filter] }, None))
+            .await
+            .unwrap();
         let suback = within("the suback", rx.next()).await.unwrap();
         assert!(matches!(suback, Packet::SubAck(..)), "{suback:?}");
         (tx, rx)

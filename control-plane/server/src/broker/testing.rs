@@ -11,7 +11,10 @@ use futures_util::FutureExt;
 use openclaw_protocol::id::{DeviceId, TenantId};
 use openclaw_protocol::topic::{self, Direction};
 use rcgen::{CertificateParams, KeyPair};
-use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS, TlsConfiguration,
+    Transport,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -124,7 +127,7 @@ impl Fixture {
             std::future::ready(Ok(access)).boxed()
         });
         let (stop, restarts) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-        let (hub, frames) = Hub::start(100, Arc::clone(&restarts), stop.clone());
+        let (hub, frames) = Hub::start(limits.connections, Arc::clone(&restarts), stop.clone());
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let (gate, news) =
             gate::start(listen, tls, hub.clone(), directory, limits, stop.clone()).await.unwrap();

@@ -69,10 +69,7 @@ async fn no_certificate_or_a_foreign_one_gets_a_tls_alert() {
     let foreign = Credentials::issue(&other_ca, "acme", "pump-7");
     // rustls sends a certificate of any issuer if it is asked; the gate does not know this one.
     let got = alert(&fixture, Some(&foreign)).await;
-    assert!(
-        matches!(got, AlertDescription::UnknownCA | AlertDescription::DecryptError),
-        "{got:?}"
-    );
+    assert!(matches!(got, AlertDescription::UnknownCA | AlertDescription::DecryptError), "{got:?}");
     // The client library sees it as the end of its connection, too.
     let mut device = Device::new(fixture.gate.addr, fixture.ca.certificate_pem(), &foreign);
     let error = device.connected().await.unwrap_err();
@@ -154,12 +151,15 @@ async fn the_newer_connection_of_a_device_replaces_the_older() {
     works(&mut fixture, &mut newer, &own, "I am the one").await;
     let mut order = Vec::new();
     for _ in 0..3 {
-        order.push(fixture.event(|event| match event {
-            GateEvent::Connected { connection, .. } => Some(("up", *connection)),
-            GateEvent::Disconnected { connection, .. } => Some(("down", *connection)),
-            GateEvent::Violation { .. } => None,
-        })
-        .await);
+        order.push(
+            fixture
+                .event(|event| match event {
+                    GateEvent::Connected { connection, .. } => Some(("up", *connection)),
+                    GateEvent::Disconnected { connection, .. } => Some(("down", *connection)),
+                    GateEvent::Violation { .. } => None,
+                })
+                .await,
+        );
     }
     let (first, second) = (order[0].1, order[2].1);
     assert_eq!(order, [("up", first), ("down", first), ("up", second)], "one at a time, in order");
@@ -176,21 +176,43 @@ async fn nobody_reads_or_writes_anothers_topics() {
     let mut bystander = fixture.device(&victim).await;
     let (up, down) = (victim.topic(Direction::Up), victim.topic(Direction::Down));
     let filters = [
-        down.as_str(), up.as_str(), "#", "+/#", "openclaw/#", "openclaw/v1/acme/+/down/sync",
-        "openclaw/v1/+/victim/down/sync", "openclaw/v1/acme/victim/down/+", "$SYS/#", "",
-        "$share/g/openclaw/v1/acme/victim/down/sync", "$share/g/#", "é/1",
-        "openclaw/v1/acme/thief/../victim/down/sync", "openclaw/v1/acme/thief/up/sync",
+        down.as_str(),
+        up.as_str(),
+        "#",
+        "+/#",
+        "openclaw/#",
+        "openclaw/v1/acme/+/down/sync",
+        "openclaw/v1/+/victim/down/sync",
+        "openclaw/v1/acme/victim/down/+",
+        "$SYS/#",
+        "",
+        "$share/g/openclaw/v1/acme/victim/down/sync",
+        "$share/g/#",
+        "é/1",
+        "openclaw/v1/acme/thief/../victim/down/sync",
+        "openclaw/v1/acme/thief/up/sync",
     ];
     let topics = [
-        (up.as_str(), 0b010), (up.as_str(), 0), (up.as_str(), 0b011), (down.as_str(), 0b010),
-        (down.as_str(), 0b001), ("é/1", 0b010), ("openclaw/v1/acme/thief/down/sync", 0b010),
-        ("openclaw/v1/acme/thief/up/sync", 0b011), ("openclaw/v1/acme/thief/up/sync", 0b100),
-        ("openclaw/v1/+/+/up/sync", 0), ("#", 0), ("$SYS/x", 0), ("", 0), ("\0", 0),
+        (up.as_str(), 0b010),
+        (up.as_str(), 0),
+        (up.as_str(), 0b011),
+        (down.as_str(), 0b010),
+        (down.as_str(), 0b001),
+        ("é/1", 0b010),
+        ("openclaw/v1/acme/thief/down/sync", 0b010),
+        ("openclaw/v1/acme/thief/up/sync", 0b011),
+        ("openclaw/v1/acme/thief/up/sync", 0b100),
+        ("openclaw/v1/+/+/up/sync", 0),
+        ("#", 0),
+        ("$SYS/x", 0),
+        ("", 0),
+        ("\0", 0),
     ];
     let mut attempts = 0;
     for who in [&thief, &namesake] {
         let subscribes = filters.iter().map(|filter| subscribe_packet(filter, 1));
-        let publishes = topics.iter().map(|(topic, flags)| publish_packet(topic, *flags, b"forged"));
+        let publishes =
+            topics.iter().map(|(topic, flags)| publish_packet(topic, *flags, b"forged"));
         for packet in subscribes.chain(publishes) {
             let mut raw = fixture.raw_connected(who).await;
             raw.send(&packet).await;
@@ -302,8 +324,13 @@ async fn a_client_that_falls_silent_or_does_not_read_is_cut() {
     let mut stalled = fixture.raw_connected(&own).await;
     stalled.send(&subscribe_packet(&own.topic(Direction::Down), 0)).await;
     assert_eq!(stalled.read(5).await, [0x90, 3, 0, 1, 0], "SUBACK");
-    fixture.event(|event| matches!(event, GateEvent::Connected { device, .. }
-        if *device == own.device).then_some(())).await;
+    fixture
+        .event(|event| {
+            matches!(event, GateEvent::Connected { device, .. }
+        if *device == own.device)
+            .then_some(())
+        })
+        .await;
     let gone = |event: &GateEvent| match event {
         GateEvent::Disconnected { device, .. } => Some(device.clone()),
         GateEvent::Connected { .. } | GateEvent::Violation { .. } => None,

@@ -194,7 +194,8 @@ impl FleetCa {
     /// includes the authority, so that an enrolling device can check its fingerprint.
     fn certify_server(&self, names: &[String], now_ms: i64) -> Result<CertifiedKey, CaError> {
         let key = crypto("make the server's key", KeyPair::generate())?;
-        let mut params = leaf_params("openclaw-control-plane", ExtendedKeyUsagePurpose::ServerAuth)?;
+        let mut params =
+            leaf_params("openclaw-control-plane", ExtendedKeyUsagePurpose::ServerAuth)?;
         params.subject_alt_names =
             names.iter().map(|name| server_name(name)).collect::<Result<_, _>>()?;
         set_validity(&mut params, now_ms, now_ms.saturating_add(SERVER_CERTIFICATE_MS));

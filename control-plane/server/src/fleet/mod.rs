@@ -67,10 +67,9 @@ async fn start_with(ctx: Ctx, limits: GateLimits) -> anyhow::Result<FleetHandle>
     let (hub, frames) = Hub::start(limits.connections, restarts, ctx.stop.clone());
     let bind = ctx.config.mqtt.bind;
     let directory = directory(ctx.db.clone());
-    let (gate, news) =
-        gate::start(bind, tls, hub.clone(), directory, limits, ctx.stop.clone())
-            .await
-            .with_context(|| format!("cannot listen on mqtt.bind = {bind}"))?;
+    let (gate, news) = gate::start(bind, tls, hub.clone(), directory, limits, ctx.stop.clone())
+        .await
+        .with_context(|| format!("cannot listen on mqtt.bind = {bind}"))?;
     let addr = gate.addr;
     let (desk, intake) = intake::start(Arc::clone(&ctx));
     let roster = roster::Roster::new(ctx, hub, gate, desk);

@@ -95,7 +95,12 @@ impl Plane {
         secret
     }
 
-    pub(super) async fn enroll(&self, code: &str, key: &KeyPair, from: u8) -> Outcome<EnrollResponse> {
+    pub(super) async fn enroll(
+        &self,
+        code: &str,
+        key: &KeyPair,
+        from: u8,
+    ) -> Outcome<EnrollResponse> {
         let csr = CertificateParams::default().serialize_request(key).unwrap();
         let request = EnrollRequest { code: code.to_owned(), csr_pem: csr.pem().unwrap() };
         super::enroll(&self.ctx, request, IpAddr::from([192, 0, 2, from])).await
@@ -129,7 +134,8 @@ pub(super) fn tenant() -> TenantId {
 
 /// A packed result of run `number`.
 pub(super) fn result(epoch: u64, number: u64) -> Vec<u8> {
-    let at = Stamp { boot: 1, boot_ms: number, wall_ms: 1_790_000_000_000, trust: ClockTrust::Synced };
+    let at =
+        Stamp { boot: 1, boot_ms: number, wall_ms: 1_790_000_000_000, trust: ClockTrust::Synced };
     let result = RunResult {
         run: RunId::of(Epoch(epoch), number),
         workflow: WorkflowName::parse("measure").unwrap(),
@@ -366,7 +372,8 @@ impl Device {
                     self.commands.extend(records);
                     let last = self.commands.last().unwrap();
                     let (upto, digest) = (last.seq, last.digest);
-                    self.session.handle_committed(lane, Cursor { lane, upto, digest, ranges: vec![] });
+                    self.session
+                        .handle_committed(lane, Cursor { lane, upto, digest, ranges: vec![] });
                 }
                 Output::Acked { cursor } => drop(self.acked.insert(cursor.lane, cursor)),
                 Output::Desired { announcement, .. } => {

@@ -19,8 +19,8 @@ use super::testing::{Device, Plane, result, tenant};
 use crate::broker::testing::{Raw, client_tls, within};
 use crate::context::NudgeKind;
 use crate::service::Fault;
-use crate::testing::postgres::Cluster;
 use crate::store::{self, args, devices, fleet, requests};
+use crate::testing::postgres::Cluster;
 
 const SQLITE: &str = "sqlite";
 
@@ -105,7 +105,10 @@ async fn exactly_once(database: &str) {
     device.append(Lane::Results, body);
     device.live_until("one more", |device| device.is_home(Lane::Results)).await;
     assert_eq!(plane.number(count).await, expected + 1);
-    assert_eq!(plane.number("SELECT announced AS n FROM lanes WHERE lane = 'results'").await, expected + 1);
+    assert_eq!(
+        plane.number("SELECT announced AS n FROM lanes WHERE lane = 'results'").await,
+        expected + 1
+    );
     plane.stop().await;
 }
 
@@ -213,7 +216,8 @@ async fn what_goes_down(database: &str) {
         let run = RunId::parse(&format!("abc-{n}")).unwrap();
         let command = Command::Cancel { run, force: false };
         let body = wire::pack(Kind::Command, &CommandRecord { request: request.clone(), command });
-        let new = requests::NewRequest { id: &request, device: &id, body, created_by: "t", run: None };
+        let new =
+            requests::NewRequest { id: &request, device: &id, body, created_by: "t", run: None };
         let mut tx = plane.ctx.db.write().await.unwrap();
         assert!(requests::append(&mut tx, &tenant(), new, 1).await.unwrap());
         tx.commit().await.unwrap();
@@ -254,7 +258,8 @@ async fn what_goes_down(database: &str) {
         .verify(&signed.document, &signed.signature)
         .unwrap();
     device.want(digest);
-    let whole = |device: &Device| device.blobs.get(&digest).is_some_and(|b| b.len() == module.len());
+    let whole =
+        |device: &Device| device.blobs.get(&digest).is_some_and(|b| b.len() == module.len());
     device.live_until("the module", whole).await;
     assert_eq!(device.blobs[&digest], module);
     // What is not there, or is another device's document, is not given out.
@@ -393,7 +398,10 @@ async fn join_code(database: &str) {
     let row = fleet::device(&mut tx, &tenant(), &device).await.unwrap().unwrap();
     assert_eq!(row.labels["site"], "north");
     drop(tx);
-    assert_eq!(plane.number("SELECT COUNT(*) AS n FROM audit WHERE action = 'device.enroll'").await, 1);
+    assert_eq!(
+        plane.number("SELECT COUNT(*) AS n FROM audit WHERE action = 'device.enroll'").await,
+        1
+    );
     plane.stop().await;
 }
 

@@ -71,8 +71,11 @@ async fn admit(ctx: &Context, visit: Visit) -> Result<Option<Principal>, Fault> 
         return Err(Fault::Forbidden(detail));
     }
     if principal.role < role {
-        let detail =
-            format!("this needs the role {}, you are {}", role_name(role), role_name(principal.role));
+        let detail = format!(
+            "this needs the role {}, you are {}",
+            role_name(role),
+            role_name(principal.role)
+        );
         return Err(Fault::Forbidden(detail));
     }
     Ok(Some(principal))

@@ -64,10 +64,9 @@ fn account_key(account: &str) -> String {
 fn network(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(
-            || format!("{:04x?}", &v6.segments()[..4]),
-            |v4| v4.to_string(),
-        ),
+        IpAddr::V6(v6) => v6
+            .to_ipv4_mapped()
+            .map_or_else(|| format!("{:04x?}", &v6.segments()[..4]), |v4| v4.to_string()),
     }
 }
 

@@ -4,9 +4,9 @@ mod access;
 mod limiter;
 mod password;
 
-pub(crate) use access::{Access, access_of};
 #[cfg(test)]
 pub(crate) use access::TABLE;
+pub(crate) use access::{Access, access_of};
 pub(crate) use limiter::LoginLimiter;
 pub(crate) use password::Passwords;
 

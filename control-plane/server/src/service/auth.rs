@@ -31,9 +31,9 @@ pub(crate) async fn login(
     if username.len() > 64 || password.len() > 1_024 {
         return Err(Fault::WrongPassword);
     }
-    ctx.logins.begin(&username, from, now_ms).map_err(|retry_after_s| Fault::TooMany {
-        retry_after_s,
-    })?;
+    ctx.logins
+        .begin(&username, from, now_ms)
+        .map_err(|retry_after_s| Fault::TooMany { retry_after_s })?;
     let mut tx = ctx.db.read().await?;
     let user = store::users::find(&mut tx, DEFAULT_TENANT, &username).await?;
     drop(tx);

@@ -70,8 +70,7 @@ pub(crate) async fn results(
     };
     let mut tx = ctx.db.read().await?;
     let device = require(&mut tx, &who.tenant, id).await?.id;
-    let rows =
-        store::results::list(&mut tx, &who.tenant, &device, &epoch, seq, limit + 1).await?;
+    let rows = store::results::list(&mut tx, &who.tenant, &device, &epoch, seq, limit + 1).await?;
     let key = |row: &ResultRow| vec![row.epoch.clone(), row.seq.to_string()];
     let page = page(rows, limit, key, result_entry);
     let items = page.items.into_iter().collect::<Outcome<_>>()?;
@@ -198,12 +197,7 @@ pub(super) async fn require(tx: &mut Tx, tenant: &TenantId, id: &str) -> Outcome
     store::devices::find(tx, tenant, &parsed).await?.ok_or_else(none)
 }
 
-async fn view(
-    ctx: &Context,
-    tx: &mut Tx,
-    tenant: &TenantId,
-    row: DeviceRow,
-) -> Outcome<Device> {
+async fn view(ctx: &Context, tx: &mut Tx, tenant: &TenantId, row: DeviceRow) -> Outcome<Device> {
     let standings = store::lanes::of_device(tx, tenant, &row.id, Lane::Results).await?;
     let ledger = standings.iter().map(|standing| Ledger {
         epoch: standing.epoch.to_string(),

@@ -59,10 +59,8 @@ pub(crate) async fn list(
     let status = status.map(|status| store::projection::status_name(status).to_owned());
     let filter = Filter { device, workflow, status, run };
     let mut tx = ctx.db.read().await?;
-    let rows =
-        store::executions::list(&mut tx, &who.tenant, &filter, &before, limit + 1).await?;
-    let key =
-        |row: &RunRow| vec![row.updated_ms.to_string(), row.device.clone(), row.id.clone()];
+    let rows = store::executions::list(&mut tx, &who.tenant, &filter, &before, limit + 1).await?;
+    let key = |row: &RunRow| vec![row.updated_ms.to_string(), row.device.clone(), row.id.clone()];
     let page = page(rows, limit, key, summary);
     let items = page.items.into_iter().collect::<Outcome<_>>()?;
     Ok(Page { items, next_cursor: page.next_cursor })
@@ -191,7 +189,15 @@ fn summary(row: RunRow) -> Outcome<ExecutionSummary> {
 fn event_view(record: RunEventRecord) -> ExecutionEvent {
     let at = rfc3339(record.at.wall_ms);
     let (name, data) = match record.event {
-        RunEvent::Accepted { workflow, version, definition, trigger, inputs, priority, request } => (
+        RunEvent::Accepted {
+            workflow,
+            version,
+            definition,
+            trigger,
+            inputs,
+            priority,
+            request,
+        } => (
             "accepted",
             json!({ "workflow": workflow, "version": version, "definition": definition,
                 "trigger": trigger, "inputs": inputs.value(), "priority": priority,
@@ -216,10 +222,9 @@ fn event_view(record: RunEventRecord) -> ExecutionEvent {
         ),
         RunEvent::CancelRequested { force } => ("cancel_requested", json!({ "force": force })),
         RunEvent::Resumed { unclean } => ("resumed", json!({ "unclean": unclean })),
-        RunEvent::Settled { status, outputs, error } => (
-            "settled",
-            json!({ "status": status, "outputs": outputs.value(), "error": error }),
-        ),
+        RunEvent::Settled { status, outputs, error } => {
+            ("settled", json!({ "status": status, "outputs": outputs.value(), "error": error }))
+        }
     };
     ExecutionEvent { seq: record.seq, at, name: name.to_owned(), data }
 }

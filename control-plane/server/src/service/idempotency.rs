@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::{Fault, Outcome};
 use crate::identity::Principal;
-use crate::store::idempotency::{self, Answer};
 use crate::store::Tx;
+use crate::store::idempotency::{self, Answer};
 
 /// Bytes of a key at most.
 const KEY_BYTES: usize = 128;

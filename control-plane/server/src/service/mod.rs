@@ -2,16 +2,16 @@
 //! each change of state writes its audit row in the same transaction, and nudges the fleet only
 //! after the commit.
 
+pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod auth;
-pub(crate) mod api_keys;
 pub(crate) mod deployments;
 pub(crate) mod desired;
 pub(crate) mod devices;
 pub(crate) mod executions;
 mod fault;
-pub(crate) mod idempotency;
 pub(crate) mod housekeeping;
+pub(crate) mod idempotency;
 pub(crate) mod page;
 pub(crate) mod plugins;
 pub(crate) mod requests;

@@ -28,9 +28,8 @@ pub(crate) async fn list(
     let mut tx = ctx.db.read().await?;
     let after = (name.as_str(), version.as_str());
     let rows = store::plugins::list(&mut tx, &who.tenant, after, limit + 1).await?;
-    let key = |row: &PluginRow| {
-        vec![row.manifest.name.to_string(), row.manifest.version.to_string()]
-    };
+    let key =
+        |row: &PluginRow| vec![row.manifest.name.to_string(), row.manifest.version.to_string()];
     Ok(page(rows, limit, key, view))
 }
 
@@ -95,8 +94,10 @@ pub(crate) async fn publish(
         }
         Some(_) | None => Err(Fault::conflict(
             "plugin.exists",
-            format!("plugin `{name}` {version} is published with other content, and versions never \
-                     change; raise the version"),
+            format!(
+                "plugin `{name}` {version} is published with other content, and versions never \
+                     change; raise the version"
+            ),
         )),
     }
 }

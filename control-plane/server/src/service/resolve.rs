@@ -8,10 +8,10 @@ use openclaw_protocol::definition::{PluginCall, StepKind, Workflow};
 use openclaw_protocol::id::TenantId;
 
 use super::{Fault, Outcome};
+use crate::store::Tx;
 use crate::store::deployments::Pins;
 use crate::store::devices::DeviceRow;
 use crate::store::plugins::{self, PluginRow};
-use crate::store::Tx;
 
 /// A plugin reference in its one spelling: `name.action@range`.
 pub(super) fn reference(call: &PluginCall) -> String {
@@ -56,7 +56,10 @@ pub(super) async fn resolve(
     Ok((pins, plugins))
 }
 
-fn choose(versions: Vec<PluginRow>, call: &PluginCall) -> Result<PluginRow, (&'static str, String)> {
+fn choose(
+    versions: Vec<PluginRow>,
+    call: &PluginCall,
+) -> Result<PluginRow, (&'static str, String)> {
     let name = &call.plugin;
     if versions.is_empty() {
         let message = format!("plugin `{name}` is not published; publish it first");
@@ -68,7 +71,8 @@ fn choose(versions: Vec<PluginRow>, call: &PluginCall) -> Result<PluginRow, (&'s
     let fitting = versions.into_iter().find(|p| call.range.matches(&p.manifest.version));
     let Some(plugin) = fitting else {
         let known = known.join(", ");
-        let message = format!("no version of plugin `{name}` fits `{}`; there is {known}", call.range);
+        let message =
+            format!("no version of plugin `{name}` fits `{}`; there is {known}", call.range);
         return Err(("E_PLUGIN_VERSION", message));
     };
     if plugin.manifest.export_of(&call.action).is_none() {

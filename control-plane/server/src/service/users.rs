@@ -54,7 +54,10 @@ pub(crate) async fn create(
     let row = new_row(&username, role, password_hash, now_ms);
     let mut tx = ctx.db.write().await?;
     if !store::users::insert(&mut tx, who.tenant.as_str(), &row).await? {
-        return Err(Fault::conflict("user.exists", format!("there is a user `{username}` already")));
+        return Err(Fault::conflict(
+            "user.exists",
+            format!("there is a user `{username}` already"),
+        ));
     }
     let detail = json!({ "role": row.role });
     audit::note(&mut tx, who, "user.create", &username, detail, now_ms).await?;
@@ -84,12 +87,7 @@ pub(crate) async fn disable(ctx: &Context, who: &Principal, username: &str) -> O
 }
 
 /// A row for a new user.
-pub(crate) fn new_row(
-    username: &str,
-    role: Role,
-    password_hash: String,
-    now_ms: i64,
-) -> UserRow {
+pub(crate) fn new_row(username: &str, role: Role, password_hash: String, now_ms: i64) -> UserRow {
     UserRow {
         username: username.to_owned(),
         password_hash,

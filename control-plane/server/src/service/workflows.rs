@@ -10,8 +10,8 @@ use super::{Fault, Outcome, audit, resolve};
 use crate::clock::rfc3339;
 use crate::context::{Context, LiveChange};
 use crate::identity::Principal;
-use crate::store::workflows::{Summary, WorkflowRow};
 use crate::store;
+use crate::store::workflows::{Summary, WorkflowRow};
 
 /// Lists the newest version of each workflow by name.
 pub(crate) async fn list(

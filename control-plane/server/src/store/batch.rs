@@ -103,8 +103,7 @@ pub(crate) async fn insert_many(
                 let values = vec![one.as_str(); last - first].join(",");
                 let args =
                     (first..last).flat_map(|row| columns.iter().map(move |c| c.arg(row))).collect();
-                let query =
-                    sqlx::query(AssertSqlSafe(format!("{head} VALUES {values} {tail}")));
+                let query = sqlx::query(AssertSqlSafe(format!("{head} VALUES {values} {tail}")));
                 // A statement of its own length for each batch would fill the statement cache.
                 let query = arg::bind_sqlite(query, args).persistent(false);
                 answered.extend(query.fetch_all(&mut **tx).await?.into_iter().map(Row::Sqlite));

@@ -9,33 +9,31 @@ use super::{Result, Row, Tx, args};
 
 /// A device's row.
 #[derive(Debug, Clone)]
-pub struct DeviceRow {
+pub(crate) struct DeviceRow {
     /// Its id.
-    pub id: DeviceId,
+    pub(crate) id: DeviceId,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// When it was enrolled.
-    pub enrolled_ms: i64,
+    pub(crate) enrolled_ms: i64,
     /// It may not connect any more.
-    pub revoked: bool,
+    pub(crate) revoked: bool,
     /// SHA-256 of its certificate's DER.
-    pub certificate_fingerprint: Digest,
+    pub(crate) certificate_fingerprint: Digest,
     /// When its certificate ends.
-    pub certificate_expires_ms: i64,
+    pub(crate) certificate_expires_ms: i64,
     /// When it was last heard of.
-    pub last_seen_ms: Option<i64>,
+    pub(crate) last_seen_ms: Option<i64>,
     /// What it said of itself.
-    pub inventory: Option<Inventory>,
+    pub(crate) inventory: Option<Inventory>,
     /// Revision of the newest desired state made for it.
-    pub desired_revision: u64,
+    pub(crate) desired_revision: u64,
     /// Revision it says is in force.
-    pub reported_revision: u64,
+    pub(crate) reported_revision: u64,
     /// Workflows it refuses to run, and why.
-    pub refused: BTreeMap<String, Refusal>,
+    pub(crate) refused: BTreeMap<String, Refusal>,
     /// Number the next command will have.
-    pub next_command: u64,
-    /// Commands up to this number are committed on the device.
-    pub commands_acked: u64,
+    pub(crate) next_command: u64,
 }
 
 impl DeviceRow {
@@ -46,9 +44,8 @@ impl DeviceRow {
             labels: row.json("labels")?,
             enrolled_ms: row.int("enrolled_ms")?,
             revoked: row.flag("revoked")?,
-            certificate_fingerprint: Digest::parse(&fingerprint).map_err(|e| {
-                super::row::unreadable("certificate_fingerprint", e.to_string())
-            })?,
+            certificate_fingerprint: Digest::parse(&fingerprint)
+                .map_err(|e| super::row::unreadable("certificate_fingerprint", e.to_string()))?,
             certificate_expires_ms: row.int("certificate_expires_ms")?,
             last_seen_ms: row.opt_int("last_seen_ms")?,
             inventory: row.opt_json("inventory")?,
@@ -56,7 +53,6 @@ impl DeviceRow {
             reported_revision: row.count("reported_revision")?,
             refused: row.json("refused")?,
             next_command: row.count("next_command")?,
-            commands_acked: row.count("commands_acked")?,
         })
     }
 }
@@ -66,7 +62,7 @@ macro_rules! select {
         concat!(
             "SELECT id, labels, enrolled_ms, revoked, certificate_fingerprint,
              certificate_expires_ms, last_seen_ms, inventory, desired_revision,
-             reported_revision, refused, next_command, commands_acked FROM devices ",
+             reported_revision, refused, next_command FROM devices ",
             $rest
         )
     };
@@ -74,22 +70,22 @@ macro_rules! select {
 
 /// A device that is being enrolled.
 #[derive(Debug)]
-pub struct NewDevice<'a> {
+pub(crate) struct NewDevice<'a> {
     /// Its id.
-    pub id: &'a DeviceId,
+    pub(crate) id: &'a DeviceId,
     /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    pub(crate) labels: &'a BTreeMap<String, String>,
     /// SHA-256 of its certificate's DER.
-    pub certificate_fingerprint: Digest,
+    pub(crate) certificate_fingerprint: Digest,
     /// When its certificate ends.
-    pub certificate_expires_ms: i64,
+    pub(crate) certificate_expires_ms: i64,
 }
 
 /// Writes down an enrolled device. Answers `false` where the id is taken.
 ///
 /// # Errors
 /// The database could not.
-pub async fn insert(
+pub(crate) async fn insert(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &NewDevice<'_>,
@@ -113,7 +109,11 @@ pub async fn insert(
 ///
 /// # Errors
 /// The database could not, or the row is damaged.
-pub async fn find(tx: &mut Tx, tenant: &TenantId, id: &DeviceId) -> Result<Option<DeviceRow>> {
+pub(crate) async fn find(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    id: &DeviceId,
+) -> Result<Option<DeviceRow>> {
     let row = tx.row(select!("WHERE tenant = $1 AND id = $2"), args![tenant, id]).await?;
     row.as_ref().map(DeviceRow::read).transpose()
 }
@@ -157,7 +157,8 @@ pub(crate) async fn revoke(
     now_ms: i64,
 ) -> Result<()> {
     const UPDATE: &str = "UPDATE devices SET revoked = 1 WHERE tenant = $1 AND id = $2";
-    const INSERT: &str = "INSERT INTO revoked_certificates (fingerprint, tenant, device, revoked_ms)
+    const INSERT: &str =
+        "INSERT INTO revoked_certificates (fingerprint, tenant, device, revoked_ms)
         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     tx.run(UPDATE, args![tenant, id]).await?;
     tx.run(INSERT, args![&fingerprint, tenant, id, now_ms]).await?;
@@ -168,7 +169,7 @@ pub(crate) async fn revoke(
 ///
 /// # Errors
 /// The database could not.
-pub async fn is_certificate_revoked(tx: &mut Tx, fingerprint: Digest) -> Result<bool> {
+pub(crate) async fn is_certificate_revoked(tx: &mut Tx, fingerprint: Digest) -> Result<bool> {
     const SELECT: &str = "SELECT tenant FROM revoked_certificates WHERE fingerprint = $1";
     Ok(tx.row(SELECT, args![&fingerprint]).await?.is_some())
 }

@@ -8,14 +8,14 @@ use openclaw_protocol::sync::{Announcement, Cursor, Holding, Lane, Record};
 
 use super::{Result, Tx, args, devices, lanes};
 
-pub use super::devices::DeviceRow;
-pub use super::ingest::{IngestOutcome, ingest};
+pub(crate) use super::devices::DeviceRow;
+pub(crate) use super::ingest::{IngestOutcome, ingest};
 
 /// One device.
 ///
 /// # Errors
 /// The database could not, or the row is damaged.
-pub async fn device(
+pub(crate) async fn device(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -27,7 +27,7 @@ pub async fn device(
 ///
 /// # Errors
 /// The database could not.
-pub async fn set_seen(
+pub(crate) async fn set_seen(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -42,7 +42,7 @@ pub async fn set_seen(
 ///
 /// # Errors
 /// The database could not, or the row is damaged.
-pub async fn epoch(
+pub(crate) async fn epoch(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -57,7 +57,7 @@ pub async fn epoch(
 ///
 /// # Errors
 /// The database could not.
-pub async fn set_epoch(
+pub(crate) async fn set_epoch(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -72,7 +72,7 @@ pub async fn set_epoch(
 ///
 /// # Errors
 /// The database could not, or a row is damaged.
-pub async fn lane_cursors(
+pub(crate) async fn lane_cursors(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -92,7 +92,7 @@ pub async fn lane_cursors(
 ///
 /// # Errors
 /// The database could not.
-pub async fn announce(
+pub(crate) async fn announce(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -113,12 +113,13 @@ pub async fn announce(
 ///
 /// # Errors
 /// The database could not, or a row is damaged.
-pub async fn commands_holding(
+pub(crate) async fn commands_holding(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
 ) -> Result<Holding> {
-    const OLDEST: &str = "SELECT MIN(seq) AS oldest FROM requests WHERE tenant = $1 AND device = $2";
+    const OLDEST: &str =
+        "SELECT MIN(seq) AS oldest FROM requests WHERE tenant = $1 AND device = $2";
     let row = tx.row(OLDEST, args![tenant, device]).await?;
     let oldest = row.map(|row| row.opt_int("oldest")).transpose()?.flatten();
     let next = devices::find(tx, tenant, device).await?.map_or(1, |row| row.next_command);
@@ -131,7 +132,7 @@ pub async fn commands_holding(
 ///
 /// # Errors
 /// The database could not, or a row is damaged.
-pub async fn commands_from(
+pub(crate) async fn commands_from(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -158,7 +159,7 @@ pub async fn commands_from(
 ///
 /// # Errors
 /// The database could not, or the row is damaged.
-pub async fn command_digest(
+pub(crate) async fn command_digest(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -174,7 +175,7 @@ pub async fn command_digest(
 ///
 /// # Errors
 /// The database could not.
-pub async fn set_commands_acked(
+pub(crate) async fn set_commands_acked(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -190,7 +191,7 @@ pub async fn set_commands_acked(
 ///
 /// # Errors
 /// The database could not, or the row is damaged.
-pub async fn desired(
+pub(crate) async fn desired(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -212,7 +213,7 @@ pub async fn desired(
 ///
 /// # Errors
 /// The database could not.
-pub async fn blob(
+pub(crate) async fn blob(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -240,7 +241,7 @@ pub async fn blob(
 ///
 /// # Errors
 /// The database could not.
-pub async fn security_event(
+pub(crate) async fn security_event(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,

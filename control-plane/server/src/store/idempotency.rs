@@ -44,7 +44,6 @@ pub(crate) async fn insert(
         (tenant, actor, idempotency_key, request_hash, status, response, created_ms)
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
     let Answer { request_hash, status, response } = answer;
-    let values =
-        args![tenant, actor, key, request_hash, u32::from(*status), response, now_ms];
+    let values = args![tenant, actor, key, request_hash, u32::from(*status), response, now_ms];
     Ok(tx.run(INSERT, values).await? == 1)
 }

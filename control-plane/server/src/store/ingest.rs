@@ -17,15 +17,15 @@ use super::{Column, Result, Tx, args, fleet, insert_many, projection};
 
 /// What came of a batch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct IngestOutcome {
+pub(crate) struct IngestOutcome {
     /// Records that are new.
-    pub inserted: u64,
+    pub(crate) inserted: u64,
     /// Records that were here already.
-    pub repeated: u64,
+    pub(crate) repeated: u64,
     /// Where the lane stands now: acknowledge it after the commit.
-    pub cursor: Cursor,
+    pub(crate) cursor: Cursor,
     /// What watchers want to know, after the commit.
-    pub changes: Vec<LiveChange>,
+    pub(crate) changes: Vec<LiveChange>,
 }
 
 /// Who speaks, and when we heard it.
@@ -41,7 +41,7 @@ pub(super) struct Source<'a> {
 ///
 /// # Errors
 /// The database could not; nothing may be acknowledged then.
-pub async fn ingest(
+pub(crate) async fn ingest(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
@@ -256,7 +256,8 @@ async fn store_report(
     let this_device = || Some(LiveChange::Device { device: device.to_string() });
     Ok(match report {
         Report::Command { request, outcome } => {
-            let refusal = outcome.as_ref().err().map(|refusal| serde_json::json!(refusal).to_string());
+            let refusal =
+                outcome.as_ref().err().map(|refusal| serde_json::json!(refusal).to_string());
             let run = outcome.ok().map(|run| run.to_string());
             let key = args![tenant, request.as_str(), device];
             tx.run(ANSWER, [key, args![run, refusal, now_ms]].concat()).await?;
@@ -306,12 +307,7 @@ fn unpack_all<T: serde::de::DeserializeOwned>(
 }
 
 /// Keeps what this build cannot read: a newer one may.
-async fn park(
-    tx: &mut Tx,
-    source: &Source<'_>,
-    lane: Lane,
-    parked: Vec<Unreadable>,
-) -> Result<()> {
+async fn park(tx: &mut Tx, source: &Source<'_>, lane: Lane, parked: Vec<Unreadable>) -> Result<()> {
     const INSERT: &str = "INSERT INTO parked_records
         (tenant, device, epoch, lane, seq, reason, body, received_ms)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";

@@ -8,15 +8,15 @@ use super::{Result, Tx, args};
 
 /// What a join code is good for.
 #[derive(Debug, Clone)]
-pub struct JoinCodeRow {
+pub(crate) struct JoinCodeRow {
     /// Whose fleet.
-    pub tenant: TenantId,
+    pub(crate) tenant: TenantId,
     /// The id the device shall have.
-    pub device: DeviceId,
+    pub(crate) device: DeviceId,
     /// The labels it shall have.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// Who made the code.
-    pub created_by: String,
+    pub(crate) created_by: String,
 }
 
 /// Writes down a code.
@@ -41,7 +41,7 @@ pub(crate) async fn insert(
 ///
 /// # Errors
 /// The database could not, or the row is damaged.
-pub async fn take(tx: &mut Tx, code_hash: &str, now_ms: i64) -> Result<Option<JoinCodeRow>> {
+pub(crate) async fn take(tx: &mut Tx, code_hash: &str, now_ms: i64) -> Result<Option<JoinCodeRow>> {
     const TAKE: &str = "UPDATE join_codes SET used_ms = $2
         WHERE code_hash = $1 AND used_ms IS NULL AND expires_ms > $2
         RETURNING tenant, device, labels, created_by";

@@ -151,7 +151,8 @@ pub(crate) async fn of_device(
     device: &DeviceId,
     lane: Lane,
 ) -> Result<Vec<Standing>> {
-    const SELECT: &str = "SELECT epoch, upto, ranges, digest, received, repeated, dropped, announced
+    const SELECT: &str =
+        "SELECT epoch, upto, ranges, digest, received, repeated, dropped, announced
         FROM lanes WHERE tenant = $1 AND device = $2 AND lane = $3
         ORDER BY first_seen_ms DESC, epoch";
     let rows = tx.rows(SELECT, args![tenant, device, lane.name()]).await?;
@@ -166,7 +167,8 @@ pub(crate) async fn find(
     epoch: Epoch,
     lane: Lane,
 ) -> Result<Option<Standing>> {
-    const SELECT: &str = "SELECT epoch, upto, ranges, digest, received, repeated, dropped, announced
+    const SELECT: &str =
+        "SELECT epoch, upto, ranges, digest, received, repeated, dropped, announced
         FROM lanes WHERE tenant = $1 AND device = $2 AND epoch = $3 AND lane = $4";
     let row = tx.row(SELECT, args![tenant, device, &epoch, lane.name()]).await?;
     row.as_ref().map(Standing::read).transpose()

@@ -6,6 +6,7 @@
 //! "Not found" is `Option`.
 
 mod arg;
+pub mod backup;
 mod batch;
 mod row;
 
@@ -22,8 +23,8 @@ pub(crate) mod lanes;
 pub(crate) mod plugins;
 pub(crate) mod projection;
 pub(crate) mod requests;
-pub(crate) mod retention;
 pub(crate) mod results;
+pub(crate) mod retention;
 pub(crate) mod server;
 pub(crate) mod sessions;
 pub(crate) mod users;
@@ -36,9 +37,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{Postgres, Sqlite, Transaction};
 
 pub(crate) use arg::{Arg, args};
@@ -130,7 +129,8 @@ impl Db {
     /// # Errors
     /// The address is wrong, the server cannot be reached, or the schema is newer than this build.
     pub async fn open_postgres(url: &str) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url).map_err(|e| StoreError::Url(e.to_string()))?;
+        let options =
+            PgConnectOptions::from_str(url).map_err(|e| StoreError::Url(e.to_string()))?;
         let pool = PoolOptions::<Postgres>::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -83,11 +83,7 @@ pub(crate) async fn find(
 }
 
 /// All versions of a plugin, newest version first.
-pub(crate) async fn versions(
-    tx: &mut Tx,
-    tenant: &TenantId,
-    name: &str,
-) -> Result<Vec<PluginRow>> {
+pub(crate) async fn versions(tx: &mut Tx, tenant: &TenantId, name: &str) -> Result<Vec<PluginRow>> {
     const SELECT: &str = select!("WHERE tenant = $1 AND name = $2");
     let rows = tx.rows(SELECT, args![tenant, name]).await?;
     let mut versions: Vec<PluginRow> = rows.iter().map(PluginRow::read).collect::<Result<_>>()?;

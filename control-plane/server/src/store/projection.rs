@@ -27,11 +27,7 @@ pub(crate) fn status_name(status: RunStatus) -> &'static str {
 }
 
 /// Settles the rows of runs whose results have come.
-pub(super) async fn settle(
-    tx: &mut Tx,
-    source: &Source<'_>,
-    results: &[RunResult],
-) -> Result<()> {
+pub(super) async fn settle(tx: &mut Tx, source: &Source<'_>, results: &[RunResult]) -> Result<()> {
     let latest: BTreeMap<&RunId, &RunResult> = results.iter().map(|r| (&r.run, r)).collect();
     let rows = latest.values().map(|result| RunRow {
         id: result.run.clone(),
@@ -60,7 +56,9 @@ pub(super) async fn tell(
     for (id, events) in events {
         let known = tx.row(SELECT, args![source.tenant, source.device, &id]).await?;
         let is_settled = match &known {
-            Some(row) => ["completed", "failed", "cancelled"].contains(&row.text("status")?.as_str()),
+            Some(row) => {
+                ["completed", "failed", "cancelled"].contains(&row.text("status")?.as_str())
+            }
             None => false,
         };
         if is_settled {

@@ -11,11 +11,7 @@ pub(crate) async fn generation(tx: &mut Tx) -> Result<Option<Generation>> {
 }
 
 /// Gives the database a generation: at the first start, and after a restore.
-pub(crate) async fn set_generation(
-    tx: &mut Tx,
-    generation: Generation,
-    now_ms: i64,
-) -> Result<()> {
+pub(crate) async fn set_generation(tx: &mut Tx, generation: Generation, now_ms: i64) -> Result<()> {
     const SET: &str = "INSERT INTO server (id, generation, created_ms) VALUES (1, $1, $2)
         ON CONFLICT (id) DO UPDATE SET generation = excluded.generation";
     tx.run(SET, args![&generation, now_ms]).await?;

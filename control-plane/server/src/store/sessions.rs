@@ -19,7 +19,8 @@ pub(crate) async fn insert(
     now_ms: i64,
     expires_ms: i64,
 ) -> Result<()> {
-    const INSERT: &str = "INSERT INTO sessions (token_hash, tenant, username, created_ms, expires_ms)
+    const INSERT: &str =
+        "INSERT INTO sessions (token_hash, tenant, username, created_ms, expires_ms)
         VALUES ($1, $2, $3, $4, $5)";
     tx.run(INSERT, args![token_hash, tenant, username, now_ms, expires_ms]).await?;
     Ok(())

@@ -65,7 +65,8 @@ pub(crate) async fn next_revision(tx: &mut Tx, tenant: &TenantId, name: &str) ->
 
 /// Stores a version.
 pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, row: &WorkflowRow) -> Result<()> {
-    const INSERT: &str = "INSERT INTO workflows (tenant, name, revision, version, hash, description,
+    const INSERT: &str =
+        "INSERT INTO workflows (tenant, name, revision, version, hash, description,
         source, canonical, summary, created_by, created_ms)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let key = args![tenant, &row.name, row.revision, &row.version, &row.hash];
@@ -109,8 +110,7 @@ pub(crate) async fn newest(
     tenant: &TenantId,
     name: &str,
 ) -> Result<Option<WorkflowRow>> {
-    const SELECT: &str =
-        select!("WHERE tenant = $1 AND name = $2 ORDER BY revision DESC LIMIT 1");
+    const SELECT: &str = select!("WHERE tenant = $1 AND name = $2 ORDER BY revision DESC LIMIT 1");
     tx.row(SELECT, args![tenant, name]).await?.as_ref().map(WorkflowRow::read).transpose()
 }
 

@@ -91,7 +91,8 @@ pub(super) async fn a_request_with_a_cookie_needs_our_header(database: Database)
     let (status, _) = nobody.send(with_cookie(Method::GET, "/api/v1/auth/me")).await;
     assert_eq!(status, 401, "a session that was ended is no good");
     // A program's key in a cookie is no credential.
-    let key = server.admin().await.post("/api/v1/api-keys", json!({"name": "k", "role": "admin"})).await;
+    let key =
+        server.admin().await.post("/api/v1/api-keys", json!({"name": "k", "role": "admin"})).await;
     let cookie = format!("openclaw={}", key["secret"].as_str().unwrap());
     let request = nobody.request(Method::GET, "/api/v1/auth/me").header("cookie", cookie);
     assert_eq!(nobody.send(request).await.0, 401);
@@ -100,9 +101,7 @@ pub(super) async fn a_request_with_a_cookie_needs_our_header(database: Database)
 
 pub(super) async fn guessing_passwords_gets_slow(database: Database) {
     let server = Server::start(&database).await;
-    let guess = |password: &str| {
-        Some(json!({ "username": "admin", "password": password }))
-    };
+    let guess = |password: &str| Some(json!({ "username": "admin", "password": password }));
     let nobody = server.nobody();
     let login = "/api/v1/auth/login";
     for round in 0..10 {
@@ -152,12 +151,15 @@ pub(super) async fn another_tenant_sees_nothing(database: Database) {
     let deployment =
         admin.post("/api/v1/deployments", json!({ "workflow": "count", "target": target })).await;
     let stranger = server.session("other", Role::Admin).await;
-    let lists = ["devices", "users", "plugins", "workflows", "deployments", "executions", "api-keys"];
+    let lists =
+        ["devices", "users", "plugins", "workflows", "deployments", "executions", "api-keys"];
     for list in lists {
         let page = stranger.get(&format!("/api/v1/{list}")).await;
-        let others = page["items"].as_array().unwrap().iter().any(|item| {
-            item["username"] != json!(stranger.username)
-        });
+        let others = page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|item| item["username"] != json!(stranger.username));
         assert!(!others, "{list}: {page}");
     }
     let id = deployment["id"].as_str().unwrap();
@@ -233,11 +235,7 @@ pub(super) async fn each_change_writes_one_audit_row(database: Database) {
             "/api/v1/deployments",
             json_body(json!({ "workflow": "count", "target": target })),
         ),
-        (
-            Method::POST,
-            "/api/v1/workflows/count/run",
-            json_body(json!({ "target": target })),
-        ),
+        (Method::POST, "/api/v1/workflows/count/run", json_body(json!({ "target": target }))),
         (Method::POST, "/api/v1/devices/pump-7/revoke", none.clone()),
         (Method::DELETE, "/api/v1/devices/pump-7", none),
     ];

@@ -175,8 +175,7 @@ pub(super) async fn what_a_quota_dropped_leaves_no_gap(database: Database) {
     let pump = enrol(&server, "pump-1", &[]).await;
     let all = results(6);
     let gone = Dropped { first: 2, last: 4, reason: "quota".to_owned() };
-    let marker =
-        Record { seq: 4, digest: all[3].digest, body: wire::pack(Kind::Dropped, &gone) };
+    let marker = Record { seq: 4, digest: all[3].digest, body: wire::pack(Kind::Dropped, &gone) };
     tell(&server, &pump, Lane::Results, all[4..].to_vec()).await;
     let outcome = tell(&server, &pump, Lane::Results, vec![all[0].clone()]).await;
     assert_eq!(outcome.cursor.upto, 1);
@@ -185,7 +184,10 @@ pub(super) async fn what_a_quota_dropped_leaves_no_gap(database: Database) {
     let outcome = tell(&server, &pump, Lane::Results, vec![marker]).await;
     assert_eq!(outcome.repeated, 1);
     let seen = &admin.get("/api/v1/devices/pump-1").await["ledger"][0];
-    assert_eq!((&seen["received"], &seen["dropped"], &seen["missing"]), (&json!(3), &json!(3), &json!(0)));
+    assert_eq!(
+        (&seen["received"], &seen["dropped"], &seen["missing"]),
+        (&json!(3), &json!(3), &json!(0))
+    );
     server.stop().await;
 }
 

@@ -49,8 +49,10 @@ impl Contract {
             return;
         }
         let validator = self.validator(schema);
-        let errors: Vec<String> =
-            validator.iter_errors(body).map(|e| format!("{} at {}", e, e.instance_path())).collect();
+        let errors: Vec<String> = validator
+            .iter_errors(body)
+            .map(|e| format!("{} at {}", e, e.instance_path()))
+            .collect();
         assert!(errors.is_empty(), "{errors:#?}\n{what}");
     }
 
@@ -108,7 +110,8 @@ fn the_access_table_and_the_description_name_the_same_routes() {
     let mut described: Vec<String> = Vec::new();
     for (path, item) in paths {
         let methods = item.as_object().unwrap_or(&empty).keys();
-        let methods = methods.filter(|key| ["get", "put", "post", "delete"].contains(&key.as_str()));
+        let methods =
+            methods.filter(|key| ["get", "put", "post", "delete"].contains(&key.as_str()));
         described.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
     }
     let mut declared: Vec<String> = TABLE

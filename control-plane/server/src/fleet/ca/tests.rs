@@ -63,9 +63,9 @@ fn a_device_gets_its_name_from_the_server_whatever_it_asks_for() {
     greedy.distinguished_name.push(DnType::CommonName, "pump-8");
     greedy.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     greedy.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    greedy.subject_alt_names.push(SanType::URI(
-        Ia5String::try_from("urn:openclaw:acme:pump-8").unwrap(),
-    ));
+    greedy
+        .subject_alt_names
+        .push(SanType::URI(Ia5String::try_from("urn:openclaw:acme:pump-8").unwrap()));
     let issued = ca.issue(&request(&greedy, &key), &tenant, &device, NOW_MS).unwrap();
     assert_eq!(issued.expires_ms, NOW_MS + DEVICE_CERTIFICATE_MS);
     let der = CertificateDer::from_pem_slice(issued.pem.as_bytes()).unwrap();
@@ -103,9 +103,8 @@ fn bad_requests_are_refused() {
     let mut der = der.to_vec();
     *der.last_mut().unwrap() ^= 1;
     let body = data_encoding::BASE64.encode(&der);
-    let forged = format!(
-        "-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n"
-    );
+    let forged =
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n");
     assert!(refused(&forged).contains("signed"));
     let mut odd = CertificateParams::default();
     odd.custom_extensions
@@ -115,8 +114,7 @@ fn bad_requests_are_refused() {
     refused(RSA_1024);
     for kind in [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
         let key = KeyPair::generate_for(kind).unwrap();
-        ca.issue(&request(&CertificateParams::default(), &key), &tenant, &device, NOW_MS)
-            .unwrap();
+        ca.issue(&request(&CertificateParams::default(), &key), &tenant, &device, NOW_MS).unwrap();
     }
 }
 

@@ -124,15 +124,17 @@ pub async fn restore(config: Config, file: &Path, clock: Clock) -> anyhow::Resul
 pub async fn new_generation(config: Config, clock: Clock) -> anyhow::Result<Generation> {
     let mut opened = init::open(config, clock, None).await?;
     let generation = Generation(random::number());
-    let ctx: &mut Context = std::sync::Arc::get_mut(&mut opened.ctx)
-        .context("the state is shared already")?;
+    let ctx: &mut Context =
+        std::sync::Arc::get_mut(&mut opened.ctx).context("the state is shared already")?;
     ctx.generation = generation;
     let tenant = TenantId::parse(DEFAULT_TENANT)?;
     let mut tx = ctx.db.write().await?;
     tx.lock_tenant(tenant.as_str()).await?;
     store::server::set_generation(&mut tx, generation, ctx.clock.now_ms()).await?;
     store::requests::renumber(&mut tx, &tenant).await?;
-    desired::refresh_all(ctx, &mut tx, &tenant).await.map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    desired::refresh_all(ctx, &mut tx, &tenant)
+        .await
+        .map_err(|fault| anyhow::anyhow!("{fault}"))?;
     tx.commit().await?;
     ctx.db.close().await;
     Ok(generation)
