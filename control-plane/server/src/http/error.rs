@@ -38,6 +38,7 @@ impl IntoResponse for Error {
             | Fault::Forbidden(_)
             | Fault::NotFound { .. }
             | Fault::BadRequest(_)
+            | Fault::TooLarge
             | Fault::Conflict { .. }
             | Fault::Store(_)
             | Fault::Internal(_) => (Vec::new(), None),
@@ -62,6 +63,7 @@ fn status_and_code(fault: &Fault) -> (StatusCode, &'static str) {
         Fault::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
         Fault::BadRequest(_) => (StatusCode::BAD_REQUEST, "request.malformed"),
         Fault::Invalid { code, .. } => (StatusCode::UNPROCESSABLE_ENTITY, code),
+        Fault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "request.too_large"),
         Fault::Conflict { code, .. } => (StatusCode::CONFLICT, code),
         Fault::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "auth.too_many"),
         Fault::Store(StoreError::Database(sqlx_error)) if is_busy(sqlx_error) => {

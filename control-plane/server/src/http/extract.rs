@@ -50,7 +50,7 @@ pub(super) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<
     Bytes::from_request(request, state).await.map_err(|rejection| {
         let detail = rejection.body_text();
         if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-            return Fault::invalid("request.too_large", "the body is too large").into();
+            return Fault::TooLarge.into();
         }
         Fault::BadRequest(format!("the body cannot be read: {detail}")).into()
     })

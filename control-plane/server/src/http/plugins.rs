@@ -1,5 +1,6 @@
 //! `/plugins`: the registry.
 
+use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest as _, Multipart, Request, State};
 use axum::http::StatusCode;
 
@@ -83,9 +84,13 @@ async fn parts(request: Request) -> Result<(String, Vec<u8>), Error> {
     let parts = Multipart::from_request(request, &()).await;
     let mut parts = parts.map_err(|error| wrong(error.body_text()))?;
     let (mut manifest, mut module) = (None, None);
-    while let Some(part) = parts.next_field().await.map_err(|error| wrong(error.body_text()))? {
+    let unreadable = |error: MultipartError| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
+        _ => wrong(error.body_text()),
+    };
+    while let Some(part) = parts.next_field().await.map_err(unreadable)? {
         let name = part.name().unwrap_or_default().to_owned();
-        let bytes = part.bytes().await.map_err(|error| wrong(error.body_text()))?;
+        let bytes = part.bytes().await.map_err(unreadable)?;
         let slot = match name.as_str() {
             "manifest" => &mut manifest,
             "module" => &mut module,

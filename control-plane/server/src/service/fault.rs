@@ -40,6 +40,9 @@ pub(crate) enum Fault {
         /// Single faults, with where they are.
         errors: Vec<ProblemItem>,
     },
+    /// What was sent is longer than its address takes.
+    #[error("the body is larger than this address takes")]
+    TooLarge,
     /// It does not fit what is there.
     #[error("{detail}")]
     Conflict {

@@ -7,7 +7,7 @@
 //! log only what is not answered goes on, under new numbers.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -49,11 +49,13 @@ pub async fn backup(config: &Config, file: &Path) -> anyhow::Result<()> {
     if beside.exists() {
         fs::remove_file(&beside)?;
     }
+    // SQLite fills an empty file, and nobody else may read it at any moment.
+    let mut private = fs::OpenOptions::new();
+    private.write(true).create_new(true).mode(0o600).open(&beside)?;
     let mut from = connect(&source, false).await?;
     let target = beside.to_str().context("the file's name is not UTF-8")?.to_owned();
     sqlx::query("VACUUM INTO $1").bind(target).execute(&mut from).await?;
     from.close().await?;
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))?;
     let mut into = connect(&beside, false).await?;
     sqlx::query("CREATE TABLE backup_files (name TEXT PRIMARY KEY, bytes BLOB NOT NULL)")
         .execute(&mut into)

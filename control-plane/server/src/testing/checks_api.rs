@@ -61,7 +61,12 @@ pub(super) async fn wrong_requests_are_problems(database: Database) {
     assert_eq!(admin.send(request).await.0, 400, "a body that is nested deeply");
     let huge = "x".repeat(2 * 1024 * 1024);
     let request = admin.request(Method::POST, "/api/v1/workflows").body(huge);
-    assert_eq!(admin.send(request).await.1["code"], "request.too_large");
+    assert_eq!(admin.send(request).await.0, 413);
+    let huge = vec![0; openclaw_protocol::limits::MODULE_BYTES + 1];
+    let (status, problem) = admin.publish(&manifest("huge", "1.0.0", ""), &huge).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("plugin.module")));
+    let huge = vec![0; openclaw_protocol::limits::MODULE_BYTES + 1024 * 1024];
+    assert_eq!(admin.publish(&manifest("huge", "1.0.0", ""), &huge).await.0, 413);
     admin.get("/api/v1/health").await;
     server.stop().await;
 }
@@ -376,6 +381,14 @@ pub(super) async fn pages_hold_everything_once(database: Database) {
         once.dedup();
         assert_eq!((seen.len(), once.len()), (count, count), "{list}: {seen:?}");
     }
+    let page = admin.get("/api/v1/devices/pump-0/results?limit=3").await;
+    let rest =
+        format!("/api/v1/devices/pump-0/results?cursor={}", page["next_cursor"].as_str().unwrap());
+    let rest = admin.get(&rest).await;
+    let rows =
+        [page["items"].as_array().unwrap().clone(), rest["items"].as_array().unwrap().clone()];
+    let numbers: Vec<u64> = rows.concat().iter().map(|row| row["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
     let filtered = admin.get("/api/v1/executions?device=pump-1").await;
     assert_eq!(filtered["items"], json!([]));
     let filtered = admin.get("/api/v1/executions?workflow=count&status=completed&device=pump-0");

@@ -1,5 +1,7 @@
 //! Retention, backup and restore.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::json;
 
 use openclaw_protocol::desired::{Desired, SignedDesired};
@@ -70,12 +72,20 @@ pub(super) async fn a_new_generation_signs_and_numbers_anew(database: Database) 
     tell(&server, &pump, Lane::Control, reports(vec![answer(&answered, run_id(1))])).await;
     let before = server.ctx.generation;
     let tenant = server.tenant();
+    let file = server.dir.path().join("backup");
+    if let Database::Sqlite = database {
+        // While the control plane is at work.
+        let mut settings = config(&server.dir, &database);
+        backup::backup(&settings, &file).await.unwrap();
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "it holds private keys");
+        settings.data_dir = server.dir.path().join("elsewhere");
+        assert!(backup::backup(&settings, &server.dir.path().join("b2")).await.is_err());
+    }
     let dir = server.stop().await;
 
     let mut settings = config(&dir, &database);
     if let Database::Sqlite = database {
-        let file = dir.path().join("backup");
-        backup::backup(&settings, &file).await.unwrap();
         assert!(backup::backup(&settings, &file).await.is_err(), "it overwrites nothing");
         let clock = Clock::System;
         let taken = backup::restore(settings.clone(), &file, clock.clone()).await.unwrap_err();
@@ -83,7 +93,6 @@ pub(super) async fn a_new_generation_signs_and_numbers_anew(database: Database) 
         settings.data_dir = dir.path().join("restored");
         backup::restore(settings.clone(), &file, clock).await.unwrap();
     } else {
-        let file = dir.path().join("backup");
         let refused = backup::backup(&settings, &file).await.unwrap_err();
         assert!(refused.to_string().contains("pg_dump"), "{refused}");
         backup::new_generation(settings.clone(), Clock::System).await.unwrap();
