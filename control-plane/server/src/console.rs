@@ -13,6 +13,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("console.js", "text/javascript; charset=utf-8", include_str!("console/console.js")),
     ("words.js", "text/javascript; charset=utf-8", include_str!("console/words.js")),
     ("console.css", "text/css; charset=utf-8", include_str!("console/console.css")),
+    ("icon.svg", "image/svg+xml", include_str!("console/icon.svg")),
     ("status.css", "text/css; charset=utf-8", include_str!("console/status.css")),
 ];
 
