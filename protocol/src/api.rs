@@ -69,6 +69,9 @@ api! {
         /// What to write instead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub suggestion: Option<String>,
+        /// JSON Pointer (RFC 6901) to the value in the body, such as `/inputs/limit`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub pointer: Option<String>,
     }
 }
 
@@ -504,6 +507,10 @@ api! {
         pub device: String,
         /// Number of its result in the device's results lane, once that is here.
         pub result_seq: Option<u64>,
+        /// It has more events than are folded into one answer: `run` shows only the first of its
+        /// steps; its status and its end are those of the whole.
+        #[serde(default)]
+        pub truncated: bool,
         /// The fold of its events.
         pub run: Run,
     }
@@ -550,6 +557,24 @@ api! {
         /// How it ended.
         pub status: RunStatus,
         /// When it arrived here.
+        pub received_at: String,
+    }
+}
+
+api! {
+    /// Something a security officer wants to know.
+    pub struct SecurityEvent {
+        /// Its id.
+        pub id: String,
+        /// About which device.
+        pub device: String,
+        /// Stable code, such as `sync.new_epoch`.
+        pub code: String,
+        /// For people.
+        pub message: String,
+        /// When, by the clock of whoever noticed it.
+        pub at: String,
+        /// When the control plane heard of it, by its own clock.
         pub received_at: String,
     }
 }

@@ -129,8 +129,9 @@ text_id!(
     TriggerId, "trigger id", check_name
 );
 text_id!(
-    /// Which run: `<epoch, 12 hex digits>-<number>`. Made on the device, so that runs begin
-    /// offline; unique in a fleet because the epoch is random per device database.
+    /// Which run: `<prefix, 12 hex digits>-<number>`. Made on the device, so that runs begin
+    /// offline; unique because the prefix is drawn at every start of the agent, so that not even
+    /// two copies of one device database give one id to two runs.
     RunId, "run id", check_slug
 );
 text_id!(
@@ -139,7 +140,7 @@ text_id!(
 );
 
 impl RunId {
-    /// The id of a device's `number`-th run (from 1) under `epoch`.
+    /// The id of a device's `number`-th run (from 1) under the first 48 bits of `epoch`.
     #[must_use]
     pub fn of(epoch: Epoch, number: u64) -> Self {
         Self(format!("{:012x}-{number}", epoch.0 >> 16))

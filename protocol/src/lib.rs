@@ -21,3 +21,4 @@ pub mod sync;
 pub mod time;
 pub mod topic;
 pub mod wire;
+pub mod zone;

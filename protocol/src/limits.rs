@@ -20,6 +20,11 @@ pub const PARALLEL_BRANCHES: usize = 64;
 pub const LOOP_ITERATIONS: u32 = 1_000;
 /// Settled step instances in one run; the next one ends it with `limit.history`.
 pub const SETTLED_STEPS: u32 = 100_000;
+/// A run as shown, in bytes of JSON. Beyond it the outputs of the oldest settled steps are left
+/// out, then those steps themselves; both are counted in the view.
+pub const RUN_VIEW_BYTES: usize = 512 * 1024;
+/// Step instances of a run as shown; beyond it the oldest settled ones are left out.
+pub const RUN_VIEW_STEPS: usize = 2_000;
 /// Triggers of one workflow.
 pub const TRIGGERS: usize = 32;
 /// Waiting runs of one workflow before `max_exceeded` decides, by default.

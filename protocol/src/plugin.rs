@@ -70,9 +70,9 @@ pub struct Action {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Permissions {
-    /// Allowed HTTP destinations: `host:port`, `*.suffix:port`, `ip:port` or `cidr:port`.
-    /// Loopback, private, link-local and metadata ranges are reachable only where an entry
-    /// names them by literal address or CIDR.
+    /// Allowed HTTP destinations: `host:port`, `*.suffix:port`, `ip:port`, `cidr:port`, or `*:port`
+    /// for any public address; the port may be `*`. Loopback, private, link-local and metadata
+    /// ranges are reachable only where an entry names them by literal address or CIDR.
     #[serde(default)]
     pub http: Vec<String>,
     /// Logical directory names, defined by the device's own configuration, that may be read.
@@ -274,5 +274,9 @@ mod tests {
         let asked = Permissions { http: vec!["a:80".into()], time: true, ..Default::default() };
         assert_eq!(asked.missing_from(&Permissions::default()), ["http:a:80", "time"]);
         assert!(asked.missing_from(&asked.clone()).is_empty());
+        // `*` is an entry like any other: who has approved one port has not approved all.
+        let public = |entry: &str| Permissions { http: vec![entry.into()], ..Default::default() };
+        assert_eq!(public("*:*").missing_from(&public("*:443")), ["http:*:*"]);
+        assert_eq!(public("*:443").missing_from(&asked), ["http:*:443"]);
     }
 }

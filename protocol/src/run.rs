@@ -5,6 +5,7 @@
 //! self-contained record of a settled run and travels in the `results` lane.
 
 mod fold;
+mod tally;
 
 use serde::{Deserialize, Serialize};
 
@@ -258,6 +259,12 @@ pub struct Run {
     pub error: Option<RunError>,
     /// Step instances by path, in the order they were first heard of.
     pub steps: Vec<StepView>,
+    /// Outputs that were left out for want of room, those of the oldest settled steps.
+    #[serde(default)]
+    pub outputs_dropped: u32,
+    /// Steps that were left out for want of room, the oldest settled ones.
+    #[serde(default)]
+    pub steps_dropped: u32,
     /// Number of the last event folded in.
     pub last_seq: u32,
     /// When it was accepted, by the device's wall clock.
@@ -266,6 +273,9 @@ pub struct Run {
     pub settled_wall_ms: Option<i64>,
     /// Interruptions that the run has come through.
     pub resumed: u32,
+    /// What the fold counts; made anew where it is absent.
+    #[serde(skip)]
+    tally: tally::Tally,
 }
 
 /// A step instance as shown.

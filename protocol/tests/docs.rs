@@ -229,6 +229,49 @@ fn every_function_is_documented() {
     assert!(missing.is_empty(), "docs/expressions.md says nothing of {missing:?}");
 }
 
+/// The codes in a text: words with a full stop between them, of the families that errors have.
+fn error_codes(text: &str, quote: char) -> BTreeSet<&str> {
+    const FAMILIES: [&str; 9] =
+        ["plugin", "worker", "http", "expr", "inputs", "outputs", "permission", "limit", "loop"];
+    let is_code = |word: &&str| {
+        let name = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        };
+        word.split_once('.').is_some_and(|(family, rest)| FAMILIES.contains(&family) && name(rest))
+    };
+    text.split(quote).filter(is_code).collect()
+}
+
+#[test]
+fn every_code_of_an_error_is_documented() {
+    // What looks like a code and is none: names of files and of keys of the configuration.
+    const OTHERS: [&str; 4] = ["plugin.toml", "plugin.wasm", "http.allow", "expr.parse"];
+    let document = doc("language.md");
+    let table = document.split_once("Errors have `code`").unwrap().1;
+    let documented = error_codes(table.split_once("\n## ").unwrap().0, '`');
+    let folders = ["agent/core", "agent/sandbox", "agent/daemon", "plugins-wasm/sdk", "protocol"];
+    let mut folders: Vec<PathBuf> = folders.map(|folder| root().join(folder).join("src")).into();
+    let mut found = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("tests")) {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = read(&path);
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+                found.extend(error_codes(code, '"').into_iter().map(str::to_owned));
+            }
+        }
+    }
+    found.retain(|code| !OTHERS.contains(&code.as_str()));
+    assert!(found.len() >= 18, "only {found:?} found in the source");
+    assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), documented);
+}
+
 #[test]
 fn every_code_of_a_problem_is_documented() {
     let document = doc("language.md");

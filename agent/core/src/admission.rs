@@ -18,7 +18,7 @@ use crate::fact::{Fact, FactRecord};
 use crate::input::StartRequest;
 use crate::plan::Pins;
 use crate::run::{Head, Run};
-use crate::{inputs, limits};
+use crate::{fault, limits};
 
 /// The origin of runs that no trigger made.
 const MANUAL: &str = "manual";
@@ -50,10 +50,7 @@ pub(crate) struct Lane {
 impl Engine {
     /// Somebody wants a run.
     pub(crate) fn start(&mut self, wish: StartRequest, now: Stamp, decision: &mut Decision) {
-        let known = wish.request.as_ref().and_then(|request| self.requests.get(request));
-        if let Some(run) = known {
-            let outcome = Ok(run.clone());
-            decision.told.push(Told::Answer { request: wish.request, outcome });
+        if self.answer_again(wish.request.as_ref(), decision) {
             return;
         }
         let request = wish.request.clone();
@@ -68,7 +65,7 @@ impl Engine {
         let outcome = self
             .accept(wanted, now, decision)
             .map_err(|refused| Refusal { code: refused.code.to_owned(), message: refused.message });
-        decision.told.push(Told::Answer { request, outcome });
+        self.answer(request, outcome, decision);
     }
 
     /// Somebody wants an end.
@@ -80,18 +77,47 @@ impl Engine {
         now: Stamp,
         decision: &mut Decision,
     ) {
+        if self.answer_again(request.as_ref(), decision) {
+            return;
+        }
         let Some(number) = self.number_of(id) else {
             let message = format!("run {id} is not under way on this device; it may have settled");
             let outcome = Err(Refusal { code: "run.unknown".to_owned(), message });
-            decision.told.push(Told::Answer { request, outcome });
-            return;
+            return self.answer(request, outcome, decision);
         };
         let asked = self.runs[&number].run.cancelled;
         // Asked for already, and no more urgently now.
         if asked.is_none() || (asked == Some(false) && force) {
             self.commit(number, Fact::CancelRequested { force }, now, decision);
         }
-        decision.told.push(Told::Answer { request, outcome: Ok(id.clone()) });
+        self.answer(request, Ok(id.clone()), decision);
+    }
+
+    /// Whether the wish has been answered before; then it gets the same answer and does nothing.
+    fn answer_again(&self, request: Option<&RequestId>, decision: &mut Decision) -> bool {
+        let known = request.and_then(|request| self.requests.get_key_value(request));
+        let Some((request, outcome)) = known else { return false };
+        let (request, outcome) = (Some(request.clone()), outcome.clone());
+        decision.told.push(Told::Answer { request, outcome });
+        true
+    }
+
+    /// Answers a wish, and remembers the answer where the wish has a name.
+    fn answer(
+        &mut self,
+        request: Option<RequestId>,
+        outcome: Result<RunId, Refusal>,
+        decision: &mut Decision,
+    ) {
+        if let Some(request) = &request {
+            let kept = outcome.clone().map_err(|refusal| {
+                let message = fault::cut_to(refusal.message, limits::REQUEST_MESSAGE_BYTES);
+                Refusal { message, ..refusal }
+            });
+            decision.wishes.push((request.clone(), kept.clone()));
+            self.remember_request(request.clone(), kept);
+        }
+        decision.told.push(Told::Answer { request, outcome });
     }
 
     /// Looks at all triggers and starts what fires.
@@ -152,8 +178,10 @@ impl Engine {
         };
         let plan = Arc::clone(&deployment.plan);
         let pins = Arc::clone(&deployment.pins);
-        let inputs = inputs::check(&plan.workflow.inputs, &wanted.inputs)
-            .map_err(|message| Refused { code: "inputs.invalid", message })?;
+        let inputs = plan.workflow.check_inputs(&wanted.inputs).map_err(|problems| {
+            let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Refused { code: "inputs.invalid", message: fault::cut(texts.join("; ")) }
+        })?;
         self.admit(&plan.workflow)?;
         if plan.workflow.mode == Mode::Restart {
             self.supersede(&wanted.workflow, now, decision);
@@ -161,9 +189,6 @@ impl Engine {
         let number = self.next_run;
         self.next_run += 1;
         let id = RunId::of(self.config.epoch, number);
-        if let Some(request) = &wanted.request {
-            self.remember_request(request.clone(), id.clone());
-        }
         let fact = Fact::Accepted {
             workflow: wanted.workflow,
             definition: plan.workflow.hash.clone(),
@@ -252,9 +277,9 @@ impl Engine {
         }
     }
 
-    /// Notes which run a wish led to; the oldest wishes are forgotten.
-    pub(crate) fn remember_request(&mut self, request: RequestId, run: RunId) {
-        if self.requests.insert(request.clone(), run).is_some() {
+    /// Notes what became of a wish; the oldest wishes are forgotten.
+    pub(crate) fn remember_request(&mut self, request: RequestId, outcome: Result<RunId, Refusal>) {
+        if self.requests.insert(request.clone(), outcome).is_some() {
             return;
         }
         self.request_order.push_back(request);

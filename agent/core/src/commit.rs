@@ -17,6 +17,9 @@ impl Engine {
         decision.needs_commit |= must_be_durable(&held.run, &fact);
         let record = FactRecord { at, fact };
         let out = held.run.apply(&record);
+        // Were this fact lost, the one that came instead would bear another stamp, and the call's
+        // key might go with two inputs.
+        decision.needs_commit |= out.prepared;
         decision.facts.push((held.run.head.id.clone(), record));
         self.absorb(number, out, decision);
     }
@@ -123,8 +126,8 @@ impl Engine {
 }
 
 /// Facts that may be lost in a crash come again by themselves: the start of an attempt that may
-/// be repeated, the end of a wait, the permission to go on. All others count once they are
-/// durable.
+/// be repeated; the end of a wait and the permission to go on, unless they make the input of a
+/// call. All others count once they are durable.
 fn must_be_durable(run: &Run, fact: &Fact) -> bool {
     match fact {
         Fact::AttemptStarted { step, .. } => run.find(step).is_none_or(|at| {

@@ -21,6 +21,10 @@ pub struct Decision {
     pub marks: Vec<TriggerMark>,
     /// What to tell.
     pub told: Vec<Told>,
+    /// Operators' wishes that were answered for the first time, and the answer. Kept with the
+    /// facts and given back by [`crate::Engine::restore_wishes`], so that a wish that comes again
+    /// does nothing again.
+    pub wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     /// What to do once the above is durable.
     pub effects: Vec<Effect>,
     /// Whether anything here must be durable before it counts. `false` for decisions that hold

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openclaw_protocol::definition::{DefinitionHash, Workflow};
 use openclaw_protocol::id::{Epoch, RequestId, RunId, WorkflowName};
+use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::RunStatus;
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
@@ -20,11 +21,12 @@ use crate::scope::Stage;
 use crate::step::bounded;
 use crate::trigger::{Armed, Marks};
 
-/// What an engine is made with. The same values after each restart, or the past comes out
+/// What an engine is made with. The same seed after each restart, or the past comes out
 /// differently.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// Of the device's database; part of every run's id.
+    /// Drawn for this life of the agent; part of the id of every run that is accepted from now
+    /// on.
     pub epoch: Epoch,
     /// Plugin calls at the same time.
     pub slots: u16,
@@ -35,8 +37,8 @@ pub struct Config {
 /// The workflow engine of one device.
 ///
 /// Order of calls: [`Engine::new`]; before the first step [`Engine::restore_marks`],
-/// [`Engine::restore_run`] for each run that is not settled, [`Engine::set_next_run_number`];
-/// then [`Engine::step`] with [`Input::Deploy`] and with [`Input::Restarted`] (also at the very
+/// [`Engine::restore_wishes`], [`Engine::restore_run`] for each run that is not settled,
+/// [`Engine::set_next_run_number`]; then [`Engine::step`] with [`Input::Deploy`] and with [`Input::Restarted`] (also at the very
 /// first start), from where on triggers fire and calls are made; then as things happen, and
 /// [`Input::Tick`] at the latest at [`Engine::next_deadline`].
 #[derive(Debug)]
@@ -57,13 +59,16 @@ pub struct Engine {
     pub(crate) unfinished: BTreeSet<u64>,
     /// Steps that wait for a point in time, over all runs.
     pub(crate) delayed: usize,
-    pub(crate) requests: BTreeMap<RequestId, RunId>,
+    /// What became of operators' wishes.
+    pub(crate) requests: BTreeMap<RequestId, Result<RunId, Refusal>>,
     pub(crate) request_order: VecDeque<RequestId>,
     pub(crate) plans: BTreeMap<DefinitionHash, Arc<Plan>>,
     pub(crate) next_run: u64,
     pub(crate) last_alive: Option<Stamp>,
     /// `Restarted` has been seen, and whether it was unclean.
     pub(crate) started: Option<bool>,
+    /// The agent is about to stop: no attempt begins any more.
+    pub(crate) draining: bool,
     pub(crate) now: Stamp,
 }
 
@@ -123,6 +128,7 @@ impl Engine {
             next_run: 1,
             last_alive: None,
             started: None,
+            draining: false,
             now: Stamp { boot: 0, boot_ms: 0, wall_ms: 0, trust: ClockTrust::Unset },
             config,
         }
@@ -142,6 +148,7 @@ impl Engine {
                 self.cancel(&run, force, request, now, &mut decision);
             }
             Input::Tick => {}
+            Input::Drain => self.draining = true,
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
         }
         if self.started.is_some() {
@@ -297,6 +304,9 @@ impl Engine {
 
     /// Hands out attempts while there are slots.
     fn dispatch(&mut self, now: Stamp, decision: &mut Decision) {
+        if self.draining {
+            return;
+        }
         while let Some((number, at)) = self.queue.pop(now.boot_ms) {
             let Some(run) = self.runs.get(&number).map(|held| &held.run) else { continue };
             let Some(active) = run.active(&at).filter(|_| run.stage(&at) == Some(Stage::Ready))

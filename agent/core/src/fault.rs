@@ -49,9 +49,14 @@ pub(crate) fn payload(what: &str, bytes: usize, bound: usize) -> RunError {
 }
 
 /// Cuts a message to its bound, between characters.
-pub(crate) fn cut(mut message: String) -> String {
-    if message.len() > limits::MESSAGE_BYTES {
-        let end = (0..=limits::MESSAGE_BYTES).rev().find(|at| message.is_char_boundary(*at));
+pub(crate) fn cut(message: String) -> String {
+    cut_to(message, limits::MESSAGE_BYTES)
+}
+
+/// Cuts a message to so many bytes, between characters.
+pub(crate) fn cut_to(mut message: String, bytes: usize) -> String {
+    if message.len() > bytes {
+        let end = (0..=bytes).rev().find(|at| message.is_char_boundary(*at));
         message.truncate(end.unwrap_or(0));
     }
     message

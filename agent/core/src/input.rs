@@ -61,6 +61,9 @@ pub enum Input {
     },
     /// Time has passed; look at the deadlines.
     Tick,
+    /// The agent is about to stop: no attempt is handed to a worker any more, so that the next
+    /// start finds those that wait as if they had never begun. Those under way may end.
+    Drain,
     /// The agent has started and everything is restored: outstanding work is issued again.
     Restarted {
         /// It had not been stopped cleanly.

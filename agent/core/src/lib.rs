@@ -15,13 +15,11 @@
 
 mod admission;
 mod commit;
-mod cron;
 mod effect;
 mod engine;
 mod fact;
 mod fault;
 mod input;
-mod inputs;
 mod key;
 pub mod limits;
 mod names;
@@ -42,7 +40,6 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use cron::{CronError, check_cron};
 pub use effect::{AttemptId, Decision, Effect, PluginTask, StopReason, Told, TriggerMark};
 pub use engine::{Config, Engine, RunSummary};
 pub use fact::{AttemptOutcome, Fact, FactRecord, TimerKind};

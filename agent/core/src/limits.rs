@@ -8,8 +8,10 @@ pub const TASKS_PER_FACT: u32 = 1_000;
 pub const RUNS_PER_DECISION: usize = 256;
 /// Runs that are not settled, over all workflows.
 pub const LIVE_RUNS: usize = 100_000;
-/// Operators' wishes that are remembered, so that a repeated wish starts nothing again.
+/// Operators' wishes whose outcome is remembered, so that a repeated wish does nothing again.
 pub const REQUESTS: usize = 4_096;
+/// The message of a remembered refusal, in bytes; the rest is cut.
+pub const REQUEST_MESSAGE_BYTES: usize = 256;
 /// Failed runs that are listed for a re-drive; the oldest are forgotten first.
 pub const FAILED_RUNS: usize = 1_000;
 /// Runs that one cron trigger makes up for at most with `catch_up: all`.

@@ -225,13 +225,3 @@ fn descend(from: &Value, used: usize, rest: &[String]) -> (usize, Value) {
     }
     (used, here.clone())
 }
-
-/// A JSON value for a message, cut to a readable length.
-pub(crate) fn short(json: &serde_json::Value) -> String {
-    const CHARS: usize = 60;
-    let text = json.to_string();
-    match text.char_indices().nth(CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use openclaw_protocol::definition::Workflow;
 use openclaw_protocol::desired::PluginPin;
-use openclaw_protocol::id::RunId;
+use openclaw_protocol::id::{Epoch, RequestId, RunId};
+use openclaw_protocol::report::Refusal;
 use openclaw_protocol::time::Stamp;
 
 use crate::effect::TriggerMark;
@@ -32,7 +33,7 @@ pub enum RestoreError {
         /// The one that was given.
         offered: String,
     },
-    /// The id is not one of this device's.
+    /// The id has no number, or the number of another run.
     #[error("run {0} is not one of this device's runs")]
     Foreign(RunId),
 }
@@ -41,6 +42,16 @@ impl Engine {
     /// Takes back how far the triggers have fired.
     pub fn restore_marks(&mut self, marks: impl IntoIterator<Item = TriggerMark>) {
         self.set_marks(marks);
+    }
+
+    /// Takes back what became of operators' wishes, oldest first.
+    pub fn restore_wishes(
+        &mut self,
+        wishes: impl IntoIterator<Item = (RequestId, Result<RunId, Refusal>)>,
+    ) {
+        for (request, outcome) in wishes {
+            self.remember_request(request, outcome);
+        }
     }
 
     /// Takes back a run by folding its facts. A settled one is passed over. Nothing is told or
@@ -66,7 +77,8 @@ impl Engine {
                 offered: definition.hash.0.clone(),
             });
         }
-        let number = run.number().filter(|number| RunId::of(self.config.epoch, *number) == run);
+        // Its epoch may be a former one: runs of before a fork keep their ids.
+        let number = run.number().filter(|number| !self.runs.contains_key(number));
         let Some(number) = number else { return Err(RestoreError::Foreign(run)) };
         self.next_run = self.next_run.max(number.saturating_add(1));
         let plan = self.plan_of(&definition);
@@ -80,7 +92,7 @@ impl Engine {
             folded.apply(record);
         }
         if let Some(request) = request {
-            self.remember_request(request, run);
+            self.remember_request(request, Ok(run));
         }
         if folded.is_settled() {
             return Ok(());
@@ -96,6 +108,12 @@ impl Engine {
     /// one than that of a restored run is raised.
     pub fn set_next_run_number(&mut self, next: u64) {
         self.next_run = self.next_run.max(next);
+    }
+
+    /// The database has forked: runs are named under another epoch from now on. The numbers go
+    /// on, and runs that there are keep their names.
+    pub fn set_epoch(&mut self, epoch: Epoch) {
+        self.config.epoch = epoch;
     }
 
     /// When the agent was last known to be alive, from any record of before the interruption. It

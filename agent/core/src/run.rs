@@ -110,6 +110,8 @@ pub(crate) struct Out {
     pub(crate) ready: Vec<(StepRef, Priority)>,
     /// Attempts that do not any more.
     pub(crate) unready: Vec<StepRef>,
+    /// A call's input was made, perhaps of the moment at hand.
+    pub(crate) prepared: bool,
     pub(crate) stops: Vec<(AttemptId, StopReason)>,
     pub(crate) settled: Option<Final>,
 }

@@ -7,12 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use openclaw_protocol::definition::{CatchUp, Trigger, TriggerKind};
+use openclaw_protocol::definition::{CatchUp, Cron, Trigger, TriggerKind};
 use openclaw_protocol::expr::{Timestamp, Value};
 use openclaw_protocol::id::{TriggerId, WorkflowName};
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
-use crate::cron::Cron;
 use crate::effect::TriggerMark;
 use crate::limits::{CATCH_UP_RUNS, CRON_AHEAD_MS, CRON_LATE_MS};
 use crate::names;
@@ -72,12 +71,9 @@ impl Armed {
             TriggerKind::Interval { every_ms } => {
                 Rhythm::Interval { every_ms: (*every_ms).max(1), due: None }
             }
-            TriggerKind::Cron { at, tz, catch_up } => Rhythm::Cron {
-                // The device refuses a workflow whose schedule it does not understand.
-                cron: Box::new(Cron::parse(at, tz).ok()?),
-                catch_up: *catch_up,
-                next: None,
-            },
+            TriggerKind::Cron { schedule, catch_up } => {
+                Rhythm::Cron { cron: schedule.clone(), catch_up: *catch_up, next: None }
+            }
             TriggerKind::Startup => Rhythm::Startup,
             TriggerKind::Manual => return None,
         };

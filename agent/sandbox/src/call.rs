@@ -41,7 +41,8 @@ pub struct Outcome {
     pub logs_dropped: u32,
     /// Fuel used: the same for the same module, input and host answers.
     pub fuel_used: u64,
-    /// The most memory held at once: linear memory, blocks on the host's side and the result.
+    /// The most memory held at once: linear memory, tables, blocks on the host's side and the
+    /// result.
     pub peak_memory_bytes: u64,
     /// Requests to the outside: files, HTTP, clock, random.
     pub host_calls: u32,

@@ -126,10 +126,12 @@ impl Drive<'_> {
     fn fulfil(&mut self) -> Result<Val, Fault> {
         let request = self.store.data_mut().request.take();
         let request = request.ok_or_else(|| Fault::new("plugin.trap", "nothing was asked for"))?;
-        let answer = self.desk.answer(&mut self.store, request)?;
+        let answer = self.desk.answer(&mut self.store, request);
         self.settle(0);
+        // Also where the request failed: a host that was told to stop knows only that, but
+        // whether it was the time or a wish decides about another attempt.
         self.look_at_watch()?;
-        Ok(answer)
+        answer
     }
 
     fn look_at_watch(&self) -> Result<(), Fault> {

@@ -4,7 +4,8 @@
 //! questions, asked in this order: may it speak to this host and port ([`HttpGrants::allows`]),
 //! and may a connection go to this resolved address ([`HttpGrants::allows_address`]). The second
 //! keeps a public name from leading into the device's own network: special-purpose addresses are
-//! reachable only where an entry names them by address or by a block of such addresses.
+//! reachable only where an entry names them by address or by a block of such addresses, and never
+//! by a name that only `*` covers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,8 +14,9 @@ use openclaw_protocol::plugin::Permissions;
 use crate::limits;
 use crate::target::{Host, canonical};
 
-/// The HTTP destinations of a plugin, read from `host:port`, `*.suffix:port`, `ip:port` and
-/// `cidr:port`. An entry that cannot be read grants nothing.
+/// The HTTP destinations of a plugin, read from `host:port`, `*.suffix:port`, `ip:port`,
+/// `cidr:port` and `*:port`, which is every public address under whatever name. The port may be
+/// `*` in each. An entry that cannot be read grants nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpGrants {
     entries: Vec<Entry>,
@@ -36,6 +38,8 @@ enum Pattern {
         base: IpAddr,
         prefix: u8,
     },
+    /// `*`: any name and any literal address, as long as the address is public.
+    Public,
 }
 
 impl HttpGrants {
@@ -46,7 +50,8 @@ impl HttpGrants {
     }
 
     /// Whether a request may name this host and port. A name must be granted as a name, a
-    /// literal address as an address or block.
+    /// literal address as an address or block, and either by `*` (a literal address only where it
+    /// is public).
     #[must_use]
     pub fn allows(&self, host: &Host, port: u16) -> bool {
         self.entries.iter().any(|e| e.port_fits(port) && e.to.covers_host(host))
@@ -65,8 +70,13 @@ impl HttpGrants {
         {
             return false;
         }
-        Range::of(address) == Range::Public
-            || self.entries.iter().any(|e| e.port_fits(port) && e.to.unlocks(address))
+        if Range::of(address) == Range::Public {
+            return true;
+        }
+        // What only `*` covers was never meant to lead inside, whatever else is granted.
+        let is_named = |e: &Entry| e.to != Pattern::Public && e.to.covers_host(host);
+        let fitting = || self.entries.iter().filter(|e| e.port_fits(port));
+        fitting().any(is_named) && fitting().any(|e| e.to.unlocks(address))
     }
 }
 
@@ -89,6 +99,9 @@ impl Entry {
 
 impl Pattern {
     fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::Public);
+        }
         if let Some(suffix) = text.strip_prefix("*.") {
             let Host::Name(name) = Host::parse(suffix).ok()? else { return None };
             return Some(Self::Suffix(format!(".{name}")));
@@ -109,6 +122,8 @@ impl Pattern {
             (Self::Name(granted), Host::Name(name)) => granted == name,
             (Self::Suffix(suffix), Host::Name(name)) => name.ends_with(suffix.as_str()),
             (Self::Block { .. }, Host::Ip(ip)) => self.contains(*ip),
+            (Self::Public, Host::Name(_)) => true,
+            (Self::Public, Host::Ip(ip)) => Range::of(*ip) == Range::Public,
             (Self::Name(_) | Self::Suffix(_), Host::Ip(_))
             | (Self::Block { .. }, Host::Name(_)) => false,
         }
@@ -123,12 +138,16 @@ impl Pattern {
     /// Whether this entry names a special-purpose address on purpose: by itself, or by a block
     /// that lies wholly within one private range. `0.0.0.0/0` unlocks nothing.
     fn unlocks(&self, ip: IpAddr) -> bool {
+        self.is_special() && self.contains(ip)
+    }
+
+    /// Whether it names special-purpose addresses on purpose.
+    fn is_special(&self) -> bool {
         let Self::Block { base, prefix } = self else { return false };
         let (first, last) = (*base, last_of(*base, *prefix));
         let range = Range::of(first);
-        let on_purpose = first == last
-            || (range == Range::of(last) && !matches!(range, Range::Public | Range::Reserved));
-        on_purpose && self.contains(ip)
+        let is_one = first == last || (range == Range::of(last) && range != Range::Reserved);
+        is_one && range != Range::Public
     }
 
     fn within(&self, other: &Self) -> bool {
@@ -138,7 +157,10 @@ impl Pattern {
             (Self::Block { base, prefix }, Self::Block { prefix: wider, .. }) => {
                 prefix >= wider && other.contains(*base)
             }
-            (Self::Name(_), Self::Name(_) | Self::Block { .. })
+            // A block that is not special grants no more than what is public of it.
+            (_, Self::Public) => !self.is_special(),
+            (Self::Public, Self::Name(_) | Self::Suffix(_) | Self::Block { .. })
+            | (Self::Name(_), Self::Name(_) | Self::Block { .. })
             | (Self::Suffix(_), Self::Name(_) | Self::Block { .. })
             | (Self::Block { .. }, Self::Name(_) | Self::Suffix(_)) => false,
         }

@@ -1,7 +1,7 @@
 //! How much memory a call may hold: linear memory, tables, and what lies on the host's side for it.
 
 use wasmi::ResourceLimiter;
-use wasmi_core::LimiterError;
+use wasmi_core::{LimiterError, RawRef};
 
 use crate::call::Fault;
 use crate::limits;
@@ -11,6 +11,8 @@ use crate::limits;
 pub(crate) struct Limiter {
     max: usize,
     linear: usize,
+    /// Elements of all tables together.
+    elements: usize,
     outside: usize,
     peak: usize,
     denied: bool,
@@ -18,24 +20,28 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, linear: 0, outside: 0, peak: 0, denied: false }
+        Self { max, linear: 0, elements: 0, outside: 0, peak: 0, denied: false }
     }
 
     /// Bytes that may still be held.
     pub(crate) fn room(&self) -> usize {
-        self.max.saturating_sub(self.linear).saturating_sub(self.outside)
+        self.max.saturating_sub(self.held())
+    }
+
+    fn held(&self) -> usize {
+        self.linear.saturating_add(table_bytes(self.elements)).saturating_add(self.outside)
     }
 
     /// Tells what is held on the host's side now.
     ///
     /// # Errors
-    /// It is too much together with the linear memory.
+    /// It is too much together with the linear memory and the tables.
     pub(crate) fn hold_outside(&mut self, bytes: usize) -> Result<(), Fault> {
         self.outside = bytes;
-        if self.linear.saturating_add(bytes) > self.max {
+        if self.held() > self.max {
             return Err(self.fault());
         }
-        self.peak = self.peak.max(self.linear + bytes);
+        self.peak = self.peak.max(self.held());
         Ok(())
     }
 
@@ -70,24 +76,33 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        if desired.saturating_add(self.outside) > self.max {
+        // There is one memory, so what it desires is all linear memory there will be.
+        let others = self.held() - self.linear;
+        if desired.saturating_add(others) > self.max {
             self.denied = true;
             return Ok(false);
         }
         self.linear = desired;
-        self.peak = self.peak.max(desired + self.outside);
+        self.peak = self.peak.max(self.held());
         Ok(true)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        let allowed = desired <= limits::TABLE_ELEMENTS;
-        self.denied |= !allowed;
-        Ok(allowed)
+        // Only this table's size is told, and there may be several: the sum is kept here.
+        let more = desired.saturating_sub(current);
+        let elements = self.elements.saturating_add(more);
+        if elements > limits::TABLE_ELEMENTS || table_bytes(more) > self.room() {
+            self.denied = true;
+            return Ok(false);
+        }
+        self.elements = elements;
+        self.peak = self.peak.max(self.held());
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
@@ -100,5 +115,39 @@ impl ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         1
+    }
+}
+
+/// What a table's elements take, in bytes.
+fn table_bytes(elements: usize) -> usize {
+    elements.saturating_mul(size_of::<RawRef>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_memory_share_one_budget() {
+        let element = size_of::<RawRef>();
+        let mut limiter = Limiter::new(1_000 * element);
+        assert!(limiter.table_growing(0, 400, None).unwrap());
+        assert!(limiter.table_growing(0, 500, None).unwrap(), "a second table");
+        assert_eq!(limiter.peak() as usize, 900 * element);
+        assert!(!limiter.table_growing(400, 501, None).unwrap(), "one element too many");
+        assert!(!limiter.memory_growing(0, 100 * element + 1, None).unwrap());
+        assert!(limiter.memory_growing(0, 60 * element, None).unwrap());
+        assert!(limiter.hold_outside(40 * element + 1).is_err());
+        limiter.hold_outside(40 * element).unwrap();
+        assert_eq!((limiter.room(), limiter.peak() as usize), (0, 1_000 * element));
+    }
+
+    #[test]
+    fn elements_are_bounded_over_all_tables() {
+        let mut limiter = Limiter::new(usize::MAX);
+        assert!(limiter.table_growing(0, limits::TABLE_ELEMENTS - 1, None).unwrap());
+        assert!(!limiter.table_growing(0, 2, None).unwrap());
+        assert!(limiter.denied());
+        assert!(limiter.table_growing(0, 1, None).unwrap());
     }
 }

@@ -18,7 +18,7 @@ pub const BYTES_PER_FUEL: u64 = 16;
 /// Linear memory that a module may have from the start, in pages of 64 KiB. It is zero-filled
 /// before the first instruction.
 pub const INITIAL_PAGES: u64 = 128;
-/// Elements in one table.
+/// Elements of all tables of a module together; their bytes count as the call's memory.
 pub const TABLE_ELEMENTS: usize = 65_536;
 /// Calls inside calls.
 pub const RECURSION: usize = 4_096;

@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) use fields::did_you_mean;
 pub use problem::{DraftError, Problem, ProblemCode};
 pub(super) use problem::{Place, Problems};
+pub(super) use read::excerpt;
 
 use super::graph::Flow;
 use super::model::{DefinitionHash, Retry, Scope, ScopeIx, Step, StepIx, Workflow};

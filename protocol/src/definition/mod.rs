@@ -6,7 +6,7 @@ mod graph;
 mod model;
 mod schema;
 
-pub use cron::cron_fields;
+pub use cron::{Cron, CronError};
 pub use draft::{DraftError, Problem, ProblemCode, parse};
 pub use model::*;
 pub use schema::InputProblem;

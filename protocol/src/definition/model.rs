@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::cron::Cron;
 use crate::expr::{Expr, Template};
 use crate::id::{PluginName, StepId, TriggerId, WorkflowName};
 use crate::limits;
@@ -252,7 +253,7 @@ pub struct Step {
     pub join: Join,
     /// A failure takes the normal edges.
     pub continue_on_error: bool,
-    /// Bound of one attempt, in milliseconds.
+    /// Bound of one attempt, in milliseconds; a plugin step always has one.
     pub timeout_ms: Option<u64>,
     /// Bound of all attempts and the waits between them, in milliseconds.
     pub total_timeout_ms: Option<u64>,
@@ -501,10 +502,8 @@ pub enum TriggerKind {
     },
     /// By the wall clock.
     Cron {
-        /// Five or six fields, or `@daily` and the like.
-        at: String,
-        /// IANA time zone.
-        tz: String,
+        /// When, in which time zone.
+        schedule: Box<Cron>,
         /// What happens to slots that passed while the device was off.
         catch_up: CatchUp,
     },

@@ -11,9 +11,12 @@ use std::fmt;
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::draft::did_you_mean;
+use super::draft::{did_you_mean, excerpt};
 use super::model::{InputKind, Workflow};
+use crate::api::ProblemItem;
 use crate::expr::{Expr, Value};
+use crate::json::JsonText;
+use crate::limits;
 
 /// Keywords that constrain.
 pub(super) const ENFORCED: [&str; 16] = [
@@ -48,59 +51,153 @@ pub(super) const NOTES: [&str; 9] = [
     "optional",
 ];
 
+/// Faults told of one set of inputs; what else is wrong shows once these are mended.
+const PROBLEMS: usize = 20;
+/// The longest way to a value that is told, in bytes; beyond it the value around is named.
+const PLACE_BYTES: usize = 512;
+
 /// Why a value is not accepted as an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputProblem {
-    /// Where: the input's name, and the way into it, such as `zones[2].name`.
+    /// Where: the input's name, and the way into it, such as `zones[2].name`. Empty for the inputs
+    /// as a whole.
     pub input: String,
+    /// The same place as a JSON Pointer (RFC 6901) into the inputs, such as `/zones/2/name`.
+    pub pointer: String,
     /// What is wrong, and what to write.
     pub message: String,
 }
 
 impl fmt::Display for InputProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "input `{}` {}", self.input, self.message)
+        match self.input.as_str() {
+            "" => write!(f, "the inputs {}", self.message),
+            input => write!(f, "input `{input}` {}", self.message),
+        }
+    }
+}
+
+impl From<&InputProblem> for ProblemItem {
+    /// As a problem of a request that has the inputs as `inputs` in its body.
+    fn from(problem: &InputProblem) -> Self {
+        Self {
+            code: "inputs.invalid".to_owned(),
+            message: problem.to_string(),
+            line: 0,
+            column: 0,
+            suggestion: None,
+            pointer: Some(format!("/inputs{}", problem.pointer)),
+        }
+    }
+}
+
+/// The way to a value, from the outermost in. Costs nothing until there is a problem to tell.
+#[derive(Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// The inputs as a whole.
+    Inputs,
+    /// A declared input, or one that should have been.
+    Input(&'a str),
+    Item(&'a Way<'a>, usize),
+    Field(&'a Way<'a>, &'a str),
+}
+
+impl Way<'_> {
+    /// How people write it, and as a pointer.
+    fn written(&self) -> (String, String) {
+        let (outer, name, step) = match self {
+            Self::Inputs => return (String::new(), String::new()),
+            Self::Input(name) => (&Self::Inputs, (*name).to_owned(), escaped(name)),
+            Self::Item(outer, n) => (*outer, format!("[{n}]"), n.to_string()),
+            Self::Field(outer, name) => (*outer, format!(".{name}"), escaped(name)),
+        };
+        let (input, pointer) = outer.written();
+        if pointer.len() + step.len() > PLACE_BYTES {
+            return (input, pointer);
+        }
+        (input + &name, format!("{pointer}/{step}"))
+    }
+}
+
+/// A name as one step of a JSON Pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// What is wrong so far; the first few are kept.
+#[derive(Default)]
+pub(super) struct Faults {
+    pub(super) found: Vec<InputProblem>,
+    count: usize,
+}
+
+impl Faults {
+    fn add(&mut self, at: &Way<'_>, message: String) {
+        self.count += 1;
+        if self.found.len() < PROBLEMS {
+            let (input, pointer) = at.written();
+            self.found.push(InputProblem { input, pointer, message });
+        }
     }
 }
 
 impl Workflow {
     /// Checks the inputs of a run and completes them: defaults are filled in, and numbers get the
-    /// type that expressions see (an `integer` stays one; every other number is a double).
+    /// type that expressions see (an `integer` stays one; every other number is a double). The one
+    /// check of inputs: the control plane asks it before it writes a wish down, the device before
+    /// a run exists.
     ///
     /// `null` for the whole counts as no inputs.
     ///
     /// # Errors
-    /// Everything that is wrong: not an object, an unknown or missing input, a value that breaks
-    /// the input's schema.
-    pub fn check_inputs(&self, given: Json) -> Result<Json, Vec<InputProblem>> {
-        let mut given = match given {
-            Json::Object(given) => given,
-            Json::Null => Map::new(),
-            Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
-                let message = "are a map from names to values".to_owned();
-                return Err(vec![InputProblem { input: "*".to_owned(), message }]);
+    /// The first twenty things that are wrong: not an object, an unknown or missing input, a value
+    /// that breaks the input's schema, more than [`limits::VALUE_BYTES`].
+    pub fn check_inputs(&self, given: &JsonText) -> Result<JsonText, Vec<InputProblem>> {
+        let mut problems = Faults::default();
+        let checked = self.checked(given, &mut problems);
+        let checked = checked.filter(|text| is_small(text, &mut problems));
+        checked.filter(|_| problems.count == 0).ok_or(problems.found)
+    }
+
+    fn checked(&self, given: &JsonText, problems: &mut Faults) -> Option<JsonText> {
+        if !is_small(given, problems) {
+            return None;
+        }
+        let mut given = match given.read::<Json>() {
+            Ok(Json::Object(given)) => given,
+            Ok(Json::Null) => Map::new(),
+            Ok(Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_)) | Err(_) => {
+                problems.add(&Way::Inputs, "must be a map from names to values".to_owned());
+                return None;
             }
         };
-        let (mut checked, mut problems) = (Map::new(), Vec::new());
+        let mut checked = Map::new();
         for (name, spec) in &self.inputs {
+            let at = Way::Input(name);
             let Some(value) = given.remove(name).or_else(|| spec.default.clone()) else {
                 if !spec.optional {
-                    let message = "is missing and has no default".to_owned();
-                    problems.push(InputProblem { input: name.clone(), message });
+                    problems.add(&at, "is missing and has no default".to_owned());
                 }
                 continue;
             };
-            let value = conform(&spec.schema, value, name, &mut problems);
-            checked.insert(name.clone(), value);
+            checked.insert(name.clone(), conform(&spec.schema, value, &at, problems));
         }
-        for name in given.keys() {
-            let suggestion = did_you_mean(name, self.inputs.keys().map(String::as_str));
+        for name in given.keys().take(PROBLEMS) {
+            let suggestion = did_you_mean(&excerpt(name), self.inputs.keys().map(String::as_str));
             let suggestion = suggestion.map_or(String::new(), |text| format!("; {text}"));
             let message = format!("is not an input of this workflow{suggestion}");
-            problems.push(InputProblem { input: name.chars().take(80).collect(), message });
+            problems.add(&Way::Input(name), message);
         }
-        if problems.is_empty() { Ok(Json::Object(checked)) } else { Err(problems) }
+        Some(JsonText::of(&Json::Object(checked)))
     }
+}
+
+fn is_small(inputs: &JsonText, problems: &mut Faults) -> bool {
+    let (bytes, most) = (inputs.len(), limits::VALUE_BYTES);
+    if bytes > most {
+        problems.add(&Way::Inputs, format!("have {bytes} bytes of JSON; the most is {most}"));
+    }
+    bytes <= most
 }
 
 /// The declared type of a schema, where it names one we know.
@@ -137,14 +234,9 @@ pub(super) fn matches(pattern: &str, text: &str) -> Option<bool> {
 }
 
 /// Holds a value against a schema; gives it back with its numbers typed.
-pub(super) fn conform(
-    schema: &Json,
-    value: Json,
-    at: &str,
-    problems: &mut Vec<InputProblem>,
-) -> Json {
-    let before = problems.len();
-    let mut wrong = |message: String| problems.push(InputProblem { input: at.to_owned(), message });
+pub(super) fn conform(schema: &Json, value: Json, at: &Way<'_>, problems: &mut Faults) -> Json {
+    let before = problems.count;
+    let mut wrong = |message: String| problems.add(at, message);
     let kind = kind_of(schema).unwrap_or(InputKind::Any);
     let value = match typed(kind, value) {
         Ok(value) => value,
@@ -168,13 +260,13 @@ pub(super) fn conform(
         Json::Array(items) => check_length(schema, "Items", "items", items.len(), &mut wrong),
         Json::Null | Json::Bool(_) | Json::Object(_) => {}
     }
-    if problems.len() > before {
+    if problems.count > before {
         return value;
     }
     match value {
         Json::Array(items) => {
             let inner = schema.get("items").unwrap_or(&Json::Null);
-            let each = |(n, item)| conform(inner, item, &format!("{at}[{n}]"), problems);
+            let each = |(n, item)| conform(inner, item, &Way::Item(at, n), problems);
             Json::Array(items.into_iter().enumerate().map(each).collect())
         }
         Json::Object(object) => conform_object(schema, object, at, problems),
@@ -185,25 +277,24 @@ pub(super) fn conform(
 fn conform_object(
     schema: &Json,
     object: Map<String, Json>,
-    at: &str,
-    problems: &mut Vec<InputProblem>,
+    at: &Way<'_>,
+    problems: &mut Faults,
 ) -> Json {
     let known = schema.get("properties").and_then(Json::as_object);
     let closed = schema.get("additionalProperties") == Some(&Json::Bool(false));
     let required = schema.get("required").and_then(Json::as_array);
     for name in required.into_iter().flatten().filter_map(Json::as_str) {
         if !object.contains_key(name) {
-            let message = format!("has no `{name}`");
-            problems.push(InputProblem { input: at.to_owned(), message });
+            problems.add(at, format!("has no `{name}`"));
         }
     }
     let each = |(name, value): (String, Json)| {
         let inner = known.and_then(|known| known.get(&name));
         if inner.is_none() && closed {
-            let message = format!("must not have `{name}`");
-            problems.push(InputProblem { input: at.to_owned(), message });
+            problems.add(at, format!("must not have `{}`", excerpt(&name)));
         }
-        let value = conform(inner.unwrap_or(&Json::Null), value, &format!("{at}.{name}"), problems);
+        let way = Way::Field(at, &name);
+        let value = conform(inner.unwrap_or(&Json::Null), value, &way, problems);
         (name, value)
     };
     Json::Object(object.into_iter().map(each).collect())
@@ -307,92 +398,4 @@ fn describe(value: &Json) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::definition::parse;
-
-    fn workflow(inputs: &str) -> Workflow {
-        let text = format!("workflow: w\ninputs: {inputs}\nsteps: [{{id: a, delay: 1}}]\n");
-        parse(&text).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn checked(inputs: &str, given: Json) -> Result<String, String> {
-        match workflow(inputs).check_inputs(given) {
-            Ok(value) => Ok(value.to_string()),
-            Err(problems) => {
-                Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            }
-        }
-    }
-
-    #[test]
-    fn defaults_are_filled_in_and_numbers_get_their_type() {
-        let inputs = "{device: {type: string}, limit: {type: number, default: 80}, \
-                      n: {type: integer}, note: {type: string, optional: true}, any: {}, \
-                      zones: {type: array, items: {type: integer}, default: []}}";
-        let given = json!({"device": "p", "n": 5.0, "any": {"x": [1, true]}, "zones": [2]});
-        let expected = r#"{"any":{"x":[1.0,true]},"device":"p","limit":80.0,"n":5,"zones":[2]}"#;
-        assert_eq!(checked(inputs, given), Ok(expected.to_owned()));
-        assert_eq!(checked("{}", Json::Null), Ok("{}".to_owned()));
-    }
-
-    #[test]
-    fn what_is_refused() {
-        let cases = [
-            ("{a: {type: string}}", json!({}), "input `a` is missing and has no default"),
-            ("{alpha: {}}", json!({"alpha": 1, "alhpa": 2}), "did you mean `alpha`?"),
-            ("{}", json!([]), "input `*` are a map from names to values"),
-            (
-                "{a: {type: string}}",
-                json!({"a": 1}),
-                "input `a` must be of type string, not number",
-            ),
-            ("{a: {type: integer}}", json!({"a": 1.5}), "must be of type integer, not number"),
-            ("{a: {type: integer}}", json!({"a": u64::MAX}), "must be of type integer"),
-            ("{a: {type: number}}", json!({"a": "1"}), "must be of type number, not string"),
-            ("{a: {type: boolean}}", json!({"a": null}), "must be of type boolean, not null"),
-            ("{a: {enum: [1, x]}}", json!({"a": 2}), "must be one of 1, \"x\""),
-            ("{a: {const: 5}}", json!({"a": 6}), "must be 5"),
-            ("{a: {minimum: 1}}", json!({"a": 0.5}), "must be at least 1"),
-            ("{a: {exclusiveMaximum: 1}}", json!({"a": 1}), "must be below 1"),
-            ("{a: {minLength: 3}}", json!({"a": "éé"}), "at least 3 characters, not 2"),
-            ("{a: {pattern: '^p-[0-9]+$'}}", json!({"a": "q-1"}), "must match `^p-[0-9]+$`"),
-            ("{a: {maxItems: 1}}", json!({"a": [1, 2]}), "at most 1 items, not 2"),
-            (
-                "{a: {items: {properties: {n: {type: string}}}}}",
-                json!({"a": [{"n": "x"}, {"n": 1}]}),
-                "input `a[1].n` must be of type string",
-            ),
-            ("{a: {required: [n]}}", json!({"a": {}}), "input `a` has no `n`"),
-            (
-                "{a: {properties: {n: {}}, additionalProperties: false}}",
-                json!({"a": {"m": 1}}),
-                "input `a` must not have `m`",
-            ),
-        ];
-        for (inputs, given, part) in cases {
-            let error = checked(inputs, given.clone()).unwrap_err();
-            assert!(error.contains(part), "{inputs} {given}: {error}");
-        }
-    }
-
-    #[test]
-    fn what_fits() {
-        for (inputs, given) in [
-            ("{a: {enum: [1, x]}}", json!({"a": 1.0})),
-            ("{a: {pattern: '[0-9]'}}", json!({"a": "x7y"})),
-            ("{a: {pattern: \"\\\"\\\\\\\\$\"}}", json!({"a": "\"\\"})),
-            ("{a: {type: integer}}", json!({"a": i64::MIN})),
-            ("{a: {type: integer}}", json!({"a": 1e3})),
-            ("{a: {maximum: 1}}", json!({"a": "not a number"})),
-            (
-                "{a: {type: object, properties: {n: {type: integer}}}}",
-                json!({"a": {"n": 1, "m": 2}}),
-            ),
-        ] {
-            checked(inputs, given.clone()).unwrap_or_else(|error| panic!("{inputs}: {error}"));
-        }
-    }
-}
+mod tests;

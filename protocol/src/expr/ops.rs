@@ -237,17 +237,34 @@ fn subtract(left: &Value, right: &Value) -> Result<Value, Fault> {
     result.ok_or_else(|| overflow(Operator::Subtract))
 }
 
+/// Checked arithmetic of one kind of whole numbers; `None` where the result is out of its range.
+macro_rules! whole_result {
+    ($operator:expr, $left:expr, $right:expr) => {
+        if $operator == Operator::Add {
+            $left.checked_add($right)
+        } else if $operator == Operator::Subtract {
+            $left.checked_sub($right)
+        } else if $operator == Operator::Multiply {
+            $left.checked_mul($right)
+        } else if $operator == Operator::Divide {
+            $left.checked_div($right)
+        } else {
+            $left.checked_rem($right)
+        }
+    };
+}
+
 /// Arithmetic of numbers. Operands of different numeric types are promoted to double, which is
 /// more than CEL allows.
 fn calculate(operator: Operator, left: &Value, right: &Value) -> Result<Value, Fault> {
     let result = match (left, right) {
         (Value::Int(left), Value::Int(right)) => {
             no_zero_divisor(operator, *right == 0)?;
-            int_result(operator, *left, *right).map(Value::Int)
+            whole_result!(operator, left, *right).map(Value::Int)
         }
         (Value::Uint(left), Value::Uint(right)) => {
             no_zero_divisor(operator, *right == 0)?;
-            uint_result(operator, *left, *right).map(Value::Uint)
+            whole_result!(operator, left, *right).map(Value::Uint)
         }
         _ => {
             let both = left.as_f64().zip(right.as_f64());
@@ -258,34 +275,6 @@ fn calculate(operator: Operator, left: &Value, right: &Value) -> Result<Value, F
         }
     };
     result.ok_or_else(|| overflow(operator))
-}
-
-fn int_result(operator: Operator, left: i64, right: i64) -> Option<i64> {
-    if operator == Operator::Add {
-        left.checked_add(right)
-    } else if operator == Operator::Subtract {
-        left.checked_sub(right)
-    } else if operator == Operator::Multiply {
-        left.checked_mul(right)
-    } else if operator == Operator::Divide {
-        left.checked_div(right)
-    } else {
-        left.checked_rem(right)
-    }
-}
-
-fn uint_result(operator: Operator, left: u64, right: u64) -> Option<u64> {
-    if operator == Operator::Add {
-        left.checked_add(right)
-    } else if operator == Operator::Subtract {
-        left.checked_sub(right)
-    } else if operator == Operator::Multiply {
-        left.checked_mul(right)
-    } else if operator == Operator::Divide {
-        left.checked_div(right)
-    } else {
-        left.checked_rem(right)
-    }
 }
 
 /// Doubles have no remainder in CEL.

@@ -109,8 +109,7 @@ impl Timestamp {
             return Ok(seconds);
         }
         let unknown = || Fault::wrong_type(format!("`{}` is not a time zone", excerpt(zone)));
-        // The zone's rules come from the database that is compiled in, never from the system.
-        let found = jiff::tz::TimeZone::get(zone).map_err(|_| unknown())?;
+        let found = crate::zone::named(zone).ok_or_else(unknown)?;
         let nanos = i32::try_from(self.nanos).map_err(|_| unknown())?;
         let at = jiff::Timestamp::new(self.seconds, nanos).map_err(|_| unknown())?;
         Ok(i64::from(found.to_offset(at).seconds()))

@@ -33,7 +33,10 @@ impl Turn<'_> {
     pub(super) fn queue_call(&mut self, at: &StepRef, call: &PluginCall) {
         if matches!(self.work_mut(at), Some(Work::None)) {
             match self.prepare(at, call) {
-                Ok(prepared) => self.set_work(at, Work::Plugin(Box::new(prepared)), Stage::Ready),
+                Ok(prepared) => {
+                    self.out.prepared = true;
+                    self.set_work(at, Work::Plugin(Box::new(prepared)), Stage::Ready);
+                }
                 Err(error) => {
                     let path = self.run.path(at);
                     return self.fail_unbegun(at, &path, error);
@@ -264,6 +267,7 @@ fn interrupted(message: &str) -> RunError {
     fault::fault("interrupted", message)
 }
 
+/// The reader gives every call a bound; a definition without one gets the usual.
 fn attempt_bound_ms(timeout_ms: Option<u64>) -> u64 {
     timeout_ms.unwrap_or(limits::ATTEMPT_TIMEOUT_MS)
 }

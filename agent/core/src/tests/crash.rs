@@ -1,6 +1,7 @@
 //! Restarts in the middle of things.
 
 use super::{World, minutes, seconds};
+use crate::Input;
 
 const TWO: &str = "{workflow: w, steps: [{id: a, plugin: p@1}, {id: b, plugin: p@1}]}";
 
@@ -37,14 +38,44 @@ fn an_idempotent_attempt_runs_again_with_the_same_number_and_key() {
 
 #[test]
 fn an_attempt_whose_start_was_lost_is_made_all_the_same() {
-    let mut world = World::new("{workflow: w, steps: [{id: d, delay: 1s}, {id: a, plugin: p@1}]}");
-    world.start("{}").pass(seconds(1));
+    let mut world = World::new(
+        "{workflow: w, steps: [{id: a, plugin: p@1, \
+          retry: {max_retries: 1, backoff: constant, delay: 1s}}]}",
+    );
+    world.start("{}").err("a", "plugin.error").pass(seconds(1));
     let before = world.calls[0].clone();
     assert_eq!(world.unsynced.len(), 1, "neither the wait's end nor the start needs a commit");
     world.restart(true);
     let again = world.calls[0].clone();
     assert_eq!(again.idempotency_key, before.idempotency_key);
     assert!(!again.interrupted, "nobody knows of the first call");
+}
+
+#[test]
+fn one_key_never_goes_with_two_inputs() {
+    // The input is of the moment in which a wait was over, or what was left over went on.
+    for before in ["{id: d, delay: 1s}", "{id: l, loop: {times: 900}, do: [{id: s, set: {x: 1}}]}"]
+    {
+        let mut world = World::new(&format!(
+            "{{workflow: w, steps: [{before}, {{id: a, plugin: p@1, with: {{at: '${{ now }}'}}}}]}}"
+        ));
+        world.start("{}");
+        assert!(world.calls.is_empty(), "{before}");
+        while world.calls.is_empty() {
+            world.pass(seconds(1));
+        }
+        let first = world.calls[0].clone();
+        world.lose();
+        world.now.boot_ms += seconds(5);
+        world.now.wall_ms += 5_000;
+        world.revive(true);
+        while world.calls.is_empty() {
+            world.pass(seconds(1));
+        }
+        let again = world.calls[0].clone();
+        assert_eq!(again.idempotency_key, first.idempotency_key, "{before}");
+        assert_eq!(again.input, first.input, "{before}");
+    }
 }
 
 #[test]
@@ -68,6 +99,31 @@ outputs: { code: { value: '${ vars.code }' } }
       fact restarted; settled
       told 5 resumed; 6 a failed(1) interrupted; 7 b skipped(0); 8 f started set(1); 9 f succeeded(1); 10 Completed {"code":"interrupted"}; result Completed
     "#);
+}
+
+#[test]
+fn what_waits_while_the_agent_stops_has_never_begun() {
+    let mut world = World::new(
+        "
+workflow: w
+steps:
+  - { id: a, plugin: p@1, effects: at_most_once }
+  - { id: b, plugin: p@1, effects: at_most_once }
+",
+    );
+    world.start("{}").input("drain", Input::Drain).ok("a", "1").sync();
+    assert!(world.calls.is_empty(), "nothing is begun any more");
+    world.transcript();
+    world.restart(false).ok("b", "2");
+    insta::assert_snapshot!(world.transcript(), @r"
+    > restarted
+      fact restarted; start b(1)
+      told 7 resumed; 8 b started plugin(1)
+      do   call b(1) {}
+    > ok b
+      fact end b(1) ok; settled
+      told 9 b succeeded(1) 2; 10 Completed {}; result Completed
+    ");
 }
 
 #[test]

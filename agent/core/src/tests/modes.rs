@@ -1,11 +1,12 @@
 //! How many runs of one workflow there are, wishes, and the summary.
 
 use openclaw_protocol::definition::Priority;
-use openclaw_protocol::id::{RequestId, WorkflowName};
+use openclaw_protocol::id::{Epoch, RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 
 use super::World;
-use crate::{Input, StartRequest};
+use super::world::{EPOCH, workflow};
+use crate::{Input, StartRequest, Told, limits};
 
 fn with_mode(mode: &str) -> World {
     let mut world =
@@ -111,6 +112,50 @@ fn a_wish_is_heard_once_also_after_a_restart() {
 }
 
 #[test]
+fn what_became_of_a_wish_is_known_when_its_run_has_settled_and_the_agent_restarted() {
+    let mut world = with_mode("mode: parallel");
+    world.input("wish", wish("w", "r-1", "{}")).ok("a", "1");
+    world.input("", wish("unknown", "r-2", "{}"));
+    let run = RunId::of(EPOCH, 1);
+    let cancel = Input::Cancel { run, force: false, request: RequestId::parse("r-3").ok() };
+    world.input("", cancel.clone());
+    assert_eq!(world.engine.runs().count(), 0);
+    // Only what is not settled has a journal to go on with.
+    world.disk.runs.clear();
+    world.restart(true).transcript();
+    world.workflows.push(workflow("{workflow: unknown, steps: [{id: a, plugin: p@1}]}"));
+    world.deploy();
+    world.input("again", wish("w", "r-1", "{}"));
+    world.input("deployed by now", wish("unknown", "r-2", "{}"));
+    world.input("cancel again", cancel);
+    insta::assert_snapshot!(world.transcript(), @r"
+    > again
+      told answer 1
+    > deployed by now
+      told refused workflow.unknown
+    > cancel again
+      told refused run.unknown
+    ");
+    assert!(world.calls.is_empty());
+    assert_eq!(world.disk.wishes.len(), 3, "an answer that is known is not kept again");
+}
+
+#[test]
+fn the_oldest_wishes_are_forgotten() {
+    let mut world = with_mode("mode: parallel");
+    let wishes = limits::REQUESTS + 1;
+    for n in 0..wishes {
+        world.input("", wish("unknown", &format!("r-{n}"), "{}"));
+    }
+    assert_eq!(world.engine.requests.len(), limits::REQUESTS);
+    let known = |n: usize| {
+        let request = RequestId::parse(&format!("r-{n}")).unwrap();
+        world.engine.requests.contains_key(&request)
+    };
+    assert_eq!((known(0), known(1), known(wishes - 1)), (false, true, true));
+}
+
+#[test]
 fn what_cannot_run_is_refused() {
     let mut world =
         World::new("{workflow: w, inputs: {x: {type: integer}}, steps: [{id: a, set: {y: 1}}]}");
@@ -157,4 +202,43 @@ fn urgent_runs_get_the_slot_first() {
         order.push(step);
     }
     assert_eq!(order, ["normal", "critical", "high", "low"]);
+}
+
+#[test]
+fn the_whole_schema_of_an_input_is_enforced_before_a_run_exists() {
+    let mut world = World::new(
+        "{workflow: w, inputs: {x: {type: string, pattern: '^p-[0-9]+$'}, \
+          zones: {type: array, maxItems: 2, items: {type: integer}, default: []}}, \
+          steps: [{id: a, set: {y: 1}}]}",
+    );
+    for (request, given, refused) in [
+        ("r-1", r#"{"x":"q-1"}"#, "input `x` must match"),
+        ("r-2", r#"{"x":"p-1","zones":[1,2,3]}"#, "input `zones` must have at most 2 items"),
+        ("r-3", r#"{"x":"p-1","zones":[1,"2"]}"#, "input `zones[1]` must be of type integer"),
+    ] {
+        let decision = world.engine.step(wish("w", request, given), world.now);
+        let [Told::Answer { outcome: Err(refusal), .. }] = decision.told.as_slice() else {
+            panic!("{given}: {:?}", decision.told);
+        };
+        assert_eq!(refusal.code, "inputs.invalid");
+        assert!(refusal.message.starts_with(refused), "{}", refusal.message);
+    }
+    world.start(r#"{"x":"p-7","zones":[1.0,2]}"#);
+    assert!(world.transcript().contains(r#"accepted manual {"x":"p-7","zones":[1,2]}"#));
+}
+
+#[test]
+fn after_a_fork_runs_are_named_under_the_new_epoch() {
+    let mut world = with_mode("mode: parallel");
+    world.start("{}");
+    let epoch = Epoch(0xfedc_ba98_7654_0000);
+    world.engine.set_epoch(epoch);
+    world.start("{}");
+    let ids = |world: &World| world.engine.runs().map(|run| run.id).collect::<Vec<_>>();
+    assert_eq!(ids(&world), [RunId::of(EPOCH, 1), RunId::of(epoch, 2)]);
+    // Both lives go on after a restart, and the former id is still the run's name.
+    world.restart(true);
+    assert_eq!(ids(&world), [RunId::of(EPOCH, 1), RunId::of(epoch, 2)]);
+    world.cancel(1, true);
+    assert_eq!(ids(&world), [RunId::of(epoch, 2)]);
 }

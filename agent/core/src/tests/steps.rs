@@ -464,7 +464,7 @@ steps:
     > +1000ms
       fact timer p retry; start p~2[a]/a(1)
       told 8 p started parallel(2); 9 p~2[a]/a queued(1); 10 p~2[a]/a started plugin(1)
-      do   call p~2[a]/a(1) {}; (lazily)
+      do   call p~2[a]/a(1) {}
     > ok p~2[a]/a
       fact end p~2[a]/a(1) ok; settled
       told 11 p~2[a]/a succeeded(1) 1; 12 p succeeded(2) {"a":1}; 13 Completed {}; result Completed

@@ -81,11 +81,15 @@ steps: [{ id: d, delay: 15s }]
 
 /// `catch_up` as given; the first slots are at 10:05, 10:10, ...
 fn cron(catch_up: &str) -> World {
+    cron_at("*/5 * * * *", catch_up)
+}
+
+fn cron_at(at: &str, catch_up: &str) -> World {
     World::new(&format!(
         "
 workflow: w
 max: 100
-triggers: [{{ id: t, cron: {{ at: '*/5 * * * *', tz: UTC, catch_up: {catch_up} }} }}]
+triggers: [{{ id: t, cron: {{ at: '{at}', tz: UTC, catch_up: {catch_up} }} }}]
 steps: [{{ id: a, set: {{ at: '${{ trigger.slot }}' }} }}]
 outputs: {{ at: {{ value: '${{ string(vars.at) }}' }} }}
 "
@@ -103,6 +107,18 @@ fn cron_fires_at_its_slots() {
     let mut world = cron("latest");
     world.sleep(minutes(16));
     assert_eq!(slots(&mut world), ["10:05", "10:10", "10:15"]);
+}
+
+#[test]
+fn what_a_document_may_say_is_what_a_device_keeps_to() {
+    let mut world = cron_at("15,45 */2 * * * *", "latest");
+    world.sleep(minutes(3));
+    assert_eq!(slots(&mut world), ["10:00", "10:00", "10:02", "10:02"], "seconds in front");
+    for last in ["7 4 L * *", "0 7 4 L * *", "7 4 * * 5L"] {
+        let mut world = cron_at(last, "all");
+        world.reboot(minutes(92 * 24 * 60));
+        assert_eq!(slots(&mut world), ["04:07", "04:07", "04:07"], "{last}");
+    }
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use openclaw_protocol::definition::{Effects, Workflow, parse};
 use openclaw_protocol::desired::PluginPin;
-use openclaw_protocol::id::{Digest, Epoch, PluginName, RunId};
+use openclaw_protocol::id::{Digest, Epoch, PluginName, RequestId, RunId};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
+use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord, RunStatus, StepPath};
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
@@ -59,6 +60,7 @@ pub(super) struct Disk {
     pub(super) runs: BTreeMap<u64, (RunId, Vec<FactRecord>)>,
     pub(super) marks: BTreeMap<String, TriggerMark>,
     pub(super) told: Vec<Told>,
+    pub(super) wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
 }
 
 pub(super) struct World {
@@ -204,6 +206,7 @@ impl World {
     pub(super) fn restored_from(&self, disk: &Disk) -> Engine {
         let mut engine = engine(self.slots);
         engine.restore_marks(disk.marks.values().cloned());
+        engine.restore_wishes(disk.wishes.iter().cloned());
         for (run, facts) in disk.runs.values() {
             let definition = self.definition_of(facts);
             engine.restore_run(run.clone(), definition, facts).unwrap();
@@ -257,6 +260,7 @@ impl World {
                 self.disk.marks.insert(format!("{} {}", mark.workflow, mark.trigger), mark);
             }
             self.disk.told.extend(decision.told);
+            self.disk.wishes.extend(decision.wishes);
         }
     }
 

@@ -22,7 +22,9 @@ fn nothing_is_granted_by_default_or_by_nonsense() {
         &["example.com"],
         &["example.com:0"],
         &["example.com:http"],
-        &["*:80"],
+        &["*"],
+        &["**:80"],
+        &["[*]:80"],
         &["*.1.2.3.4:80"],
         &["10.0.0.1/8:80"],
         &["10.0.0.0/33:80"],
@@ -151,6 +153,123 @@ fn the_whole_internet_does_not_include_the_inside() {
         assert!(!grants.allows_address(&host(inside), ip(inside), 80), "{inside}");
     }
     assert!(!grants.allows_address(&host("[::1]"), ip("::1"), 80));
+}
+
+/// One address of each range that is not public, in IPv4.
+const INSIDE_V4: [&str; 15] = [
+    "127.0.0.1",
+    "127.255.255.254",
+    "10.0.0.1",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.168.1.1",
+    "100.64.0.1",
+    "100.100.100.200",
+    "169.254.1.1",
+    "169.254.169.254",
+    "168.63.129.16",
+    "0.0.0.0",
+    "224.0.0.251",
+    "239.255.255.250",
+    "255.255.255.255",
+];
+const INSIDE_V6: [&str; 11] = [
+    "::1",
+    "::",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+    "ff0e::1",
+    "64:ff9b:1::1",
+    "2001:db8::1",
+    "::127.0.0.1",
+];
+
+/// IPv6 addresses that lead to an IPv4 address: mapped, NAT64 and 6to4.
+fn in_v6(v4: &str) -> [IpAddr; 3] {
+    let [a, b, c, d] = v4.parse::<Ipv4Addr>().unwrap().octets().map(u16::from);
+    let (high, low) = (a << 8 | b, c << 8 | d);
+    [
+        ip(&format!("::ffff:{v4}")),
+        IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low)),
+        IpAddr::V6(Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1)),
+    ]
+}
+
+/// As it stands in a URL.
+fn literal(address: IpAddr) -> Host {
+    host(&if address.is_ipv4() { address.to_string() } else { format!("[{address}]") })
+}
+
+#[test]
+fn a_star_is_every_public_address_and_none_inside() {
+    let mapped = INSIDE_V4.iter().flat_map(|v4| in_v6(v4));
+    let inside: Vec<IpAddr> =
+        INSIDE_V4.iter().chain(&INSIDE_V6).map(|text| ip(text)).chain(mapped).collect();
+    let outside = ["1.1.1.1", "93.184.216.34", "::ffff:8.8.8.8", "2606:4700::1111"].map(ip);
+    // The rest of what is granted does not open the inside to names that only `*` covers.
+    for entries in [
+        &["*:443"][..],
+        &["*:*"],
+        &["*:443", "0.0.0.0/0:*", "[::/0]:*"],
+        &["*:443", "10.0.0.0/8:80"],
+    ] {
+        let grants = grants(entries);
+        let name = host("example.com");
+        assert!(grants.allows(&name, 443));
+        for address in outside {
+            assert!(grants.allows_address(&name, address, 443), "{entries:?} {address}");
+            assert!(grants.allows_address(&literal(address), address, 443), "{address}");
+        }
+        for &address in &inside {
+            assert!(!grants.allows_address(&name, address, 443), "{entries:?} {address}");
+            assert!(!grants.allows_address(&literal(address), address, 443), "{address}");
+        }
+    }
+    let only_https = grants(&["*:443"]);
+    assert!(!only_https.allows(&host("example.com"), 80));
+    assert!(!only_https.allows(&host("127.0.0.1"), 443), "refused before anything is resolved");
+}
+
+#[test]
+fn a_star_beside_named_insides() {
+    let grants = grants(&["*:*", "127.0.0.1:*", "plc.local:502", "192.168.7.0/24:502"]);
+    assert!(grants.allows_address(&host("127.0.0.1"), ip("127.0.0.1"), 8080));
+    assert!(grants.allows_address(&host("[::ffff:127.0.0.1]"), ip("127.0.0.1"), 8080));
+    assert!(grants.allows_address(&host("plc.local"), ip("192.168.7.9"), 502));
+    // A stranger's name may not borrow what was granted by address.
+    for (name, address, port) in [
+        ("rebind.example.com", "127.0.0.1", 8080),
+        ("localhost", "127.0.0.1", 80),
+        ("rebind.example.com", "192.168.7.9", 502),
+        ("plc.local", "192.168.7.9", 80),
+    ] {
+        assert!(!grants.allows_address(&host(name), ip(address), port), "{name} {address}");
+    }
+}
+
+#[test]
+fn a_device_narrows_a_star() {
+    let narrowed = |asked: &[&str], policy: &[&str]| {
+        let of = |http: &[&str]| Permissions {
+            http: http.iter().map(|s| (*s).to_owned()).collect(),
+            ..Permissions::default()
+        };
+        narrow(&of(asked), &of(policy)).http
+    };
+    let shipped = ["*:80", "*:443", "127.0.0.1:*"];
+    assert_eq!(narrowed(&shipped, &shipped), shipped);
+    assert_eq!(narrowed(&shipped, &["api.example.com:443"]), ["api.example.com:443"]);
+    assert_eq!(narrowed(&shipped, &["*.example.com:*"]), ["*.example.com:80", "*.example.com:443"]);
+    assert_eq!(narrowed(&shipped, &["*:443"]), ["*:443"]);
+    assert_eq!(narrowed(&["*:*"], &["8.8.8.0/24:53"]), ["8.8.8.0/24:53"]);
+    assert_eq!(narrowed(&["api.example.com:443"], &["*:*"]), ["api.example.com:443"]);
+    // Neither side's `*` takes in the inside.
+    assert!(narrowed(&shipped, &["192.168.7.0/24:80", "[::1]:443"]).is_empty());
+    assert!(narrowed(&["10.0.0.0/8:80"], &["*:*"]).is_empty());
+    assert!(narrowed(&["*:22"], &["*:443"]).is_empty());
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What host functions do for a guest that behaves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use openclaw_protocol::plugin::Permissions;
-use openclaw_sandbox::{HttpResponse, Level, LoadError, Sandbox, digest_of};
+use openclaw_sandbox::{HttpResponse, Level, LoadError, Sandbox, Stop, digest_of};
 
 use crate::host::{Fake, Setup, action, code, module};
 
@@ -245,6 +247,15 @@ fn an_extism_request_that_is_denied_ends_the_call() {
     host.http.clear();
     let fault = setup.run(&m, &mut host).result.unwrap_err();
     assert!(fault.code == "http.connect" && fault.retryable);
+
+    // The host only hears that it shall stop; why, the watch knows.
+    for (stop, expected) in [(Stop::Timeout, "timeout"), (Stop::Cancelled, "cancelled")] {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let mut host = Fake { stopped: Some(Arc::clone(&stopped)), ..Fake::default() };
+        let watch = || stopped.load(Ordering::Relaxed).then_some(stop);
+        let fault = setup.run_watched(&m, &mut host, &watch).result.unwrap_err();
+        assert_eq!((fault.code.as_ref(), fault.retryable), (expected, stop == Stop::Timeout));
+    }
 }
 
 #[test]

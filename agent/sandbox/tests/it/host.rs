@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use openclaw_protocol::plugin::{CallLimits, Permissions};
 use openclaw_sandbox::{
@@ -21,11 +22,17 @@ pub(crate) struct Fake {
     pub(crate) now_ms: i64,
     /// Whether it panics when it is asked for the time.
     pub(crate) panics: bool,
+    /// Set where the call is told to stop while a request waits for its answer.
+    pub(crate) stopped: Option<Arc<AtomicBool>>,
 }
 
 impl Host for Fake {
     fn http(&mut self, request: &HttpRequest) -> Result<HttpResponse, HostError> {
         self.sent.push(request.clone());
+        if let Some(stopped) = &self.stopped {
+            stopped.store(true, Ordering::Relaxed);
+            return Err(HostError::Cancelled);
+        }
         let key = format!("{} {}", request.method, request.target);
         self.http.get(&key).cloned().ok_or_else(|| HostError::Failed(format!("no answer: {key}")))
     }

@@ -72,6 +72,13 @@ fn memory_ends_at_the_limit_wherever_it_lies() {
     // The first page already is too much.
     assert_eq!(code(&with(100_000, 65_535, 0).run(&grow, &mut Fake::default())), "plugin.memory");
 
+    // Tables count too, all of them; 16,384 elements of 4 bytes here.
+    let tables = action("", "(table 8192 funcref) (table 8192 funcref)", "(i32.const 0)");
+    let enough = with(100_000, 2 * 65_536, 0).run(&tables, &mut Fake::default());
+    assert_eq!((code(&enough), enough.peak_memory_bytes), ("ok", 2 * 65_536));
+    let short = with(100_000, 2 * 65_536 - 1, 0).run(&tables, &mut Fake::default());
+    assert_eq!(code(&short), "plugin.memory");
+
     let blocks = action(
         r#"(import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))"#,
         "",

@@ -32,7 +32,7 @@ impl Draft {
             on_interrupt = word.unwrap_or_default();
         }
         let timeout_ms = match fields.take_set("timeout") {
-            Some(node) => self.timeout(node),
+            Some(node) => self.timeout(node, plugin),
             None if plugin => self.timeout_ms,
             None => None,
         };
@@ -50,12 +50,17 @@ impl Draft {
         Attempts { timeout_ms, total_timeout_ms, retry, effects, on_interrupt }
     }
 
-    /// A step's timeout; `none` for no bound.
-    pub(super) fn timeout(&mut self, node: &Node) -> Option<u64> {
-        if node.text() == Some("none") {
-            return None;
+    /// A step's timeout; `none` for no bound, which a call of a plugin has always.
+    pub(super) fn timeout(&mut self, node: &Node, plugin: bool) -> Option<u64> {
+        if node.text() != Some("none") {
+            return self.bound(node, "timeout");
         }
-        self.bound(node, "timeout")
+        if plugin {
+            let message = "a call of a plugin is always bounded: `timeout` cannot be `none`";
+            let suggestion = "write the longest that it may take, such as `timeout: 1h`";
+            self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
+        }
+        None
     }
 
     /// A retry policy; what it leaves out is as in `base`.

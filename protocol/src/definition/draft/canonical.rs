@@ -62,8 +62,7 @@ fn step(workflow: &Workflow, step: &Step, graph: bool, start: bool) -> Json {
     put_unless(&mut map, "continue_on_error", &step.continue_on_error, &false);
     let plugin = matches!(step.kind, StepKind::Plugin(_));
     match (step.timeout_ms, plugin) {
-        (None, true) => put(&mut map, "timeout", json!("none")),
-        (Some(limits::ATTEMPT_TIMEOUT_MS), true) | (None, false) => {}
+        (Some(limits::ATTEMPT_TIMEOUT_MS), true) | (None, _) => {}
         (Some(ms), _) => put(&mut map, "timeout", duration(ms)),
     }
     put_some(&mut map, "total_timeout", step.total_timeout_ms.map(duration));
@@ -183,10 +182,10 @@ fn trigger(trigger: &Trigger) -> Json {
     put(&mut map, "id", json!(trigger.id.as_str()));
     let details = match &trigger.kind {
         TriggerKind::Interval { every_ms } => json!({"every": duration(*every_ms)}),
-        TriggerKind::Cron { at, tz, catch_up } => {
+        TriggerKind::Cron { schedule, catch_up } => {
             let mut cron = Map::new();
-            put(&mut cron, "at", json!(at));
-            put(&mut cron, "tz", json!(tz));
+            put(&mut cron, "at", json!(schedule.at()));
+            put(&mut cron, "tz", json!(schedule.tz()));
             put_unless(&mut cron, "catch_up", catch_up, &CatchUp::default());
             Json::Object(cron)
         }

@@ -35,12 +35,12 @@ impl Draft {
             default: default.clone(),
             schema: written,
         };
-        let mut faults = Vec::new();
+        let mut faults = schema::Faults::default();
         if let Some(value) = default {
-            schema::conform(&spec.schema, value, name, &mut faults);
+            schema::conform(&spec.schema, value, &schema::Way::Input(name), &mut faults);
         }
         let at = node.follow("/default").at;
-        for fault in faults {
+        for fault in faults.found {
             let message = format!("the default of input `{}` {}", fault.input, fault.message);
             self.problems.add(ProblemCode::Value, at, message);
         }

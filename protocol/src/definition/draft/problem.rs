@@ -114,6 +114,7 @@ impl From<&Problem> for ProblemItem {
             line: problem.line,
             column: problem.column,
             suggestion: problem.suggestion.clone(),
+            pointer: None,
         }
     }
 }

@@ -265,7 +265,7 @@ fn place(line: usize, column_from_zero: usize) -> Place {
 }
 
 /// Shortens text from the document for use in a message.
-pub(super) fn excerpt(text: &str) -> String {
+pub(in crate::definition) fn excerpt(text: &str) -> String {
     const CHARS: usize = 60;
     match text.char_indices().nth(CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),

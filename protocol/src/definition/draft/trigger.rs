@@ -7,7 +7,7 @@ use super::fields::{Fields, did_you_mean, nearest, not_of_this_version};
 use super::problem::ProblemCode;
 use super::read::excerpt;
 use super::tree::Node;
-use crate::definition::cron;
+use crate::definition::cron::{Cron, CronError};
 use crate::definition::model::{InputSpec, Trigger, TriggerKind};
 use crate::expr::Template;
 use crate::id::TriggerId;
@@ -179,13 +179,12 @@ impl Draft {
     }
 
     fn cron(&mut self, node: &Node) -> Option<TriggerKind> {
-        let (mut tz, mut catch_up) = ("UTC".to_owned(), None);
+        let (mut tz, mut catch_up) = (None, None);
         let at_node = if node.map().is_some() {
             let mut fields = Fields::of(node, "`cron`", &mut self.problems)?;
             let at = fields.need("at", "at: \"30 2 * * *\"", &mut self.problems);
             if let Some(node) = fields.take_set("tz") {
-                tz = self.text(node, "tz")?;
-                self.check_zone(node, &tz);
+                tz = Some((node, self.text(node, "tz")?));
             }
             let words = ["skip", "latest", "all"];
             let node = fields.take_set("catch_up");
@@ -196,24 +195,31 @@ impl Draft {
             node
         };
         let at = self.text(at_node, "at")?;
-        self.check_cron(at_node, &at);
-        Some(TriggerKind::Cron { at, tz, catch_up: catch_up.unwrap_or_default() })
+        let schedule = self.schedule(at_node, &at, tz.as_ref().map(|(node, tz)| (*node, &**tz)));
+        let catch_up = catch_up.unwrap_or_default();
+        Some(TriggerKind::Cron { schedule: Box::new(schedule?), catch_up })
     }
 
-    fn check_zone(&mut self, node: &Node, tz: &str) {
-        if jiff::tz::TimeZone::get(tz).is_err() {
-            let message = format!("there is no time zone `{}`", excerpt(tz));
-            let suggestion = "use a name of the IANA database, such as `Europe/Berlin`";
-            self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
+    fn schedule(&mut self, node: &Node, at: &str, zone: Option<(&Node, &str)>) -> Option<Cron> {
+        let error = match Cron::parse(at, zone.map_or("UTC", |(_, tz)| tz)) {
+            Ok(schedule) => return Some(schedule),
+            Err(error) => error,
+        };
+        match (error, zone) {
+            (CronError::Zone(tz), Some((zone_node, _))) => {
+                let message = format!("there is no time zone `{}`", excerpt(&tz));
+                let suggestion = "use a name of the IANA database, such as `Europe/Berlin`";
+                self.problems.suggest(ProblemCode::Value, zone_node.at, message, suggestion);
+                // The fields may be wrong as well.
+                self.schedule(node, at, None);
+            }
+            (error, _) => {
+                let message = format!("`{}` is no cron expression: {error}", excerpt(at));
+                let suggestion = "write minute, hour, day, month and weekday: `30 2 * * *`";
+                self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
+            }
         }
-    }
-
-    fn check_cron(&mut self, node: &Node, at: &str) {
-        if let Some(fault) = cron::fault(at) {
-            let message = format!("`{}` is no cron expression: {fault}", excerpt(at));
-            let suggestion = "write minute, hour, day, month and weekday: `30 2 * * *`";
-            self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
-        }
+        None
     }
 
     fn empty(&mut self, node: &Node, key: &str) -> Option<()> {

@@ -199,7 +199,7 @@ impl Draft {
         let Some(node) = node else { return };
         let Some(mut fields) = Fields::of(node, "`defaults`", &mut self.problems) else { return };
         if let Some(node) = fields.take_set("timeout") {
-            self.timeout_ms = self.timeout(node);
+            self.timeout_ms = self.timeout(node, true);
         }
         self.retry = fields.take_set("retry").and_then(|node| self.retry(node, &Retry::plugin()));
         fields.finish(&[], &mut self.problems);

@@ -132,7 +132,8 @@ fn what_steps_get_that_say_nothing() {
   - {id: plain, plugin: http}
   - {id: once, plugin: http, effects: at_most_once}
   - {id: once_more, plugin: http, effects: at_most_once, retry: {max_retries: 1}, on_interrupt: retry}
-  - {id: never, plugin: http, retry: none, timeout: none}
+  - {id: never, plugin: http, retry: none, timeout: 10h}
+  - {id: patient, delay: 5m, timeout: none}
   - {id: zero, plugin: http, retry: {max_retries: 0, delay: 5}}
   - {id: rest, delay: 5m}
   - {id: hurry, delay: 5m, timeout: 1m, total_timeout: PT2M, retry: {backoff: exponential, delay: 1s, factor: 3, max_delay: 10s, jitter: equal, errors: [timeout], not_errors: plugin.*}}
@@ -145,7 +146,8 @@ fn what_steps_get_that_say_nothing() {
     assert_eq!(got("plain"), (Some(limits::ATTEMPT_TIMEOUT_MS), 3, 60_000));
     assert_eq!(got("once"), (Some(limits::ATTEMPT_TIMEOUT_MS), 0, 0));
     assert_eq!(got("once_more"), (Some(limits::ATTEMPT_TIMEOUT_MS), 1, 60_000));
-    assert_eq!(got("never"), (None, 0, 0));
+    assert_eq!(got("never"), (Some(36_000_000), 0, 0));
+    assert_eq!(got("patient"), (None, 0, 0));
     assert_eq!(step(&w, "zero").retry, Retry::none());
     assert_eq!(got("rest"), (None, 0, 0));
     assert_eq!(got("hurry"), (Some(60_000), 3, 1_000));
@@ -250,8 +252,8 @@ triggers:
     assert_snapshot!(kinds.join("\n"), @r#"
     Interval { every_ms: 5000 }
     Interval { every_ms: 90000 }
-    Cron { at: "@daily", tz: "UTC", catch_up: Latest }
-    Cron { at: "*/5 1-3 * * mon", tz: "Asia/Shanghai", catch_up: All }
+    Cron { schedule: "@daily" in UTC, catch_up: Latest }
+    Cron { schedule: "*/5 1-3 * * mon" in Asia/Shanghai, catch_up: All }
     Startup
     Manual
     "#);

@@ -190,6 +190,20 @@ steps:
 }
 
 #[test]
+fn a_call_of_a_plugin_is_always_bounded() {
+    assert_snapshot!(wrong("
+workflow: w
+defaults: {timeout: none}
+steps:
+  - {id: a, plugin: http, timeout: none}
+  - {id: b, parallel: {branches: [[{id: c, delay: 1, timeout: none}]]}, timeout: none}
+"), @r"
+    3:21: E_VALUE: a call of a plugin is always bounded: `timeout` cannot be `none`; write the longest that it may take, such as `timeout: 1h`
+    5:36: E_VALUE: a call of a plugin is always bounded: `timeout` cannot be `none`; write the longest that it may take, such as `timeout: 1h`
+    ");
+}
+
+#[test]
 fn types_and_values() {
     assert_snapshot!(wrong("
 workflow: w
@@ -294,8 +308,7 @@ triggers:
     14:23: E_VALUE: an interval is at least 100 ms
     15:23: E_MISSING_KEY: `interval` has no `every`; add `every: 5m`
     15:24: E_UNKNOWN_KEY: `interval` has no key `evry`; did you mean `every`?
-    16:19: E_VALUE: `61 * * * *` is no cron expression: value must be in range 0..=59; found 61; write minute, hour, day, month and weekday: `30 2 * * *`
-    17:5: E_MISSING_KEY: the trigger gives no value to the input `h`; add `inputs: {h: ...}`, or a default to the input
+    16:19: E_VALUE: `61 * * * *` is no cron expression: `61` is no minute: use 0 to 59, `*`, `a-b`, `/step`; write minute, hour, day, month and weekday: `30 2 * * *`
     17:24: E_VALUE: `0 0 30 2 *` is no cron expression: there is no such day; write minute, hour, day, month and weekday: `30 2 * * *`
     17:42: E_VALUE: there is no time zone `Europe/Berlinn`; use a name of the IANA database, such as `Europe/Berlin`
     17:68: E_VALUE: `catch_up` must be one of `skip`, `latest`, `all`, not `some`
