@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use openclaw_protocol::id::Epoch;
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -14,14 +15,14 @@ use crate::config::Config;
 use crate::event::{self, Event, Events};
 use crate::hands::{Kit, Workers};
 use crate::host::HostKit;
-use crate::identity::{self, Credentials};
+use crate::identity::{self, Credentials, Identity};
 use crate::limits;
-use crate::link::{self, Link};
+use crate::link::{self, Link, ToLink};
 use crate::local;
 use crate::logs::Logs;
 use crate::standalone::{self, Loaded};
 use crate::store::{self, Batch, Retention, Store, StoreError};
-use crate::tls;
+use crate::tls::{self, TlsTime};
 
 /// The database's name in the data directory.
 pub const DATABASE: &str = "agent.redb";
@@ -40,7 +41,8 @@ impl Agent {
     ///
     /// # Errors
     /// Another agent runs here, the store cannot be opened, or what the configuration names
-    /// cannot be used.
+    /// cannot be used. Credentials that cannot be used are no reason: the agent then runs without
+    /// a link, and `status` says why.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         tls::install_provider();
         identity::make_data_dir(&config.data_dir)?;
@@ -48,7 +50,6 @@ impl Agent {
             Some(standalone) => standalone::load(standalone)?,
             None => Loaded::default(),
         };
-        let credentials = Credentials::load(&config.data_dir)?;
         let (events, receiver) = event::queue();
         let logs = Logs::default();
         let socket = config.socket_path();
@@ -59,17 +60,20 @@ impl Agent {
         let standalone = keep_modules(&mut store, loaded)?;
 
         let mut tasks = vec![tokio::spawn(async move { server.run().await })];
-        let link = match &credentials {
-            Some(credentials) => {
-                let (outgoing, queue) = link::queue();
-                let link =
-                    Link::new(credentials, &config.link, random_u64()?, events.clone(), queue)?;
-                tasks.push(tokio::spawn(link.run()));
-                Some((credentials.identity.clone(), outgoing))
+        let time = TlsTime::new(restored.high_water_wall_ms, &config.clock.synced_file);
+        let (outgoing, queue) = link::queue();
+        let mut link_fault = None;
+        match open_link(config, time.clone(), events.clone(), queue, random_u64()?) {
+            Ok(link) => tasks.extend(link.map(|link| tokio::spawn(link.run()))),
+            Err(e) => {
+                tracing::error!(error = format!("{e:#}"), "running without a link");
+                link_fault = Some(format!("{e:#}"));
             }
-            None => None,
-        };
-        let host = HostKit::new(config, tokio::runtime::Handle::current());
+        }
+        // Who this is does not hang on the key: what the fleet deployed goes on without a link.
+        let identity = Identity::load(&config.data_dir).unwrap_or_default();
+        let link = identity.map(|identity| (identity, outgoing));
+        let host = HostKit::new(config, time, tokio::runtime::Handle::current());
         let files = host.files.names();
         let kit = Kit {
             events: events.clone(),
@@ -87,6 +91,7 @@ impl Agent {
             clock: Box::new(system_clock),
             hands: Box::new(Workers::new(kit, config.slots)),
             link,
+            link_fault,
             standalone,
             slots: config.slots,
             files,
@@ -140,6 +145,18 @@ impl Drop for Agent {
             task.abort();
         }
     }
+}
+
+/// The link of an enrolled device; of another there is none.
+fn open_link(
+    config: &Config,
+    time: TlsTime,
+    events: Events,
+    queue: Receiver<ToLink>,
+    seed: u64,
+) -> anyhow::Result<Option<Link>> {
+    let Some(credentials) = Credentials::load(&config.data_dir)? else { return Ok(None) };
+    Ok(Some(Link::new(&credentials, &config.link, time, seed, events, queue)?))
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Store> {

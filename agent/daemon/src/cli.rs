@@ -1,145 +1,35 @@
-//! The command line: the agent itself, enrolment, and questions over the local socket.
+//! What the verbs do, except being the agent: enrolment, and questions over the local socket.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
 use openclaw_protocol::run::{Run, RunStatus};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::args::{Args, Command, Output};
 use crate::config::{Config, ConfigError};
 use crate::enroll::{self, JoinCode};
 use crate::local::{Answer, Client, Request, ResultRow, RunRow, Status};
 
 /// Where the configuration is where nobody says otherwise.
 const CONFIG: &str = "/etc/openclaw/agent.toml";
-
-/// Runs workflows on this device, with or without a network.
-#[derive(Debug, Parser)]
-#[command(name = "openclaw-agent", version)]
-pub struct Args {
-    /// Configuration file; without one, and none in /etc/openclaw/agent.toml, defaults hold.
-    #[arg(long, global = true, env = "OPENCLAW_AGENT_CONFIG")]
-    config: Option<PathBuf>,
-    /// How answers look.
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
-    output: Output,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the agent; with a workflow's name, ask the running agent to start a run of it.
-    Run {
-        /// Start a run of this workflow.
-        workflow: Option<String>,
-        /// An input, `name=value`; the value is JSON, or else a text. May be repeated.
-        #[arg(long, short, requires = "workflow", value_parser = parse_input)]
-        input: Vec<(String, Value)>,
-        /// Wait until the run is settled; a failed one makes this command fail.
-        #[arg(long, requires = "workflow")]
-        wait: bool,
-    },
-    /// Enrol this device in a fleet.
-    Enroll {
-        /// The control plane's URL.
-        #[arg(long)]
-        server: String,
-        /// The join code.
-        #[arg(long)]
-        code: String,
-        /// Instead of the configuration's `data_dir`.
-        #[arg(long)]
-        data: Option<PathBuf>,
-    },
-    /// How the agent is.
-    Status,
-    /// Runs, newest first.
-    Runs {
-        /// How many at most.
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// One run with its steps.
-    Show {
-        /// Its id.
-        run: String,
-    },
-    /// End a run.
-    Cancel {
-        /// Its id.
-        run: String,
-        /// Without waiting for grace periods.
-        #[arg(long)]
-        force: bool,
-    },
-    /// Settled runs whose journal is still on this device, newest first.
-    Results {
-        /// How many at most.
-        #[arg(long, default_value_t = crate::limits::LOCAL_RESULTS)]
-        limit: usize,
-    },
-    /// What plugins logged since the agent was started.
-    Logs {
-        /// Go on as new lines come.
-        #[arg(long, short)]
-        follow: bool,
-        /// Of one run only.
-        #[arg(long)]
-        run: Option<String>,
-    },
-    /// The configuration.
-    Config {
-        #[command(subcommand)]
-        command: ConfigCommand,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Say whether the file is good.
-    Check,
-}
-
-/// What a command line comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doing {
-    /// Be the agent.
-    Serve,
-    /// Ask the agent, or do something beside it.
-    Ask,
-}
+/// Names another.
+const CONFIG_VAR: &str = "OPENCLAW_AGENT_CONFIG";
 
 impl Args {
-    /// The configuration that the command line names.
+    /// The configuration that the command line, or else the environment, names.
     ///
     /// # Errors
     /// The file cannot be read or is wrong.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        match &self.config {
-            Some(path) => Config::load(path),
-            None if PathBuf::from(CONFIG).exists() => Config::load(CONFIG.as_ref()),
+        let named = self.config.clone().or_else(|| std::env::var_os(CONFIG_VAR).map(Into::into));
+        match named {
+            Some(path) => Config::load(&path),
+            None if Path::new(CONFIG).exists() => Config::load(CONFIG.as_ref()),
             None => Ok(Config::default()),
         }
-    }
-
-    /// Whether to be the agent or to ask it.
-    #[must_use]
-    pub fn doing(&self) -> Doing {
-        let serve = matches!(self.command, Command::Run { workflow: None, .. });
-        if serve { Doing::Serve } else { Doing::Ask }
     }
 
     /// Everything but being the agent.
@@ -148,31 +38,36 @@ impl Args {
     /// It was not done; the text says why.
     pub async fn ask(self, config: &Config) -> anyhow::Result<()> {
         let out = Printer(self.output);
-        match self.command {
-            Command::Config { command: ConfigCommand::Check } => {
-                out.say("the configuration is good")
-            }
+        let request = match self.command {
+            Command::Serve => anyhow::bail!("being the agent is no question"),
+            Command::ConfigCheck => return out.say("the configuration is good"),
             Command::Enroll { server, code, data } => {
                 let data = data.unwrap_or_else(|| config.data_dir.clone());
                 let code = JoinCode::parse(&code)?;
                 let identity = enroll::enroll(&server, &code, &data).await?;
-                out.say(&format!("enrolled as {} of {}", identity.device, identity.tenant))
+                let (device, tenant) = (identity.device, identity.tenant);
+                return out.say(&format!("enrolled as {device} of {tenant}"));
             }
-            Command::Logs { follow, run } => logs(config, out, follow, run).await,
-            Command::Run { workflow, input, wait } => {
-                let workflow = workflow.context("no workflow was named")?;
-                start(config, out, workflow, input.into_iter().collect(), wait).await
+            Command::Logs { follow, run } => return logs(config, out, follow, run).await,
+            Command::Run { workflow, inputs, wait } => {
+                return start(config, out, workflow, inputs, wait).await;
             }
-            Command::Status => out.answer(&ask(config, &Request::Status).await?),
-            Command::Runs { limit } => out.answer(&ask(config, &Request::Runs { limit }).await?),
-            Command::Show { run } => out.answer(&ask(config, &Request::Show { run }).await?),
-            Command::Results { limit } => {
-                out.answer(&ask(config, &Request::Results { limit }).await?)
-            }
-            Command::Cancel { run, force } => {
-                out.answer(&ask(config, &Request::Cancel { run, force }).await?)
-            }
-        }
+            Command::Status => Request::Status,
+            Command::Runs(limit) => Request::Runs { limit },
+            Command::Show(run) => Request::Show { run },
+            Command::Results(limit) => Request::Results { limit },
+            Command::Cancel { run, force } => Request::Cancel { run, force },
+        };
+        out.answer(&Client::connect(&config.socket_path()).await?.ask(&request).await?)
+    }
+}
+
+/// Prints a text and nothing else.
+#[must_use]
+pub fn say(text: &str) -> ExitCode {
+    match line(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => fail(1, &e),
     }
 }
 
@@ -182,16 +77,6 @@ pub fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
     // Where even standard error is closed, the code has to do.
     let _ = writeln!(std::io::stderr(), "openclaw-agent: {error:#}");
     ExitCode::from(code)
-}
-
-fn parse_input(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("write `name=value`")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-    Ok((name.to_owned(), value))
-}
-
-async fn ask(config: &Config, request: &Request) -> anyhow::Result<Answer> {
-    Ok(Client::connect(&config.socket_path()).await?.ask(request).await?)
 }
 
 async fn start(
@@ -289,7 +174,8 @@ fn status_text(status: &Status) -> String {
     let mut text = format!(
         "agent      {} (process {})\ndevice     {device}\nlink       {}, {} records outstanding\n\
          clock      {}, boot {}{}\nruns       {} open; {} running, {} waiting, {} delayed, {} \
-         slots\nworkflows  {} in force, revision {}",
+         slots\nflash      {} syncs, {} KiB written since the start\nworkflows  {} in force, \
+         revision {}",
         status.version,
         status.pid,
         status.link,
@@ -302,6 +188,8 @@ fn status_text(status: &Status) -> String {
         status.waiting,
         status.delayed,
         status.slots,
+        status.syncs,
+        status.written_bytes.div_ceil(1024),
         status.workflows,
         status.desired_revision,
     );
@@ -390,24 +278,6 @@ fn wall_text(wall_ms: Option<i64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn command_lines_mean_what_they_say() {
-        let doing = |line: &str| Args::try_parse_from(line.split(' ')).map(|args| args.doing());
-        assert_eq!(doing("openclaw-agent run --config /x").unwrap(), Doing::Serve);
-        assert_eq!(doing("openclaw-agent run w --input a=1 --wait").unwrap(), Doing::Ask);
-        assert_eq!(doing("openclaw-agent -o json status").unwrap(), Doing::Ask);
-        for bad in ["openclaw-agent", "openclaw-agent run --wait", "openclaw-agent run w -i a"] {
-            assert!(doing(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn inputs_are_json_or_text() {
-        assert_eq!(parse_input("a=1"), Ok(("a".into(), Value::from(1))));
-        assert_eq!(parse_input("a=x=y"), Ok(("a".into(), Value::from("x=y"))));
-        assert!(parse_input("a").is_err());
-    }
 
     #[test]
     fn times_are_readable() {

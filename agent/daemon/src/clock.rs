@@ -87,6 +87,19 @@ pub fn boot_id() -> String {
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
+/// What must not wait for a good clock, such as whether a certificate holds yet, goes by the
+/// latest of all times that are known to have passed. A clock that the system vouches for stands
+/// alone: a mark that was once too high would otherwise end every certificate.
+#[must_use]
+pub fn plausible_wall_ms(wall_ms: i64, high_water_wall_ms: i64, synced: bool) -> i64 {
+    match trust_of(wall_ms, high_water_wall_ms, synced) {
+        ClockTrust::Synced => wall_ms,
+        ClockTrust::Unset | ClockTrust::Estimated => {
+            wall_ms.max(RELEASED_WALL_MS).max(high_water_wall_ms)
+        }
+    }
+}
+
 fn trust_of(wall_ms: i64, high_water_wall_ms: i64, synced: bool) -> ClockTrust {
     let floor = RELEASED_WALL_MS.max(high_water_wall_ms - MARK_SLACK_MS);
     if synced && wall_ms >= RELEASED_WALL_MS {
@@ -111,6 +124,16 @@ mod tests {
         assert_eq!(trust_of(good, 0, false), ClockTrust::Estimated);
         assert_eq!(trust_of(good, good + 10 * MARK_SLACK_MS, false), ClockTrust::Unset);
         assert_eq!(trust_of(good, good + 10 * MARK_SLACK_MS, true), ClockTrust::Synced);
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_is_not_taken_at_its_word() {
+        let late = RELEASED_WALL_MS + 1_000_000;
+        assert_eq!(plausible_wall_ms(0, 0, false), RELEASED_WALL_MS);
+        assert_eq!(plausible_wall_ms(0, 0, true), RELEASED_WALL_MS);
+        assert_eq!(plausible_wall_ms(0, late, false), late);
+        assert_eq!(plausible_wall_ms(late + 1, late, false), late + 1);
+        assert_eq!(plausible_wall_ms(late - 1, late, true), late - 1);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// A destination must match one of these as well as the plugin's grant; absent: the grant
-    /// alone decides. Same notation as in a manifest: `host:port`, `cidr:port`.
+    /// alone decides. Same notation as in a manifest: `host:port`, `cidr:port`, `*:port`.
     pub allow: Option<Vec<String>>,
 }
 
@@ -93,8 +93,8 @@ pub struct Store {
 pub struct Retention {
     /// How long acknowledged records and settled journals are kept, hours.
     pub hours: u32,
-    /// Bytes of one lane in the outbox; beyond it acknowledged records go first, then the oldest
-    /// history, and each gap is told.
+    /// Bytes of one lane in the outbox; beyond it the lane's acknowledged records go first, then
+    /// its own oldest, and each gap is told.
     pub lane_bytes: u64,
     /// Bytes of the journals of settled runs.
     pub journal_bytes: u64,
@@ -121,7 +121,7 @@ pub struct Clock {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            data_dir: PathBuf::from("/var/lib/openclaw"),
+            data_dir: PathBuf::from("/var/lib/openclaw-agent"),
             socket: None,
             slots: limits::SLOTS,
             log_level: LogLevel::default(),
@@ -220,8 +220,13 @@ impl Config {
             |e: std::io::Error| ConfigError::Read { path: path.to_owned(), reason: e.to_string() };
         let mut text = String::new();
         std::fs::File::open(path)
-            .and_then(|f| f.take(limits::CONFIG_BYTES).read_to_string(&mut text))
+            .and_then(|f| f.take(limits::CONFIG_BYTES + 1).read_to_string(&mut text))
             .map_err(read)?;
+        if text.len() as u64 > limits::CONFIG_BYTES {
+            // What is cut off might have been what narrows a right.
+            let reason = format!("it has more than {} bytes", limits::CONFIG_BYTES);
+            return Err(ConfigError::Read { path: path.to_owned(), reason });
+        }
         Self::parse(path, &text)
     }
 
@@ -299,7 +304,7 @@ mod tests {
     fn an_empty_file_is_a_configuration() {
         let config = parse("").unwrap();
         assert_eq!(config, Config::default());
-        assert_eq!(config.socket_path(), Path::new("/var/lib/openclaw/agent.sock"));
+        assert_eq!(config.socket_path(), Path::new("/var/lib/openclaw-agent/agent.sock"));
         assert_eq!(config.store.cache_bytes, 1024 * 1024);
     }
 
@@ -341,6 +346,22 @@ mod tests {
         };
         assert_eq!(example, defaults);
         assert!(example.standalone.is_some() && !example.plugin_config.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read_in_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        let most = usize::try_from(limits::CONFIG_BYTES).unwrap();
+        let narrows = "[http]\nallow = []\n";
+        let fill = |bytes: usize| format!("{}\n{narrows}", "#".repeat(bytes - narrows.len() - 1));
+        std::fs::write(&path, fill(most)).unwrap();
+        assert_eq!(Config::load(&path).unwrap().http.allow, Some(Vec::new()));
+        for long in [fill(most + 1), fill(most + narrows.len()), fill(3 * most)] {
+            std::fs::write(&path, long).unwrap();
+            let error = Config::load(&path).unwrap_err().to_string();
+            assert!(error.contains("262144 bytes"), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! whom it tells the secret. Plain HTTP is allowed on loopback alone; the fingerprint then still
 //! binds the CA that comes back. The key never leaves the device.
 
-use std::path::Path;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
@@ -28,8 +30,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::identity::{Credentials, Identity};
-use crate::{limits, tls};
+use crate::agent::DATABASE;
+use crate::identity::{self, Credentials, Identity};
+use crate::limits;
+use crate::tls::{self, TlsTime};
 
 /// What a join code says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,14 +62,26 @@ impl JoinCode {
 /// Enrols this device and writes what it got to the data directory.
 ///
 /// # Errors
-/// The server cannot be reached, is not the one the code is for, or refuses; nothing is written.
+/// The server cannot be reached, is not the one the code is for, or refuses, or an agent runs on
+/// this data directory; nothing is written.
 pub async fn enroll(server: &str, code: &JoinCode, data_dir: &Path) -> anyhow::Result<Identity> {
+    enroll_at(TlsTime::default(), server, code, data_dir).await
+}
+
+async fn enroll_at(
+    time: TlsTime,
+    server: &str,
+    code: &JoinCode,
+    data_dir: &Path,
+) -> anyhow::Result<Identity> {
     tls::install_provider();
     let base = server.trim_end_matches('/');
     let target = Target::parse(&format!("{base}/api/v1/enroll")).map_err(anyhow::Error::msg)?;
     if !target.https && !is_loopback(&target.host) {
         bail!("{server}: plain HTTP is for this machine alone; use https://");
     }
+    // Before the code is spent, and until the new identity is durable.
+    let _held = hold_database(data_dir)?;
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
         .context("cannot make a key")?;
     let csr = rcgen::CertificateParams::default()
@@ -73,28 +89,62 @@ pub async fn enroll(server: &str, code: &JoinCode, data_dir: &Path) -> anyhow::R
         .and_then(|csr| csr.pem())
         .context("cannot make a certificate request")?;
     let request = EnrollRequest { code: code.secret.clone(), csr_pem: csr };
-    let answer = tokio::time::timeout(limits::ENROLL_TIME, post(&target, code, &request))
-        .await
-        .map_err(|_| anyhow::anyhow!("{server} did not answer in time"))??;
-    let credentials = accept(answer, code, base, key.serialize_pem())?;
-    set_aside_anothers_past(data_dir, &credentials.identity)?;
+    let answer =
+        tokio::time::timeout(limits::ENROLL_TIME, post(&target, code, &request, time.clone()))
+            .await
+            .map_err(|_| anyhow::anyhow!("{server} did not answer in time"))??;
+    let credentials = accept(answer, code, base, key.serialize_pem(), time)?;
+    set_aside_anothers_past(data_dir, &credentials)?;
     credentials.store(data_dir)?;
     Ok(credentials.identity)
 }
 
-/// What the device recorded as somebody else must not be told under its new name.
-fn set_aside_anothers_past(data_dir: &Path, now: &Identity) -> anyhow::Result<()> {
-    // A state file that cannot be read tells of nobody; the new one replaces it.
-    let Ok(Some(Credentials { identity: before, .. })) = Credentials::load(data_dir) else {
-        return Ok(());
+/// Takes the lock that a running agent has on its database, whatever its socket is called: it
+/// goes on as who it was until it is started anew, and must not find its database gone. `None`
+/// where there is no database yet.
+fn hold_database(data_dir: &Path) -> anyhow::Result<Option<File>> {
+    let path = data_dir.join(DATABASE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
     };
-    let database = data_dir.join(crate::agent::DATABASE);
-    if (&before.tenant, &before.device) == (&now.tenant, &now.device) || !database.exists() {
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            bail!("an agent runs on {}; stop it, enrol, and start it again", data_dir.display())
+        }
+        Err(TryLockError::Error(e)) => {
+            Err(e).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+/// What the device recorded as somebody else must not be told under its new name. Names are those
+/// of one fleet: the same ones under another CA are somebody else's.
+fn set_aside_anothers_past(data_dir: &Path, now: &Credentials) -> anyhow::Result<()> {
+    // A state file that cannot be read tells of nobody; the new one replaces it.
+    let Ok(Some(before)) = Identity::load(data_dir) else { return Ok(()) };
+    let database = data_dir.join(DATABASE);
+    let ca = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).ok();
+    let old_ca = identity::known_ca_pem(data_dir).as_deref().and_then(ca);
+    let same_fleet = old_ca.is_some_and(|old| Some(old) == ca(&now.ca_pem));
+    let same_names =
+        (&before.tenant, &before.device) == (&now.identity.tenant, &now.identity.device);
+    if same_fleet && same_names || !database.exists() {
         return Ok(());
     }
-    let aside = data_dir.join(format!("{}.of-{}", crate::agent::DATABASE, before.device));
+    let aside = free_name(data_dir, &before.device)?;
     std::fs::rename(&database, &aside)
+        .and_then(|()| identity::sync_dir(data_dir))
         .with_context(|| format!("cannot set {} aside", database.display()))
+}
+
+fn free_name(data_dir: &Path, device: &DeviceId) -> anyhow::Result<PathBuf> {
+    let name = |n: u32| data_dir.join(format!("{DATABASE}.of-{device}-{n}"));
+    (1..=limits::ASIDE).map(name).find(|path| !path.exists()).with_context(|| {
+        format!("{} holds too many old databases; remove some", data_dir.display())
+    })
 }
 
 /// Checks the answer as far as the device can: nothing is believed that would only fail later.
@@ -103,6 +153,7 @@ fn accept(
     code: &JoinCode,
     server: &str,
     key_pem: String,
+    time: TlsTime,
 ) -> anyhow::Result<Credentials> {
     let ca = CertificateDer::from_pem_slice(answer.ca_pem.as_bytes())
         .map_err(|e| anyhow::anyhow!("the CA in the answer cannot be read: {e}"))?;
@@ -125,7 +176,7 @@ fn accept(
         ca_pem: answer.ca_pem,
     };
     // Also proves that the certificate is for this key.
-    tls::client_config(&credentials)?;
+    tls::client_config(&credentials, time)?;
     Ok(credentials)
 }
 
@@ -133,6 +184,7 @@ async fn post(
     target: &Target,
     code: &JoinCode,
     request: &EnrollRequest,
+    time: TlsTime,
 ) -> anyhow::Result<EnrollResponse> {
     let host = match &target.host {
         Host::Name(name) => name.clone(),
@@ -146,10 +198,11 @@ async fn post(
     }
     let provider = Arc::clone(CryptoProvider::get_default().context("no TLS provider")?);
     let verifier = Pinned { fingerprint: code.fingerprint, provider };
-    let config = rustls::ClientConfig::builder()
+    let mut config = rustls::ClientConfig::builder()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
+    config.time_provider = Arc::new(time);
     let name = ServerName::try_from(host.clone()).context("the server's name")?;
     let stream = TlsConnector::from(Arc::new(config))
         .connect(name, stream)

@@ -70,8 +70,19 @@ async fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// Enrols over TLS at a server that answers with `answers` and proves itself with `shows`.
 async fn over_tls(
+    shows: &Ca,
+    with_ca: bool,
+    answers: &Ca,
+    code: &JoinCode,
+    host: &str,
+) -> (anyhow::Result<Identity>, bool) {
+    over_tls_at(TlsTime::default(), shows, with_ca, answers, code, host).await
+}
+
+/// Enrols over TLS at a server that answers with `answers` and proves itself with `shows`.
+async fn over_tls_at(
+    time: TlsTime,
     shows: &Ca,
     with_ca: bool,
     answers: &Ca,
@@ -89,7 +100,7 @@ async fn over_tls(
         }
     };
     let url = format!("https://{host}:{port}/");
-    let (enrolled, ()) = tokio::join!(enroll(&url, code, &data), server);
+    let (enrolled, ()) = tokio::join!(enroll_at(time, &url, code, &data), server);
     let stored = Credentials::load(&data).unwrap();
     (enrolled, stored.is_some())
 }
@@ -133,6 +144,81 @@ async fn plain_http_is_for_this_machine_and_still_bound_to_the_ca() {
         let (enrolled, _) = tokio::join!(enroll(&url, &code, dir.path()), server);
         assert_eq!(enrolled.is_ok(), fine);
     }
+}
+
+/// The test's certificates hold from 1975 on, as `rcgen` has it by default.
+#[tokio::test]
+async fn a_device_that_believes_in_1970_can_enrol() {
+    let ca = ca();
+    let time = TlsTime::of_1970(0);
+    let (enrolled, stored) = over_tls_at(time, &ca, true, &ca, &code(&ca), "localhost").await;
+    enrolled.unwrap();
+    assert!(stored);
+}
+
+/// Enrols at a fleet, on this machine.
+async fn over_loopback(ca: &Ca, data: &Path) -> anyhow::Result<Identity> {
+    let (listener, port) = listener().await;
+    let server = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        serve(stream, ca).await
+    };
+    let url = format!("http://127.0.0.1:{port}");
+    let code = code(ca);
+    tokio::select! {
+        enrolled = enroll(&url, &code, data) => enrolled,
+        // The server is done first; what is left is the device's own work.
+        _ = async { server.await; std::future::pending::<()>().await } => unreachable!(),
+    }
+}
+
+/// The databases in a directory, by what they hold.
+fn pasts(data: &Path) -> Vec<(String, String)> {
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let paths = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    let databases = paths.filter(|path| name(path).starts_with(DATABASE));
+    let mut pasts: Vec<_> =
+        databases.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect();
+    pasts.sort();
+    pasts
+}
+
+#[tokio::test]
+async fn the_past_of_the_same_names_in_another_fleet_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    let fleets = [ca(), ca()];
+    std::fs::write(data.join(DATABASE), "before any fleet").unwrap();
+    over_loopback(&fleets[0], data).await.unwrap();
+    over_loopback(&fleets[0], data).await.unwrap();
+    assert_eq!(pasts(data), [(DATABASE.into(), "before any fleet".into())], "its own past");
+
+    over_loopback(&fleets[1], data).await.unwrap();
+    std::fs::write(data.join(DATABASE), "of the second").unwrap();
+    over_loopback(&fleets[0], data).await.unwrap();
+    let aside = |n: u32| format!("{DATABASE}.of-pump-7-{n}");
+    let expected =
+        [(aside(1), "before any fleet".to_owned()), (aside(2), "of the second".to_owned())];
+    assert_eq!(pasts(data), expected, "none is written over another");
+}
+
+#[tokio::test]
+async fn nobody_is_enrolled_under_a_running_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = Some(dir.path().join("elsewhere.sock"));
+    let data_dir = dir.path().join("data");
+    let config = crate::config::Config {
+        data_dir: data_dir.clone(),
+        socket: elsewhere,
+        ..crate::config::Config::default()
+    };
+    let agent = crate::agent::Agent::start(&config).unwrap();
+    let ca = ca();
+    // Nobody listens there: the code is not spent.
+    let error = enroll("http://127.0.0.1:1", &code(&ca), &data_dir).await.unwrap_err();
+    assert!(error.to_string().contains("stop it"), "{error:#}");
+    agent.stop().await.unwrap();
+    over_loopback(&ca, &data_dir).await.unwrap();
 }
 
 #[test]

@@ -185,7 +185,7 @@ impl Shared {
     }
 
     fn work(&self) {
-        while let Some(job) = self.next() {
+        while let Some(job) = self.next(IDLE) {
             let gone = match job {
                 Job::Call(task, flag) => {
                     let (outcome, denials) = self.attempt(&task, &flag);
@@ -201,25 +201,27 @@ impl Shared {
                 }
             };
             if gone.is_err() {
-                break;
+                // Nobody listens any more: no thread has anything left to do.
+                self.lock().closed = true;
             }
         }
-        self.lock().threads -= 1;
         self.gone.notify_all();
     }
 
-    fn next(&self) -> Option<Job> {
-        let until = Instant::now() + IDLE;
+    /// The next job, or nothing, and then this thread counts no more: both in one breath, or a
+    /// job that comes in between would be left to a thread that has decided to go.
+    fn next(&self, idle: Duration) -> Option<Job> {
+        let until = Instant::now() + idle;
         let mut queue = self.lock();
         loop {
-            if queue.closed {
-                return None;
-            }
-            if let Some(job) = queue.jobs.pop_front() {
+            if !queue.closed
+                && let Some(job) = queue.jobs.pop_front()
+            {
                 return Some(job);
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if queue.closed || left.is_zero() {
+                queue.threads -= 1;
                 return None;
             }
             queue.idle += 1;
@@ -387,6 +389,10 @@ fn level_name(level: Level) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::store::{Retention, Store};
+    use crate::testing::Disk;
+    use crate::tls::TlsTime;
 
     #[test]
     fn an_output_is_json_or_text() {
@@ -394,6 +400,36 @@ mod tests {
         assert_eq!(output_json(b"{\"a\":1}".to_vec()).unwrap().as_str(), "{\"a\":1}");
         assert_eq!(output_json(b"hello".to_vec()).unwrap().as_str(), "\"hello\"");
         assert!(output_json(vec![0xff]).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_goes_is_not_counted_on() {
+        let (events, receiver) = crate::event::queue();
+        let store = Store::open(
+            Disk::new(1).backend(),
+            limits::CACHE_BYTES,
+            Retention::default(),
+            openclaw_protocol::id::Epoch(1),
+        );
+        let config = Config::default();
+        let kit = Kit {
+            events,
+            blobs: store.unwrap().blobs(),
+            logs: Logs::default(),
+            host: HostKit::new(&config, TlsTime::default(), tokio::runtime::Handle::current()),
+            plugin_config: Arc::default(),
+        };
+        let mut workers = Workers::new(kit, 1);
+        // The only thread there may be has been idle for long enough.
+        workers.shared.lock().threads = 1;
+        assert!(workers.shared.next(Duration::ZERO).is_none());
+        assert_eq!(workers.shared.lock().threads, 0, "it is gone for whoever locks next");
+        let digest = Digest([7; 32]);
+        workers.check(digest);
+        match receiver.recv_timeout(Duration::from_secs(20)) {
+            Ok(Event::Checked { digest: checked, result: Err(_) }) => assert_eq!(checked, digest),
+            other => panic!("the job was left without a thread: {other:?}"),
+        }
     }
 
     #[test]

@@ -1,5 +1,9 @@
-//! Who this device is, once enrolled: the state file, the key and the certificates in the data
-//! directory. Each file is written whole or not at all, readable by its owner alone.
+//! Who this device is, once enrolled: one file in the data directory with identity, key and
+//! certificates. It is replaced as a whole or not at all, and readable by its owner alone.
+//!
+//! The first version kept the four in files of their own, where a power cut during a second
+//! enrolment could leave the key of one and the certificate of the other. Devices that were
+//! enrolled by it are read as they are.
 
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -8,10 +12,15 @@ use std::path::{Path, PathBuf};
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use serde::{Deserialize, Serialize};
 
-const STATE: &str = "identity.toml";
-const KEY: &str = "device.key.pem";
-const CERTIFICATE: &str = "device.cert.pem";
-const CA: &str = "fleet.ca.pem";
+const CREDENTIALS: &str = "credentials.toml";
+
+/// The files of the first version.
+mod apart {
+    pub(super) const STATE: &str = "identity.toml";
+    pub(super) const KEY: &str = "device.key.pem";
+    pub(super) const CERTIFICATE: &str = "device.cert.pem";
+    pub(super) const CA: &str = "fleet.ca.pem";
+}
 
 /// What an enrolled device knows of itself and its fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,16 +41,17 @@ pub struct Identity {
 }
 
 /// The identity with its secrets, in PEM.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Credentials {
-    /// Who.
-    pub identity: Identity,
     /// The private key (PKCS #8).
     pub key_pem: String,
     /// The device's certificate.
     pub certificate_pem: String,
     /// The fleet's CA.
     pub ca_pem: String,
+    /// Who.
+    pub identity: Identity,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -75,38 +85,64 @@ impl Credentials {
     /// Reads what enrolment wrote; `None` where the device is not enrolled.
     ///
     /// # Errors
-    /// A file is there but cannot be read.
+    /// A file is there but cannot be read, or others can read the key.
     pub fn load(data_dir: &Path) -> Result<Option<Self>, IdentityError> {
-        let path = data_dir.join(STATE);
-        if !path.exists() {
-            return Ok(None);
+        let path = data_dir.join(CREDENTIALS);
+        if path.exists() {
+            refuse_open_key(&path)?;
+            return parse(&path).map(Some);
         }
-        let text = read(&path)?;
-        refuse_open_key(&data_dir.join(KEY))?;
-        let identity = toml::from_str(&text)
-            .map_err(|e| IdentityError::State { path, reason: e.to_string() })?;
+        let Some(identity) = Identity::load(data_dir)? else { return Ok(None) };
+        refuse_open_key(&data_dir.join(apart::KEY))?;
         Ok(Some(Self {
             identity,
-            key_pem: read(&data_dir.join(KEY))?,
-            certificate_pem: read(&data_dir.join(CERTIFICATE))?,
-            ca_pem: read(&data_dir.join(CA))?,
+            key_pem: read(&data_dir.join(apart::KEY))?,
+            certificate_pem: read(&data_dir.join(apart::CERTIFICATE))?,
+            ca_pem: read(&data_dir.join(apart::CA))?,
         }))
     }
 
-    /// Writes everything, the state file last: it is what makes the device enrolled.
+    /// Writes everything, and with one rename: before it the device is who it was.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// The file cannot be written.
     pub fn store(&self, data_dir: &Path) -> Result<(), IdentityError> {
         make_data_dir(data_dir)?;
-        write(&data_dir.join(KEY), &self.key_pem)?;
-        write(&data_dir.join(CERTIFICATE), &self.certificate_pem)?;
-        write(&data_dir.join(CA), &self.ca_pem)?;
-        let path = data_dir.join(STATE);
-        let text = toml::to_string(&self.identity)
+        let path = data_dir.join(CREDENTIALS);
+        let text = toml::to_string(self)
             .map_err(|e| IdentityError::State { path: path.clone(), reason: e.to_string() })?;
-        write(&path, &text)
+        write(&path, &text)?;
+        for name in [apart::KEY, apart::CERTIFICATE, apart::CA, apart::STATE] {
+            // Nobody reads them any more; where one cannot be removed, nothing is wrong with that.
+            let _ = std::fs::remove_file(data_dir.join(name));
+        }
+        Ok(())
     }
+}
+
+impl Identity {
+    /// Reads who the device is, whatever is wrong with its key; `None` where it is not enrolled.
+    ///
+    /// # Errors
+    /// A file is there but cannot be read.
+    pub fn load(data_dir: &Path) -> Result<Option<Self>, IdentityError> {
+        let path = data_dir.join(CREDENTIALS);
+        if path.exists() {
+            return parse(&path).map(|all: Credentials| Some(all.identity));
+        }
+        let path = data_dir.join(apart::STATE);
+        if path.exists() { parse(&path).map(Some) } else { Ok(None) }
+    }
+}
+
+/// The CA of the fleet that the device belongs to, as far as it can be read.
+#[must_use]
+pub fn known_ca_pem(data_dir: &Path) -> Option<String> {
+    let path = data_dir.join(CREDENTIALS);
+    if path.exists() {
+        return parse(&path).ok().map(|all: Credentials| all.ca_pem);
+    }
+    read(&data_dir.join(apart::CA)).ok()
 }
 
 /// Makes the data directory, for its owner alone.
@@ -131,6 +167,15 @@ fn refuse_open_key(path: &Path) -> Result<(), IdentityError> {
     Err(file(format!("others may read it (mode {:o}); enrol the device again", mode & 0o777)))
 }
 
+fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, IdentityError> {
+    let damaged = |e: toml::de::Error| IdentityError::State {
+        path: path.to_owned(),
+        // Its display would quote the line, and a line may be of the key.
+        reason: e.message().to_owned(),
+    };
+    toml::from_str(&read(path)?).map_err(damaged)
+}
+
 fn read(path: &Path) -> Result<String, IdentityError> {
     std::fs::read_to_string(path)
         .map_err(|e| IdentityError::File { path: path.to_owned(), reason: e.to_string() })
@@ -147,30 +192,53 @@ fn write(path: &Path, text: &str) -> Result<(), IdentityError> {
         .open(&beside)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| std::fs::rename(&beside, path))
-        .and_then(|()| match path.parent() {
-            Some(dir) => std::fs::File::open(dir)?.sync_all(),
-            None => Ok(()),
-        });
+        .and_then(|()| path.parent().map_or(Ok(()), sync_dir));
     written.map_err(|e| IdentityError::File { path: path.to_owned(), reason: e.to_string() })
+}
+
+/// Makes renames in a directory durable.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    std::fs::File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn credentials() -> Credentials {
+    fn credentials(of: &str) -> Credentials {
         Credentials {
             identity: Identity {
                 tenant: TenantId::parse("acme").unwrap(),
-                device: DeviceId::parse("pump-7").unwrap(),
+                device: DeviceId::parse(of).unwrap(),
                 server: "https://control.example".into(),
                 mqtt_host: "control.example".into(),
                 mqtt_port: 8883,
                 desired_key: Digest([7; 32]),
             },
-            key_pem: "key".into(),
-            certificate_pem: "certificate".into(),
-            ca_pem: "ca".into(),
+            key_pem: format!("key of {of}\n"),
+            certificate_pem: format!("certificate of {of}\n"),
+            ca_pem: format!("ca of {of}\n"),
+        }
+    }
+
+    fn store_whole(credentials: &Credentials, data_dir: &Path) {
+        credentials.store(data_dir).unwrap();
+    }
+
+    /// As the first version wrote them.
+    fn store_apart(credentials: &Credentials, data_dir: &Path) {
+        make_data_dir(data_dir).unwrap();
+        let state = toml::to_string(&credentials.identity).unwrap();
+        for (name, text) in [
+            (apart::KEY, &credentials.key_pem),
+            (apart::CERTIFICATE, &credentials.certificate_pem),
+            (apart::CA, &credentials.ca_pem),
+            (apart::STATE, &state),
+        ] {
+            write(&data_dir.join(name), text).unwrap();
         }
     }
 
@@ -179,33 +247,73 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         assert_eq!(Credentials::load(&data).unwrap(), None);
-        credentials().store(&data).unwrap();
-        credentials().store(&data).unwrap();
-        assert_eq!(Credentials::load(&data).unwrap(), Some(credentials()));
+        assert_eq!(Identity::load(&data).unwrap(), None);
+        let credentials = credentials("pump-7");
+        credentials.store(&data).unwrap();
+        credentials.store(&data).unwrap();
+        assert_eq!(Credentials::load(&data).unwrap(), Some(credentials.clone()));
+        assert_eq!(Identity::load(&data).unwrap(), Some(credentials.identity.clone()));
+        assert_eq!(known_ca_pem(&data), Some(credentials.ca_pem.clone()));
         for entry in std::fs::read_dir(&data).unwrap() {
             let mode = entry.unwrap().metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(!format!("{:?}", credentials()).contains("key_pem"), "secrets stay out of logs");
+        assert!(!format!("{credentials:?}").contains("key_pem"), "secrets stay out of logs");
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_refused() {
+    fn what_the_first_version_wrote_is_read_and_replaced_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
-        credentials().store(dir.path()).unwrap();
-        let open = std::fs::Permissions::from_mode(0o640);
-        std::fs::set_permissions(dir.path().join(KEY), open).unwrap();
-        let error = Credentials::load(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("640"), "{error}");
+        let (old, new) = (credentials("pump-7"), credentials("pump-8"));
+        store_apart(&old, dir.path());
+        assert_eq!(Credentials::load(dir.path()).unwrap(), Some(old.clone()));
+        assert_eq!(known_ca_pem(dir.path()), Some(old.ca_pem));
+        new.store(dir.path()).unwrap();
+        assert_eq!(Credentials::load(dir.path()).unwrap(), Some(new));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no old key lies about");
+    }
+
+    /// A cut can come between any two operations on the directory; here it comes as a failure of
+    /// each of them in turn.
+    #[test]
+    fn a_device_is_never_half_of_two() {
+        let (old, new) = (credentials("pump-7"), credentials("pump-8"));
+        for first in [store_whole as fn(&_, &_), store_apart] {
+            for name in [apart::STATE, apart::KEY, apart::CERTIFICATE, apart::CA, CREDENTIALS] {
+                let dir = tempfile::tempdir().unwrap();
+                first(&old, dir.path());
+                std::fs::create_dir(dir.path().join(name).with_extension("new")).unwrap();
+                let stored = new.store(dir.path());
+                let found = Credentials::load(dir.path()).unwrap().unwrap();
+                assert_eq!(found, if stored.is_ok() { new.clone() } else { old.clone() }, "{name}");
+            }
+        }
     }
 
     #[test]
-    fn a_damaged_state_says_what_to_do() {
+    fn a_key_that_others_can_read_is_refused_but_tells_who() {
+        let layouts = [(store_whole as fn(&_, &_), CREDENTIALS), (store_apart, apart::KEY)];
+        for (first, name) in layouts {
+            let dir = tempfile::tempdir().unwrap();
+            first(&credentials("pump-7"), dir.path());
+            let open = std::fs::Permissions::from_mode(0o640);
+            std::fs::set_permissions(dir.path().join(name), open).unwrap();
+            let error = Credentials::load(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("640"), "{error}");
+            let who = Identity::load(dir.path()).unwrap().unwrap();
+            assert_eq!(who.device.as_str(), "pump-7");
+        }
+    }
+
+    #[test]
+    fn a_damaged_state_says_what_to_do_and_no_secret() {
         let dir = tempfile::tempdir().unwrap();
-        credentials().store(dir.path()).unwrap();
-        std::fs::write(dir.path().join(STATE), "tenant = 'A B'").unwrap();
+        credentials("pump-7").store(dir.path()).unwrap();
+        let text = "key_pem = 'hush'\nhush hush";
+        std::fs::write(dir.path().join(CREDENTIALS), text).unwrap();
         let error = Credentials::load(dir.path()).unwrap_err().to_string();
         assert!(error.contains("enrol the device again"), "{error}");
+        assert!(!error.contains("hush"), "{error}");
     }
 }

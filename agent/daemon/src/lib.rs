@@ -5,6 +5,7 @@
 //! [`hands`], the [`link`] and the [`local`] socket; every answer comes back as an [`event`].
 
 pub mod agent;
+pub mod args;
 pub mod brain;
 pub mod cli;
 pub mod clock;

@@ -65,6 +65,8 @@ pub const CHUNKS_WAITING_BYTES: usize = 256 * 1024;
 pub const LOCAL_CONNECTIONS: usize = 16;
 /// One line of the local protocol, bytes.
 pub const LOCAL_LINE_BYTES: usize = 1024 * 1024;
+// One answer shows a whole run.
+const _: () = assert!(openclaw_protocol::limits::RUN_VIEW_BYTES + 1_024 <= LOCAL_LINE_BYTES);
 /// How long a local request may wait for its answer (`run --wait` asks again).
 pub const LOCAL_WAIT: Duration = Duration::from_secs(60);
 /// Runs a local list may hold.
@@ -97,5 +99,7 @@ pub const CONFIG_BYTES: u64 = 256 * 1024;
 pub const STANDALONE_ENTRIES: usize = 256;
 /// An enrolment answer, bytes.
 pub const ENROLL_BYTES: usize = 256 * 1024;
+/// Databases of former enrolments under one name that are kept beside the agent's own.
+pub const ASIDE: u32 = 99;
 /// One enrolment call, connect included.
 pub const ENROLL_TIME: Duration = Duration::from_secs(30);

@@ -70,13 +70,14 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that trusts the fleet's CA and nobody else.
+    /// A link that trusts the fleet's CA and nobody else, at the given time.
     ///
     /// # Errors
     /// Key or certificates are unusable.
     pub fn new(
         credentials: &Credentials,
         config: &config::Link,
+        time: tls::TlsTime,
         seed: u64,
         events: Events,
         outgoing: mpsc::Receiver<ToLink>,
@@ -86,7 +87,7 @@ impl Link {
         Ok(Self {
             identity,
             target: config.target().unwrap_or(announced),
-            tls: Arc::new(tls::client_config(credentials)?),
+            tls: Arc::new(tls::client_config(credentials, time)?),
             backoff: Backoff::new(config.backoff_max_ms, seed),
             events,
             outgoing,

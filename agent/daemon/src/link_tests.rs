@@ -117,10 +117,18 @@ fn link(
     credentials: &Credentials,
     connect: Option<String>,
 ) -> (Outgoing, tokio::sync::mpsc::UnboundedReceiver<Event>) {
+    link_at(tls::TlsTime::default(), credentials, connect)
+}
+
+fn link_at(
+    time: tls::TlsTime,
+    credentials: &Credentials,
+    connect: Option<String>,
+) -> (Outgoing, tokio::sync::mpsc::UnboundedReceiver<Event>) {
     let (events, receiver) = event::queue();
     let (outgoing, queue) = queue();
     let config = config::Link { connect, backoff_max_ms: 100 };
-    tokio::spawn(Link::new(credentials, &config, 7, events, queue).unwrap().run());
+    tokio::spawn(Link::new(credentials, &config, time, 7, events, queue).unwrap().run());
     let (sender, forwarded) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || receiver.iter().all(|event| sender.send(event).is_ok()));
     (outgoing, forwarded)
@@ -178,15 +186,35 @@ async fn a_broker_that_is_not_the_fleets_hears_nothing() {
     }
 }
 
+/// Certificates of the test's fleet hold from 1975 to 4096, as `rcgen` has it by default.
+#[tokio::test]
+async fn a_clock_that_begins_in_1970_does_not_keep_the_device_out() {
+    let fleet = Fleet::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let credentials = fleet.credentials("localhost", listener.local_addr().unwrap().port());
+    let acceptor = fleet.acceptor("localhost");
+    let (_outgoing, mut events) = link_at(tls::TlsTime::of_1970(0), &credentials, None);
+    let mut session = soon(Session::accept(&listener, &acceptor)).await.unwrap();
+    soon(session.greet()).await;
+    assert!(matches!(soon(events.recv()).await, Some(Event::LinkUp)));
+
+    // The control: what is over is over, and the highest time that was trusted knows it.
+    const YEAR_4100_MS: i64 = 67_216_348_800_000;
+    let time = tls::TlsTime::of_1970(YEAR_4100_MS);
+    let (_outgoing, mut events) = link_at(time, &credentials, None);
+    assert!(soon(Session::accept(&listener, &acceptor)).await.is_err());
+    assert!(matches!(soon(events.recv()).await, Some(Event::LinkDown)));
+}
+
 #[test]
 fn credentials_that_do_not_fit_are_noticed_at_once() {
     let fleet = Fleet::new();
     let mut credentials = fleet.credentials("localhost", 1);
     credentials.key_pem = KeyPair::generate().unwrap().serialize_pem();
-    assert!(tls::client_config(&credentials).is_err(), "another key");
+    assert!(tls::client_config(&credentials, tls::TlsTime::default()).is_err(), "another key");
     credentials.key_pem = "nonsense".into();
-    assert!(tls::client_config(&credentials).is_err());
+    assert!(tls::client_config(&credentials, tls::TlsTime::default()).is_err());
     let mut credentials = fleet.credentials("localhost", 1);
     credentials.ca_pem = String::new();
-    assert!(tls::client_config(&credentials).is_err(), "no CA");
+    assert!(tls::client_config(&credentials, tls::TlsTime::default()).is_err(), "no CA");
 }

@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use openclaw_agent::cli::{Args, Doing};
+use openclaw_agent::args::{self, Command, Typed};
 
 /// One heap for all threads, which gives back what it does not need: the system's own keeps one a
 /// thread, and half of the agent's memory was such leftovers.
@@ -11,13 +10,10 @@ use openclaw_agent::cli::{Args, Doing};
 static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(e) => {
-            // Help and version are no errors; nobody is left to tell where printing fails.
-            let _ = e.print();
-            return if e.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
-        }
+    let args = match args::read(std::env::args_os()) {
+        Ok(Typed::Do(args)) => args,
+        Ok(Typed::Say(text)) => return openclaw_agent::cli::say(&text),
+        Err(e) => return openclaw_agent::cli::fail(64, &e.into()),
     };
     let config = match args.config() {
         Ok(config) => config,
@@ -27,13 +23,12 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(e) => return openclaw_agent::cli::fail(1, &e.into()),
     };
-    let ended = match args.doing() {
-        Doing::Serve => {
-            openclaw_agent::logs::install(config.log_level);
-            let stop = openclaw_agent::signals::stop();
-            runtime.block_on(openclaw_agent::agent::run(&config, stop))
-        }
-        Doing::Ask => runtime.block_on(args.ask(&config)),
+    let ended = if args.command == Command::Serve {
+        openclaw_agent::logs::install(config.log_level);
+        let stop = openclaw_agent::signals::stop();
+        runtime.block_on(openclaw_agent::agent::run(&config, stop))
+    } else {
+        runtime.block_on(args.ask(&config))
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

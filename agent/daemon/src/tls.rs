@@ -1,13 +1,17 @@
 //! TLS of the agent: one provider, and trust that is given, never found on the system.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::DigitallySignedStruct;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 
+use crate::clock;
 use crate::identity::Credentials;
 
 /// Key or certificates cannot be used.
@@ -21,12 +25,56 @@ pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// The time by which certificates are judged. A device without a battery for its clock begins in
+/// 1970, where no certificate holds yet; see [`clock::plausible_wall_ms`].
+#[derive(Debug, Clone)]
+pub struct TlsTime {
+    system_wall_ms: fn() -> i64,
+    high_water_wall_ms: i64,
+    synced_file: Option<PathBuf>,
+}
+
+impl TlsTime {
+    /// Knows the highest trusted wall time so far, and the file that exists while the system
+    /// vouches for its clock.
+    #[must_use]
+    pub fn new(high_water_wall_ms: i64, synced_file: &Path) -> Self {
+        Self { high_water_wall_ms, synced_file: Some(synced_file.to_owned()), ..Self::default() }
+    }
+
+    /// Of a machine whose clock was never set.
+    #[cfg(test)]
+    pub(crate) fn of_1970(high_water_wall_ms: i64) -> Self {
+        Self { system_wall_ms: || 0, high_water_wall_ms, synced_file: None }
+    }
+}
+
+impl Default for TlsTime {
+    /// Knows nothing but when this version was made.
+    fn default() -> Self {
+        Self { system_wall_ms: clock::wall_ms, high_water_wall_ms: 0, synced_file: None }
+    }
+}
+
+impl TimeProvider for TlsTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let synced = self.synced_file.as_ref().is_some_and(|file| file.exists());
+        let wall_ms = (self.system_wall_ms)();
+        let wall_ms = clock::plausible_wall_ms(wall_ms, self.high_water_wall_ms, synced);
+        let since_1970 = Duration::from_millis(u64::try_from(wall_ms).ok()?);
+        Some(UnixTime::since_unix_epoch(since_1970))
+    }
+}
+
 /// TLS with the device's certificate, trusting the fleet's CA alone, for the name that enrolment
 /// gave, wherever the connection leads.
 ///
 /// # Errors
 /// Key or certificates are unusable.
-pub fn client_config(credentials: &Credentials) -> Result<rustls::ClientConfig, CredentialsError> {
+pub fn client_config(
+    credentials: &Credentials,
+    time: TlsTime,
+) -> Result<rustls::ClientConfig, CredentialsError> {
     let unusable = |e: &dyn std::fmt::Display| CredentialsError(e.to_string());
     let certificates = |pem: &str| {
         CertificateDer::pem_slice_iter(pem.as_bytes())
@@ -44,11 +92,13 @@ pub fn client_config(credentials: &Credentials) -> Result<rustls::ClientConfig, 
     let chain = certificates(&credentials.certificate_pem)?;
     let key =
         PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes()).map_err(|e| unusable(&e))?;
-    rustls::ClientConfig::builder()
+    let mut config = rustls::ClientConfig::builder()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Named { web_pki, name }))
         .with_client_auth_cert(chain, key)
-        .map_err(|e| unusable(&e))
+        .map_err(|e| unusable(&e))?;
+    config.time_provider = Arc::new(time);
+    Ok(config)
 }
 
 /// The ordinary verification, with a name that does not depend on the address dialled: a relay

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use openclaw_agent::agent::Agent;
 use openclaw_agent::config::{Config, Standalone};
+use openclaw_agent::identity::{Credentials, Identity};
 use openclaw_agent::local::{Answer, Client, Request, Status};
+use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use openclaw_protocol::run::{Run, RunStatus};
 
 /// The smallest plugin: `execute` returns 0 and says nothing.
@@ -119,6 +122,43 @@ async fn one_agent_at_a_time() {
     assert!(format!("{second:#}").contains("already open"), "{second:#}");
     agent.stop().await.unwrap();
     assert!(!config.socket_path().exists());
+}
+
+#[tokio::test]
+async fn credentials_that_are_of_no_use_stop_the_link_alone() {
+    let good = Credentials {
+        key_pem: "nonsense".into(),
+        certificate_pem: "nonsense".into(),
+        ca_pem: "nonsense".into(),
+        identity: Identity {
+            tenant: TenantId::parse("acme").unwrap(),
+            device: DeviceId::parse("pump-7").unwrap(),
+            server: "https://control.example".into(),
+            mqtt_host: "control.example".into(),
+            mqtt_port: 8883,
+            desired_key: Digest([7; 32]),
+        },
+    };
+    let spoil = [
+        |_: &Path| {},
+        |file: &Path| {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        },
+        |file: &Path| std::fs::write(file, "half a fi").unwrap(),
+    ];
+    for (spoil, device) in spoil.into_iter().zip([Some("pump-7"), Some("pump-7"), None]) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        good.store(&config.data_dir).unwrap();
+        spoil(&config.data_dir.join("credentials.toml"));
+        let agent = Agent::start(&config).unwrap();
+        let status = status(&config).await;
+        assert!(status.link.starts_with("unusable: "), "{}", status.link);
+        assert!(status.link.contains("enrol the device again") && !status.linked);
+        assert_eq!(status.device.as_deref(), device);
+        assert_eq!(start_and_wait(&config, "manual").await.status, RunStatus::Completed);
+        agent.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -159,7 +159,10 @@ impl Brain {
             pid: std::process::id(),
             device: identity.map(|i| i.device.to_string()),
             tenant: identity.map(|i| i.tenant.to_string()),
-            link: self.fleet.as_ref().map_or("none", Fleet::link_state).to_owned(),
+            link: match &self.link_fault {
+                Some(reason) => format!("unusable: {reason}"),
+                None => self.fleet.as_ref().map_or("none", Fleet::link_state).to_owned(),
+            },
             linked: self.fleet.as_ref().is_some_and(Fleet::is_up),
             epoch: self.store.epoch().to_string(),
             boot: self.now.boot,
@@ -177,6 +180,8 @@ impl Brain {
             backlog: outstanding.iter().map(|(_, count)| count).sum(),
             outstanding: BTreeMap::from(outstanding),
             commits: self.store.commits(),
+            syncs: self.store.syncs(),
+            written_bytes: self.store.written_bytes(),
         }
     }
 }

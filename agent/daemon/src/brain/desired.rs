@@ -19,7 +19,7 @@ use openclaw_protocol::wire::{self, Kind};
 
 use super::Brain;
 use crate::identity::Identity;
-use crate::store::{Chunk, Keep, Store, StoreError};
+use crate::store::{Chunk, Keep, Kept, Store, StoreError};
 
 /// The desired state in force, and the way to the next one.
 #[derive(Debug, Default)]
@@ -27,12 +27,16 @@ pub(super) struct DesiredState {
     in_force: Option<Verified>,
     workflows: Vec<Deployed>,
     refused: Vec<(String, Refusal)>,
+    /// Modules of the one in force that this device cannot run, and why.
+    unusable: BTreeMap<Digest, String>,
     /// The document that is being fetched.
     wanted: Option<Announcement>,
     /// A document whose modules are being fetched and tried.
     next: Option<Next>,
     /// A document that was refused: not fetched again.
     rejected: Option<Digest>,
+    /// Modules in force that are damaged or gone here: fetched again.
+    repairs: BTreeSet<Digest>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,8 +72,11 @@ impl DesiredState {
             }
         };
         let in_force = verify(in_force);
-        let next = verify(pending).map(Next::new);
-        Ok(Self { in_force, next, ..Self::default() })
+        let (unusable, is_current) = store.unusable()?;
+        // Another version of the agent may be able to run what the one before was not.
+        let again = in_force.clone().filter(|_| !is_current && !unusable.is_empty());
+        let next = verify(pending).or(again).map(Next::new);
+        Ok(Self { in_force, unusable, next, ..Self::default() })
     }
 
     pub(super) fn deployed(&self) -> Vec<Deployed> {
@@ -118,7 +125,13 @@ impl Next {
     }
 
     fn digests(&self) -> BTreeSet<Digest> {
-        self.verified.document.plugins.iter().map(|pin| pin.digest).collect()
+        self.verified.digests()
+    }
+}
+
+impl Verified {
+    fn digests(&self) -> BTreeSet<Digest> {
+        self.document.plugins.iter().map(|pin| pin.digest).collect()
     }
 }
 
@@ -171,8 +184,15 @@ impl Brain {
     /// The session is up (again): go on with what is not complete.
     pub(super) fn want_pending(&mut self) -> Result<(), StoreError> {
         let Some(fleet) = &self.fleet else { return Ok(()) };
+        let repairs = fleet.desired.repairs.clone();
         if fleet.desired.next.is_some() {
             self.complete_next()?;
+        }
+        for digest in repairs {
+            let from = self.store.chunks_length(digest)?;
+            if let Some(fleet) = &mut self.fleet {
+                fleet.session.want(digest, from, self.now.boot_ms);
+            }
         }
         Ok(())
     }
@@ -186,8 +206,8 @@ impl Brain {
     ) -> Result<(), StoreError> {
         let Some(fleet) = &mut self.fleet else { return Ok(()) };
         let is_document = fleet.desired.wanted.is_some_and(|wanted| wanted.digest == digest);
-        let is_module =
-            fleet.desired.next.as_ref().is_some_and(|next| next.missing.contains(&digest));
+        let is_module = fleet.desired.repairs.contains(&digest)
+            || fleet.desired.next.as_ref().is_some_and(|next| next.missing.contains(&digest));
         let most = if is_document { shared::DESIRED_BYTES } else { shared::MODULE_BYTES };
         if !(is_document || is_module) || total as usize > most {
             fleet.session.drop_want(digest);
@@ -255,7 +275,9 @@ impl Brain {
         self.pending.needs_commit = true;
         let before = fleet.desired.next.replace(Next::new(verified));
         for old in before.iter().flat_map(|next| &next.missing) {
-            fleet.session.drop_want(*old);
+            if !fleet.desired.repairs.contains(old) {
+                fleet.session.drop_want(*old);
+            }
         }
         self.complete_next()
     }
@@ -267,13 +289,18 @@ impl Brain {
         let Some(next) = &mut fleet.desired.next else { return Ok(()) };
         let blobs = self.store.blobs();
         for digest in next.digests() {
-            if next.usable.contains(&digest) || next.unusable.contains_key(&digest) {
+            let known = next.usable.contains(&digest) || next.unusable.contains_key(&digest);
+            if known || next.trying.contains(&digest) {
                 continue;
             }
-            if blobs.has(digest)? {
-                if next.trying.insert(digest) {
-                    self.hands.check(digest);
-                }
+            let kept = blobs.look(digest)?;
+            if kept == Kept::Damaged {
+                tracing::warn!(%digest, "a stored module is damaged and is fetched again");
+                self.pending.batch.blobs_gone.push(digest);
+            }
+            if kept == Kept::Whole {
+                next.trying.insert(digest);
+                self.hands.check(digest);
             } else if next.missing.len() < shared::WANTS {
                 next.missing.insert(digest);
                 let from = self.store.chunks_length(digest)?;
@@ -289,6 +316,7 @@ impl Brain {
     fn module_arrived(&mut self, digest: Digest) {
         let Some(fleet) = &mut self.fleet else { return };
         fleet.session.drop_want(digest);
+        fleet.desired.repairs.remove(&digest);
         let Some(next) = &mut fleet.desired.next else { return };
         if next.missing.remove(&digest) && next.trying.insert(digest) {
             self.hands.check(digest);
@@ -304,6 +332,12 @@ impl Brain {
         match result {
             Ok(()) => {
                 next.usable.insert(digest);
+            }
+            // What was damaged here says nothing about the module: it is fetched again.
+            Err(_) if self.store.blobs().look(digest).is_ok_and(|kept| kept != Kept::Whole) => {
+                next.missing.insert(digest);
+                fleet.session.want(digest, 0, self.now.boot_ms);
+                self.pending.batch.blobs_gone.push(digest);
             }
             Err(reason) => {
                 next.unusable.insert(digest, reason);
@@ -327,14 +361,20 @@ impl Brain {
         };
         fleet.desired.workflows = workflows;
         fleet.desired.refused.clone_from(&refused);
+        // All that is in force now was read just before.
+        for digest in std::mem::take(&mut fleet.desired.repairs) {
+            fleet.session.drop_want(digest);
+        }
         self.pending.in_force = Some(revision);
         let keep = self.keep_standalone(keep);
         let batch = &mut self.pending.batch;
         batch.desired = Some(next.verified.signed.clone());
+        batch.unusable = Some(next.unusable.clone());
         batch.pending = Some(None);
         batch.keep = Some(keep);
         if let Some(fleet) = &mut self.fleet {
             fleet.desired.in_force = Some(next.verified);
+            fleet.desired.unusable = next.unusable;
         }
         self.pending.needs_commit = true;
         self.report(Report::Desired { revision, refused });
@@ -349,13 +389,33 @@ impl Brain {
         keep
     }
 
-    /// At a start: what is in force is made ready again. Its modules were tried when it came.
+    /// At a start: what is in force is made ready again. Its modules were tried when it came; one
+    /// that is damaged by now is fetched again, and works when it is here.
     pub(super) fn prepare_in_force(&mut self) {
         let Some(fleet) = &mut self.fleet else { return };
-        if let Some(in_force) = &fleet.desired.in_force {
-            let (workflows, refused) = prepare(&in_force.document, &self.files, &BTreeMap::new());
-            fleet.desired.workflows = workflows;
-            fleet.desired.refused = refused;
+        let Some(in_force) = &fleet.desired.in_force else { return };
+        let unusable = &fleet.desired.unusable;
+        let (workflows, refused) = prepare(&in_force.document, &self.files, unusable);
+        fleet.desired.workflows = workflows;
+        fleet.desired.refused = refused;
+        let blobs = self.store.blobs();
+        let modules = in_force.digests();
+        // A failing disk shows itself with the first commit.
+        let kept = |digest| blobs.look(digest).unwrap_or(Kept::Whole);
+        let states: Vec<_> = modules.into_iter().map(|digest| (digest, kept(digest))).collect();
+        for (digest, kept) in states {
+            if kept == Kept::Whole {
+                continue;
+            }
+            fleet.desired.repairs.insert(digest);
+            if kept == Kept::Damaged {
+                self.pending.batch.blobs_gone.push(digest);
+            }
+        }
+        for digest in fleet.desired.repairs.clone() {
+            let message = format!("module {digest} is damaged or gone and is fetched again");
+            tracing::error!("{message}");
+            self.report(Report::Security { code: "store.damaged".to_owned(), message });
         }
     }
 }

@@ -256,6 +256,8 @@ impl Brain {
             Err(_) => self.store.log().rotate_left(17) ^ self.now.boot_ms,
         };
         self.store.fork(new_log, self.now.wall_ms)?;
+        // The other copy goes on under the old names: new runs must not be taken for its own.
+        self.engine.set_epoch(self.store.run_epoch());
         let message = "this database was restored or cloned: its records parted from those the \
                        control plane has, and were numbered anew"
             .to_owned();

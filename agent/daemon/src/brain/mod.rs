@@ -6,6 +6,8 @@
 //! frames go through bounded queues to and from the link.
 
 mod answer;
+mod broken;
+mod denials;
 mod desired;
 mod fleet;
 mod pending;
@@ -37,14 +39,13 @@ use crate::link::Outgoing;
 use crate::store::{Restored, Store, StoreError};
 
 use answer::Waiters;
+use denials::Denials;
 use fleet::Fleet;
 use pending::Pending;
 use views::Views;
 
 /// While a timer is armed, the store notes at most this often that the agent is alive.
 const ALIVE_MS: u64 = 300_000;
-/// Different denials that are reported once each.
-const DENIALS: usize = 1_024;
 /// Starts that never became runs are reported at most this often.
 const DROPPED_MS: u64 = 60_000;
 
@@ -60,6 +61,8 @@ pub struct Parts {
     pub hands: Box<dyn Hands>,
     /// The way to the control plane, once enrolled.
     pub link: Option<(Identity, Outgoing)>,
+    /// Why there is no way there although the device was enrolled.
+    pub link_fault: Option<String>,
     /// Workflows from the device's own directories.
     pub standalone: Vec<Deployed>,
     /// Calls at once.
@@ -77,6 +80,7 @@ pub struct Brain {
     clock: Box<dyn Clock>,
     hands: Box<dyn Hands>,
     fleet: Option<Fleet>,
+    link_fault: Option<String>,
     standalone: Vec<Deployed>,
     in_force: BTreeMap<String, String>,
     slots: u16,
@@ -87,7 +91,7 @@ pub struct Brain {
     waiters: Waiters,
     /// Calls that were made and not answered.
     in_flight: BTreeSet<AttemptId>,
-    denials: BTreeSet<String>,
+    denials: Denials,
     dropped: BTreeMap<(String, &'static str), u32>,
     dropped_told_ms: u64,
     committed_ms: u64,
@@ -106,18 +110,20 @@ impl Brain {
         let Parts { store, restored, mut clock, hands, link, standalone, .. } = parts;
         let now = clock.now();
         let config =
-            EngineConfig { epoch: store.epoch(), slots: parts.slots, seed: store.epoch().0 };
+            EngineConfig { epoch: store.run_epoch(), slots: parts.slots, seed: store.epoch().0 };
         let mut engine = Engine::new(config);
         engine.restore_marks(restored.marks);
+        engine.restore_wishes(restored.wishes);
         engine.set_next_run_number(restored.next_run);
         if let Some(alive) = restored.alive {
             engine.set_last_alive(alive);
         }
-        let mut damaged = restored.damaged;
+        let damaged = restored.damaged;
+        let mut broken = restored.broken;
         let views = Views::restore(&store, &restored.runs)?;
         for open in restored.runs {
-            if let Err(reason) = restore_run(&mut engine, &store, &open) {
-                damaged.push(format!("run {}: {reason}", open.run));
+            if let Err(reason) = restore_run(&mut engine, &store, &open)? {
+                broken.push((open, reason));
             }
         }
         let fleet = match link {
@@ -130,6 +136,7 @@ impl Brain {
             clock,
             hands,
             fleet,
+            link_fault: parts.link_fault,
             standalone,
             in_force: BTreeMap::new(),
             slots: parts.slots,
@@ -139,7 +146,7 @@ impl Brain {
             views,
             waiters: Waiters::default(),
             in_flight: BTreeSet::new(),
-            denials: BTreeSet::new(),
+            denials: Denials::default(),
             dropped: BTreeMap::new(),
             dropped_told_ms: now.boot_ms,
             committed_ms: now.boot_ms,
@@ -147,6 +154,9 @@ impl Brain {
             now,
             stopping: None,
         };
+        for (open, reason) in broken {
+            brain.end_broken(&open, &reason)?;
+        }
         for reason in damaged {
             tracing::error!(reason, "something stored is damaged and was left out");
             brain.report(Report::Security { code: "store.damaged".to_owned(), message: reason });
@@ -205,6 +215,7 @@ impl Brain {
             self.step(Input::Tick);
         }
         self.tell_dropped();
+        self.tell_denials();
         self.converse()?;
         loop {
             self.flush()?;
@@ -254,18 +265,20 @@ impl Brain {
             Event::Stop => {
                 let drain_ms = u64::try_from(limits::DRAIN.as_millis()).unwrap_or(u64::MAX);
                 self.stopping.get_or_insert(self.now.boot_ms.saturating_add(drain_ms));
+                self.step(Input::Drain);
             }
         }
     }
 
     /// Lets the engine decide, and takes in what it decided. What it answered comes back.
     fn step(&mut self, input: Input) -> Vec<Told> {
-        let Decision { facts, marks, told, effects, needs_commit } =
+        let Decision { facts, marks, told, wishes, effects, needs_commit } =
             self.engine.step(input, self.now);
         let pending = &mut self.pending;
         pending.needs_commit |= needs_commit;
         pending.batch.facts.extend(facts);
         pending.batch.marks.extend(marks);
+        pending.batch.wishes.extend(wishes);
         pending.effects.extend(effects);
         let mut answers = Vec::new();
         for told in told {
@@ -301,11 +314,21 @@ impl Brain {
 
     fn note_denials(&mut self, attempt: &AttemptId, denials: Vec<String>) {
         for denial in denials {
-            let message = format!("{denial} was denied to step {} of a run", attempt.step);
-            if self.denials.len() < DENIALS && self.denials.insert(message.clone()) {
+            // The view is gone where the run has given up on the call and settled.
+            let workflow =
+                self.views.open(&attempt.run).map_or("(settled)", |run| run.workflow.as_str());
+            let first = self.denials.note(workflow, &attempt.step.0, &denial, self.now.boot_ms);
+            if let Some(message) = first {
                 let message = format!("{message} (first in run {})", attempt.run);
                 self.report(Report::Security { code: "permission.denied".to_owned(), message });
             }
+        }
+    }
+
+    /// Denials after the first of their place, counted.
+    fn tell_denials(&mut self) {
+        for message in self.denials.end(self.now.boot_ms, self.stopping.is_some()) {
+            self.report(Report::Security { code: "permission.denied".to_owned(), message });
         }
     }
 
@@ -343,8 +366,7 @@ impl Brain {
     fn perform(&mut self) {
         for effect in std::mem::take(&mut self.pending.effects) {
             match effect {
-                // While stopping nothing is begun: the next start issues it again.
-                Effect::Call(_) if self.stopping.is_some() => {}
+                // While stopping, too: the engine begins nothing then, so this was begun before.
                 Effect::Call(task) => {
                     self.in_flight.insert(task.attempt.clone());
                     self.hands.call(task);
@@ -370,7 +392,9 @@ impl Brain {
         let session = self.fleet.as_ref().and_then(Fleet::deadline);
         let lazy = self.pending.lazy_due_ms();
         let waiters = self.waiters.deadline();
-        let due = [engine, session, lazy, waiters, self.stopping].into_iter().flatten().min();
+        let denials = self.denials.deadline();
+        let due = [engine, session, lazy, waiters, denials, self.stopping];
+        let due = due.into_iter().flatten().min();
         let left = due.map_or(u64::MAX, |ms| ms.saturating_sub(self.now.boot_ms));
         Duration::from_millis(left).min(limits::SLEEP)
     }
@@ -420,9 +444,17 @@ fn restore_run(
     engine: &mut Engine,
     store: &Store,
     open: &crate::store::OpenRun,
-) -> Result<(), String> {
-    let text = store.definition(&open.definition).map_err(|e| e.to_string())?;
-    let text = text.ok_or("its definition is gone")?;
-    let workflow = definition::parse(&text).map_err(|e| e.to_string())?;
-    engine.restore_run(open.run.clone(), Arc::new(workflow), &open.facts).map_err(|e| e.to_string())
+) -> Result<Result<(), String>, StoreError> {
+    let text = match store.definition(&open.definition) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(Err("its definition is gone".to_owned())),
+        // A disk that fails now may answer at the next start: nothing is ended for that.
+        Err(e) => return e.damage().map(Err),
+    };
+    let workflow = match definition::parse(&text) {
+        Ok(workflow) => workflow,
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    let restored = engine.restore_run(open.run.clone(), Arc::new(workflow), &open.facts);
+    Ok(restored.map_err(|e| e.to_string()))
 }

@@ -4,6 +4,10 @@
 //! `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`, so neither `..`, nor a symbolic link, nor
 //! `/proc/self/root` leads out, and nothing can be swapped between check and use. Kernels before
 //! 5.6 lack it; there the path is walked component by component without following links.
+//!
+//! Of `/proc` a plugin sees the machine, not its processes: their environment, command line and
+//! memory are theirs, the agent's own first of all. Whatever path ends on a proc file system is
+//! walked component by component too, and there what belongs to a process is refused.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use openclaw_sandbox::{DirEntry, HostError};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::limits;
@@ -103,22 +107,55 @@ fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Resul
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
         Err(Errno::NOSYS) => walk_beneath(root, path, flags),
+        // The kernel does not say which way it took, and `/proc/self` is an ordinary link.
+        Ok(opened) if is_on_proc(&opened)? => {
+            // What it came through and the walk does not is a link.
+            walk_beneath(root, path, flags)
+                .map_err(|e| if e == Errno::NOTDIR { Errno::LOOP } else { e })
+        }
         opened => opened,
     }
 }
 
-/// For kernels without `openat2`: each component on its own, links refused.
+/// For kernels without `openat2`, and for proc: each component on its own, links refused.
 fn walk_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let names: Vec<_> = path.components().filter(|c| matches!(c, Component::Normal(_))).collect();
-    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut at = rustix::fs::openat(root, ".", step, Mode::empty())?;
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::openat(root, ".", step | OFlags::NOFOLLOW, Mode::empty())?;
     let Some((last, before)) = names.split_last() else {
         return rustix::fs::openat(&at, ".", flags, Mode::empty());
     };
     for name in before {
-        at = rustix::fs::openat(&at, name.as_os_str(), step, Mode::empty())?;
+        at = rustix::fs::openat(&at, name.as_os_str(), step | links(&at, name)?, Mode::empty())?;
     }
-    rustix::fs::openat(&at, last.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
+    rustix::fs::openat(&at, last.as_os_str(), flags | links(&at, last)?, Mode::empty())
+}
+
+/// How a name in a directory is opened: without following links, but for the one in the root of a
+/// proc file system that stands for the network of this machine. What belongs to one process is
+/// refused there, and so is the machine's whole memory.
+fn links(at: &OwnedFd, name: &Component<'_>) -> rustix::io::Result<OFlags> {
+    let name = name.as_os_str().as_encoded_bytes();
+    if !is_proc_root(at)? {
+        return Ok(OFlags::NOFOLLOW);
+    }
+    match name {
+        // A link to `self/net`: counters and tables, the same for all processes beside ours.
+        b"net" => Ok(OFlags::empty()),
+        b"self" | b"thread-self" | b"kcore" => Err(Errno::ACCESS),
+        _ if name.iter().all(u8::is_ascii_digit) => Err(Errno::ACCESS),
+        _ => Ok(OFlags::NOFOLLOW),
+    }
+}
+
+fn is_on_proc(fd: &OwnedFd) -> rustix::io::Result<bool> {
+    Ok(rustix::fs::fstatfs(fd)?.f_type == PROC_SUPER_MAGIC)
+}
+
+fn is_proc_root(fd: &OwnedFd) -> rustix::io::Result<bool> {
+    /// `PROC_ROOT_INO` of the kernel's `include/linux/proc_ns.h`.
+    const ROOT_INODE: u64 = 1;
+    Ok(is_on_proc(fd)? && rustix::fs::fstat(fd)?.st_ino == ROOT_INODE)
 }
 
 fn failed(dir: &str, path: &str, error: Errno) -> HostError {
@@ -176,6 +213,57 @@ mod tests {
         }
         for path in ["self/root/etc/passwd", "self/cwd/Cargo.toml", "self/fd/0"] {
             assert!(files.read("proc", path, 99).is_err(), "{path}");
+        }
+    }
+
+    /// Paths below `/proc` that belong to a process, ours among them.
+    fn of_processes() -> Vec<String> {
+        let own = std::process::id().to_string();
+        let mut paths = Vec::new();
+        for process in ["self", "thread-self", own.as_str(), "1"] {
+            paths.extend(["environ", "cmdline", "maps", "stat"].map(|f| format!("{process}/{f}")));
+        }
+        paths.push(format!("./self//task/{own}/environ"));
+        // A link of the kernel's own into the process that asks.
+        paths.push("mounts".to_owned());
+        paths
+    }
+
+    #[test]
+    fn processes_are_not_shown() {
+        let (dir, mut files) = world();
+        files.dirs.insert("all".into(), "/".into());
+        for path in of_processes() {
+            for (dir, path) in [("proc", path.clone()), ("all", format!("proc/{path}"))] {
+                let error = files.read(dir, &path, 99).unwrap_err();
+                assert!(matches!(error, HostError::Denied(_)), "{dir}:{path}: {error:?}");
+            }
+        }
+        for path in ["self", "thread-self", "1", "self/task"] {
+            let error = files.list("proc", path).unwrap_err();
+            assert!(matches!(error, HostError::Denied(_)), "{path}: {error:?}");
+        }
+        // As many steps up as there are, and down into proc: never out of the root.
+        let up = "../".repeat(dir.path().components().count() - 1);
+        symlink(format!("{up}proc/self"), dir.path().join("link")).unwrap();
+        let link = dir.path().join("link/environ");
+        let link = link.strip_prefix("/").unwrap().to_str().unwrap();
+        let error = files.read("all", link, 99).unwrap_err();
+        assert!(matches!(error, HostError::Denied(_)), "{link}: {error:?}");
+    }
+
+    #[test]
+    fn the_machine_is_shown() {
+        let (_dir, files) = world();
+        for path in ["stat", "meminfo", "loadavg", "uptime", "net/dev", "sys/kernel/ostype"] {
+            assert!(!files.read("proc", path, 99).unwrap().is_empty(), "{path}");
+        }
+        assert!(files.list("proc", "").unwrap().iter().any(|e| e.name == "meminfo"));
+        assert!(files.list("proc", "net").unwrap().iter().any(|e| e.name == "dev"));
+        let proc = File::open("/proc").unwrap().into();
+        assert!(walk_beneath(&proc, Path::new("net/dev"), OFlags::RDONLY).is_ok());
+        for path in of_processes() {
+            assert!(walk_beneath(&proc, Path::new(&path), OFlags::RDONLY).is_err(), "{path}");
         }
     }
 

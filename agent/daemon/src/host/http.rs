@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::limits;
+use crate::tls::TlsTime;
 
 /// How often a waiting request looks whether it shall stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -33,6 +34,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Http {
     /// What the device's configuration leaves of all grants; `None` leaves them as they are.
     narrowed: Option<HttpGrants>,
+    time: TlsTime,
     runtime: tokio::runtime::Handle,
     tls: OnceLock<TlsConnector>,
 }
@@ -46,8 +48,12 @@ impl std::fmt::Debug for Http {
 impl Http {
     /// A way that is narrowed by the configuration, on a runtime that is driven elsewhere.
     #[must_use]
-    pub fn new(narrowed: Option<HttpGrants>, runtime: tokio::runtime::Handle) -> Self {
-        Self { narrowed, runtime, tls: OnceLock::new() }
+    pub fn new(
+        narrowed: Option<HttpGrants>,
+        time: TlsTime,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self { narrowed, time, runtime, tls: OnceLock::new() }
     }
 
     /// Sends a request and waits for the whole response, at most until `time` is over or `watch`
@@ -139,8 +145,9 @@ impl Http {
         self.tls.get_or_init(|| {
             let roots: rustls::RootCertStore =
                 webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-            let config =
+            let mut config =
                 rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+            config.time_provider = Arc::new(self.time.clone());
             TlsConnector::from(Arc::new(config))
         })
     }

@@ -45,7 +45,7 @@ fn client(narrowed: Option<&[&str]>) -> Http {
     let handle = runtime.handle().clone();
     std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-    Http::new(narrowed.map(|list| HttpGrants::new(&owned(list))), handle)
+    Http::new(narrowed.map(|list| HttpGrants::new(&owned(list))), TlsTime::default(), handle)
 }
 
 fn request(url: &str, grants: &[String]) -> HttpRequest {
@@ -91,6 +91,24 @@ fn a_name_does_not_lead_into_the_devices_own_network() {
     let error = fetch(&narrowed, &format!("http://localhost:{port}/"), &both).unwrap_err();
     assert!(matches!(error, HostError::Denied(_)), "{error:?}");
     assert_eq!(server.seen.load(Ordering::SeqCst), 1, "refused before a connection was made");
+}
+
+#[test]
+fn any_public_host_is_not_this_device() {
+    let server = Server::start(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let port = server.port;
+    let (by_name, by_address) =
+        (format!("http://localhost:{port}/"), format!("http://127.0.0.1:{port}/"));
+    let star = vec!["*:*".to_owned()];
+    let shipped = vec!["*:*".to_owned(), "127.0.0.1:*".to_owned(), "[::1]:*".to_owned()];
+    for (url, grants) in [(&by_name, &star), (&by_address, &star), (&by_name, &shipped)] {
+        let error = fetch(&client(None), url, grants).unwrap_err();
+        assert!(matches!(error, HostError::Denied(_)), "{url} {grants:?}: {error:?}");
+    }
+    assert_eq!(server.seen.load(Ordering::SeqCst), 0, "no connection was made");
+    assert!(fetch(&client(None), &by_address, &shipped).is_ok(), "granted by address");
+    let error = fetch(&client(Some(&["*:*"])), &by_address, &shipped).unwrap_err();
+    assert!(matches!(error, HostError::Denied(_)), "the device's own list has no loopback");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use openclaw_sandbox::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Sto
 
 use crate::clock;
 use crate::config::Config;
+use crate::tls::TlsTime;
 
 pub use files::Files;
 pub use http::Http;
@@ -24,13 +25,14 @@ pub struct HostKit {
 }
 
 impl HostKit {
-    /// The capabilities that a configuration offers. `runtime` carries the network.
+    /// The capabilities that a configuration offers. By `time` the certificates of servers are
+    /// judged; `runtime` carries the network.
     #[must_use]
-    pub fn new(config: &Config, runtime: tokio::runtime::Handle) -> Self {
+    pub fn new(config: &Config, time: TlsTime, runtime: tokio::runtime::Handle) -> Self {
         let narrowed = config.http.allow.as_deref().map(HttpGrants::new);
         Self {
             files: Arc::new(Files::new(config.files.clone())),
-            http: Arc::new(Http::new(narrowed, runtime)),
+            http: Arc::new(Http::new(narrowed, time, runtime)),
         }
     }
 }

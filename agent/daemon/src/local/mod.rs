@@ -114,7 +114,8 @@ pub struct Status {
     pub device: Option<String>,
     /// Its tenant, once enrolled.
     pub tenant: Option<String>,
-    /// `none` (not enrolled), `down`, `connected`, or `in sync` (the session is up).
+    /// `none` (not enrolled), `down`, `connected`, `in sync` (the session is up), or `unusable: `
+    /// and what is wrong with the credentials.
     pub link: String,
     /// Whether the session with the control plane is up.
     pub linked: bool,
@@ -150,6 +151,10 @@ pub struct Status {
     pub outstanding: BTreeMap<String, u64>,
     /// Durable commits since the start.
     pub commits: u64,
+    /// Syncs of the database's file since the start: what the flash is worn by.
+    pub syncs: u64,
+    /// Bytes written to the database's file since the start.
+    pub written_bytes: u64,
 }
 
 /// A settled run, in short.

@@ -1,19 +1,23 @@
 //! What one transaction writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use openclaw_agent_core::limits::REQUESTS;
 use openclaw_agent_core::{FactRecord, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
-use openclaw_protocol::id::{Digest, RunId, TriggerId, WorkflowName};
+use openclaw_protocol::id::{Digest, RequestId, RunId, TriggerId, WorkflowName};
+use openclaw_protocol::report::Refusal;
 use openclaw_protocol::sync::{Cursor, Lane};
 use openclaw_protocol::time::Stamp;
 use openclaw_protocol::wire::{self, Kind};
-use redb::{ReadableTableMetadata, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::rows::{self, PeerRow};
-use super::space::{BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, chunk_key};
+use super::rows::{self, PeerRow, UnusableRow, WishRow};
+use super::space::{
+    BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, WISHES, chunk_key, tail_u64,
+};
 use super::{Store, StoreError, lane_meta};
 use crate::limits;
 
@@ -24,6 +28,8 @@ pub struct Batch {
     pub facts: Vec<(RunId, FactRecord)>,
     /// Trigger positions that changed.
     pub marks: Vec<TriggerMark>,
+    /// Operators' wishes that were answered, and the answer.
+    pub wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     /// What is told: packed bodies, numbered here in this order.
     pub records: Vec<(Lane, Vec<u8>)>,
     /// Views of settled runs, as JSON.
@@ -34,12 +40,16 @@ pub struct Batch {
     pub definitions: Vec<(DefinitionHash, String)>,
     /// Whole blobs.
     pub blobs: Vec<(Digest, Vec<u8>)>,
+    /// Blobs that are damaged and go, before the whole ones are written.
+    pub blobs_gone: Vec<Digest>,
     /// Parts of blobs.
     pub chunks: Vec<Chunk>,
     /// Blobs whose parts are no longer wanted.
     pub chunks_done: Vec<Digest>,
     /// The desired state in force.
     pub desired: Option<SignedDesired>,
+    /// Modules of the desired state in force that this device cannot run, and why.
+    pub unusable: Option<BTreeMap<Digest, String>>,
     /// The desired state that is being fetched for; `Some(None)` removes it.
     pub pending: Option<Option<SignedDesired>>,
     /// Everything else of these kinds may go, but for what unsettled runs are pinned to.
@@ -76,7 +86,11 @@ impl Batch {
     /// Rows that it holds, roughly: the bound on what may wait in memory.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.facts.len() + self.marks.len() + self.records.len() + self.views.len()
+        self.facts.len()
+            + self.marks.len()
+            + self.wishes.len()
+            + self.records.len()
+            + self.views.len()
     }
 
     /// Bytes of blob parts that it holds.
@@ -92,9 +106,11 @@ impl Batch {
             && self.cursor.is_none()
             && self.definitions.is_empty()
             && self.blobs.is_empty()
+            && self.blobs_gone.is_empty()
             && self.chunks.is_empty()
             && self.chunks_done.is_empty()
             && self.desired.is_none()
+            && self.unusable.is_none()
             && self.pending.is_none()
             && self.keep.is_none()
             && !self.clean
@@ -126,6 +142,7 @@ impl Store {
         self.write_records(write, batch, wall_ms)?;
         self.write_meta(write, batch)?;
         write_blobs(write, batch)?;
+        write_wishes(write, batch)?;
         if !batch.marks.is_empty() {
             let mut table = write.open_table(MARKS.definition())?;
             for mark in &batch.marks {
@@ -191,6 +208,11 @@ impl Store {
         if let Some(desired) = &batch.desired {
             META.put(&mut meta, b"desired", &wire::pack(Kind::SignedDesired, desired))?;
         }
+        if let Some(modules) = &batch.unusable {
+            let agent = env!("CARGO_PKG_VERSION").to_owned();
+            let row = UnusableRow { agent, modules: modules.clone() };
+            META.put(&mut meta, b"unusable", &rows::pack(&row))?;
+        }
         match &batch.pending {
             Some(Some(pending)) => {
                 META.put(&mut meta, b"pending", &wire::pack(Kind::SignedDesired, pending))?;
@@ -233,6 +255,27 @@ impl Store {
     }
 }
 
+/// The oldest go as new ones come, a bounded number with each commit.
+fn write_wishes(write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
+    if batch.wishes.is_empty() {
+        return Ok(());
+    }
+    let mut table = write.open_table(WISHES.definition())?;
+    let last = table.last()?.and_then(|(key, _)| tail_u64(key.value()));
+    let next = last.map_or(0, |last| last + 1);
+    for (place, (request, outcome)) in (next..).zip(&batch.wishes) {
+        let row = WishRow { request: request.clone(), outcome: outcome.clone() };
+        WISHES.put(&mut table, &place.to_be_bytes(), &rows::pack(&row))?;
+    }
+    for _ in 0..batch.wishes.len() + limits::PRUNED_PER_COMMIT {
+        if table.len()? <= REQUESTS as u64 {
+            break;
+        }
+        table.pop_first()?;
+    }
+    Ok(())
+}
+
 fn write_blobs(write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
     if !batch.definitions.is_empty() {
         let mut table = write.open_table(DEFINITIONS.definition())?;
@@ -240,8 +283,11 @@ fn write_blobs(write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError
             DEFINITIONS.put(&mut table, hash.0.as_bytes(), text.as_bytes())?;
         }
     }
-    if !batch.blobs.is_empty() {
+    if !batch.blobs.is_empty() || !batch.blobs_gone.is_empty() {
         let mut table = write.open_table(BLOBS.definition())?;
+        for digest in &batch.blobs_gone {
+            table.remove(digest.0.as_slice())?;
+        }
         for (digest, bytes) in &batch.blobs {
             BLOBS.put(&mut table, &digest.0, bytes)?;
         }

@@ -16,6 +16,17 @@ pub struct Blobs {
     pub(super) db: Weak<Database>,
 }
 
+/// What there is of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing.
+    Absent,
+    /// Something that is not what was written.
+    Damaged,
+    /// All of it.
+    Whole,
+}
+
 impl Blobs {
     /// A blob's bytes, where it is here and whole.
     ///
@@ -27,14 +38,26 @@ impl Blobs {
         BLOBS.fetch(&read.open_table(BLOBS.definition())?, &digest.0)
     }
 
-    /// Whether a blob is here.
+    /// Whether a blob is here and whole. A damaged one is as good as none: it must be fetched or
+    /// written again.
     ///
     /// # Errors
     /// The database fails.
     pub fn has(&self, digest: Digest) -> Result<bool, StoreError> {
+        Ok(self.look(digest)? == Kept::Whole)
+    }
+
+    /// What there is of a blob, by reading it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn look(&self, digest: Digest) -> Result<Kept, StoreError> {
         let db = self.database()?;
         let read = db.begin_read()?;
-        Ok(read.open_table(BLOBS.definition())?.get(digest.0.as_slice())?.is_some())
+        let table = read.open_table(BLOBS.definition())?;
+        let Some(value) = table.get(digest.0.as_slice())? else { return Ok(Kept::Absent) };
+        let whole = BLOBS.unseal(&digest.0, value.value()).is_ok();
+        Ok(if whole { Kept::Whole } else { Kept::Damaged })
     }
 
     /// How many blobs are kept.

@@ -15,7 +15,8 @@ use super::{Retention, Store, StoreError};
 /// what the device shall run, so a damaged card heals by itself.
 ///
 /// # Errors
-/// The file cannot be made, is held by another agent, or the disk fails.
+/// The file cannot be made, is held by another agent or written by a later version, or the disk
+/// fails.
 pub fn open_or_quarantine(
     path: &Path,
     cache_bytes: usize,
@@ -24,8 +25,9 @@ pub fn open_or_quarantine(
 ) -> Result<(Store, Option<PathBuf>), StoreError> {
     let first = open(path, cache_bytes, retention, fresh_epoch);
     let Err(e) = first else { return first.map(|store| (store, None)) };
-    if let StoreError::Database(_) = e {
-        // A full disk, a missing right, another agent: the file itself may be good.
+    if !matches!(e, StoreError::Damaged(_) | StoreError::Corrupt { .. }) {
+        // A full disk, a missing right, another agent, a later version's data: the file itself
+        // may be good.
         return Err(e);
     }
     let aside = free_name(path);

@@ -1,6 +1,7 @@
 //! A fork: this database and another one have the same log and different content, because a card
 //! was cloned or restored. Everything kept gets new numbers under a new log, and is told again.
 
+use openclaw_protocol::id::Epoch;
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
 use redb::ReadableTable;
@@ -38,6 +39,7 @@ impl Store {
         write.commit()?;
         self.heads = heads;
         self.log = new_log;
+        self.run_epoch = Epoch(new_log);
         Ok(())
     }
 }

@@ -149,6 +149,7 @@ pub(super) fn unpack_fact(body: &[u8]) -> Result<(u32, FactRecord), StoreError> 
     let unreadable = |reason: String| StoreError::Unreadable { table: JOURNAL.0, reason };
     let (index, fact) =
         body.split_first_chunk::<4>().ok_or_else(|| unreadable("a fact is too short".into()))?;
-    let fact = wire::unpack(Kind::Fact, fact, KEPT_BYTES).map_err(|e| unreadable(e.to_string()))?;
+    let fact = wire::unpack(Kind::Fact, fact, KEPT_BYTES)
+        .map_err(|e| StoreError::of_wire(JOURNAL.0, &e))?;
     Ok((u32::from_le_bytes(*index), fact))
 }

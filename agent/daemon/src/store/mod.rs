@@ -8,6 +8,7 @@
 mod batch;
 mod blobs;
 mod file;
+mod flash;
 mod fork;
 mod journal;
 mod outbox;
@@ -23,14 +24,16 @@ use std::sync::Arc;
 
 use openclaw_protocol::id::Epoch;
 use openclaw_protocol::sync::{Cursor, Holding, Lane};
+use openclaw_protocol::wire::{VERSION, WireError};
 use redb::{Database, ReadableTable, StorageBackend};
 
 pub use batch::{Batch, Chunk, Keep};
-pub use blobs::Blobs;
+pub use blobs::{Blobs, Kept};
 pub use file::open_or_quarantine;
 pub use restore::{OpenRun, Restored};
 
 use crate::limits;
+use flash::{Counted, Wear};
 use outbox::Head;
 use rows::{LaneRow, PeerRow, RunRow};
 use space::{JOURNAL, META, fact_key_parts};
@@ -56,8 +59,20 @@ pub enum StoreError {
         /// Which key, in hexadecimal digits.
         key: String,
     },
-    /// A stored value was written by another version, or is damaged in a way that its checksum
-    /// does not show.
+    /// The database was written by a version that this one does not read. Nothing was changed.
+    #[error(
+        "the database was written by agent {writer} in format {found}, and this agent ({}) reads \
+         format {VERSION}; install agent {writer} or a later one, or move the database away to \
+         begin anew without its open runs and unsent results",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Version {
+        /// The version byte.
+        found: u8,
+        /// The agent's version, where it is known.
+        writer: String,
+    },
+    /// A stored value is as it was written, but is not what it should be.
     #[error("table {table}: {reason}")]
     Unreadable {
         /// Which table.
@@ -65,6 +80,33 @@ pub enum StoreError {
         /// What the decoder said.
         reason: String,
     },
+}
+
+impl StoreError {
+    /// Bytes that are as they were written could not be read.
+    fn of_wire(table: &'static str, error: &WireError) -> Self {
+        match error {
+            WireError::Version(found) => {
+                Self::Version { found: *found, writer: "of another version".to_owned() }
+            }
+            WireError::Size { .. } | WireError::Kind { .. } | WireError::Body(_) => {
+                Self::Unreadable { table, reason: error.to_string() }
+            }
+        }
+    }
+
+    /// What is to be said of a value that can be left out because it is damaged.
+    ///
+    /// # Errors
+    /// It is not damaged: the disk fails, or another version wrote it.
+    pub(crate) fn damage(self) -> Result<String, Self> {
+        match self {
+            Self::Damaged(_) | Self::Corrupt { .. } | Self::Unreadable { .. } => {
+                Ok(self.to_string())
+            }
+            Self::Database(_) | Self::Version { .. } => Err(self),
+        }
+    }
 }
 
 impl From<redb::Error> for StoreError {
@@ -120,6 +162,7 @@ impl Default for Retention {
 pub struct Store {
     db: Arc<Database>,
     epoch: Epoch,
+    run_epoch: Epoch,
     log: u64,
     retention: Retention,
     heads: BTreeMap<Lane, Head>,
@@ -132,6 +175,7 @@ pub struct Store {
     /// Where retention goes on.
     prune_from: u64,
     commits: u64,
+    wear: Arc<Wear>,
 }
 
 /// What the store keeps in memory of an unsettled run.
@@ -154,10 +198,13 @@ impl Store {
         retention: Retention,
         fresh_epoch: Epoch,
     ) -> Result<Self, StoreError> {
+        let wear = Arc::<Wear>::default();
+        let backend = Counted::new(backend, Arc::clone(&wear));
         let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
         let mut store = Self {
             db: Arc::new(db),
             epoch: fresh_epoch,
+            run_epoch: fresh_epoch,
             log: fresh_epoch.0,
             retention,
             heads: BTreeMap::new(),
@@ -168,6 +215,7 @@ impl Store {
             journal_next: 0,
             prune_from: 0,
             commits: 0,
+            wear,
         };
         store.prepare()?;
         Ok(store)
@@ -176,16 +224,17 @@ impl Store {
     /// Makes the tables and the epoch where they are absent, then reads heads and cursors.
     fn prepare(&mut self) -> Result<(), StoreError> {
         let write = self.db.begin_write()?;
-        let mut fresh = false;
+        let mut unwritten = false;
         {
             for space in space::ALL {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
+            unwritten |= note_format(&mut meta)?;
             match fetch_u64(&meta, b"epoch")? {
                 Some(epoch) => self.epoch = Epoch(epoch),
                 None => {
-                    fresh = true;
+                    unwritten = true;
                     META.put(&mut meta, b"epoch", &self.epoch.0.to_le_bytes())?;
                 }
             }
@@ -205,7 +254,7 @@ impl Store {
             let last = journal.last()?.and_then(|(key, _)| fact_key_parts(key.value()));
             self.journal_next = last.map_or(0, |(place, _)| place + 1);
         }
-        if fresh {
+        if unwritten {
             write.commit()?
         } else {
             write.abort()?
@@ -232,6 +281,14 @@ impl Store {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// What new runs are named under: drawn at every [`Store::start`] and at a fork. A database
+    /// that was put back or cloned may live for long before that is noticed, so no two lives may
+    /// give one id, and what derives from it, to two runs. Runs that there are keep their names.
+    #[must_use]
+    pub fn run_epoch(&self) -> Epoch {
+        self.run_epoch
     }
 
     /// The name of the log that the lanes are numbered under: the epoch, until a fork.
@@ -262,6 +319,18 @@ impl Store {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.commits
+    }
+
+    /// Times that the disk was made to keep what it had been given, since the start.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.wear.syncs()
+    }
+
+    /// Bytes given to the disk since the start.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.wear.written_bytes()
     }
 
     /// Takes note of what the control plane has. Written with the next commit.
@@ -300,12 +369,35 @@ fn fetch_u64(
     meta: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &[u8],
 ) -> Result<Option<u64>, StoreError> {
-    let Some(bytes) = META.fetch(meta, key)? else { return Ok(None) };
-    let bytes = <[u8; 8]>::try_from(bytes.as_slice()).map_err(|_| StoreError::Unreadable {
+    META.fetch(meta, key)?.map(|bytes| unpack_u64(&bytes)).transpose()
+}
+
+fn unpack_u64(bytes: &[u8]) -> Result<u64, StoreError> {
+    let bytes = <[u8; 8]>::try_from(bytes).map_err(|_| StoreError::Unreadable {
         table: META.0,
-        reason: format!("`{}` has {} bytes", String::from_utf8_lossy(key), bytes.len()),
+        reason: format!("a number has {} bytes", bytes.len()),
     })?;
-    Ok(Some(u64::from_le_bytes(bytes)))
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Refuses what a later version wrote, and notes which one writes from now on. Whether there was
+/// something to note.
+fn note_format(meta: &mut space::Open<'_>) -> Result<bool, StoreError> {
+    let mut own = vec![VERSION];
+    own.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
+    // Where the note is damaged, the rows still speak for themselves.
+    let known = META.fetch(meta, b"format").or_else(|e| e.damage().map(|_| None))?;
+    if known.as_ref() == Some(&own) {
+        return Ok(false);
+    }
+    if let Some([found, writer @ ..]) = known.as_deref()
+        && *found > VERSION
+    {
+        let writer = String::from_utf8_lossy(writer).into_owned();
+        return Err(StoreError::Version { found: *found, writer });
+    }
+    META.put(meta, b"format", &own)?;
+    Ok(true)
 }
 
 fn lane_meta(lane: Lane) -> String {

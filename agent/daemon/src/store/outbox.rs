@@ -2,11 +2,13 @@
 //!
 //! Rows are appended in the transaction of the facts they tell. A row leaves only after the
 //! control plane has said that it has committed it and the retention is over, or by quota; what a
-//! quota removes unacknowledged leaves a [`Dropped`] record in its place.
+//! quota removes unacknowledged leaves a [`Dropped`] record in its place. That marker has the
+//! number of the last record it stands for, and the lane begins with the first of them: none of
+//! the numbers is gone without a word, so the oldest that is told of is the marker's `first`.
 
 use openclaw_protocol::sync::{Cursor, Dropped, Holding, Lane, Record, chain};
 use openclaw_protocol::wire::{self, Kind};
-use redb::ReadableTable;
+use redb::{Range, ReadableTable};
 
 use super::rows::LaneRow;
 use super::space::{OUTBOX, Open, record_key, tail_u64};
@@ -38,7 +40,10 @@ pub(super) struct Head {
 impl Head {
     pub(super) fn new(lane: Lane, row: Option<LaneRow>) -> Self {
         let empty = LaneRow { next: 1, digest: 0, oldest: 1, bytes: 0, acked: 0, ranges: vec![] };
-        Self { lane, dirty: row.is_none(), row: row.unwrap_or(empty) }
+        let dirty = row.is_none();
+        let mut row = row.unwrap_or(empty);
+        row.ranges = believed(&row.ranges, row.acked, row.next.saturating_sub(1));
+        Self { lane, dirty, row }
     }
 
     pub(super) fn holding(&self) -> Holding {
@@ -63,12 +68,11 @@ impl Head {
     /// Takes note of what the control plane has; less than before means that its database was
     /// restored. Numbers that were never given are not believed.
     pub(super) fn acknowledge(&mut self, cursor: &Cursor) {
-        let last = self.row.next - 1;
+        let last = self.row.next.saturating_sub(1);
         if cursor.upto > last {
             return;
         }
-        let ranges: Vec<_> =
-            cursor.ranges.iter().copied().filter(|&(_, end)| end <= last).collect();
+        let ranges = believed(&cursor.ranges, cursor.upto, last);
         if cursor.upto != self.row.acked || ranges != self.row.ranges {
             self.row.acked = cursor.upto;
             self.row.ranges = ranges;
@@ -78,8 +82,9 @@ impl Head {
 
     /// Records that the control plane is not known to have.
     pub(super) fn outstanding(&self) -> u64 {
-        let have: u64 = self.row.ranges.iter().map(|&(first, last)| last + 1 - first).sum();
-        (self.row.next - 1 - self.row.acked).saturating_sub(have)
+        let length = |&(first, last): &(u64, u64)| last.saturating_sub(first).saturating_add(1);
+        let have = self.row.ranges.iter().map(length).fold(0, u64::saturating_add);
+        self.row.next.saturating_sub(1).saturating_sub(self.row.acked).saturating_sub(have)
     }
 
     /// Removes what retention or quota says, a bounded number of rows.
@@ -90,24 +95,28 @@ impl Head {
         wall_ms: i64,
     ) -> Result<(), StoreError> {
         let expired_before = wall_ms.saturating_sub(i64::from(retention.hours) * 3_600_000);
-        let mut removed = 0;
-        while removed < limits::PRUNED_PER_COMMIT && self.row.oldest <= self.row.acked {
-            let (row_wall_ms, len) = peek(table, self.lane, self.row.oldest)?;
-            if self.row.bytes <= retention.lane_bytes && row_wall_ms >= expired_before {
-                break;
+        for _ in 0..limits::PRUNED_PER_COMMIT {
+            let Some(lowest) = lowest(table, self.lane, self.row.oldest)? else { return Ok(()) };
+            let is_over = self.row.bytes > retention.lane_bytes;
+            if lowest.seq > self.row.acked {
+                return if is_over {
+                    self.drop_unacknowledged(table, retention, wall_ms)
+                } else {
+                    Ok(())
+                };
             }
-            self.remove_oldest(table, len)?;
-            removed += 1;
-        }
-        if self.row.bytes > retention.lane_bytes && self.row.oldest > self.row.acked {
-            self.drop_unacknowledged(table, retention, wall_ms)?;
+            if !is_over && lowest.wall_ms >= expired_before {
+                return Ok(());
+            }
+            self.remove(table, lowest.seq, lowest.body_bytes)?;
         }
         Ok(())
     }
 
-    fn remove_oldest(&mut self, table: &mut Open<'_>, len: u64) -> Result<(), StoreError> {
-        table.remove(record_key(lane_byte(self.lane), self.row.oldest).as_slice())?;
-        self.row.oldest += 1;
+    /// Removes the lowest row, a marker with all the numbers it stands for.
+    fn remove(&mut self, table: &mut Open<'_>, seq: u64, len: u64) -> Result<(), StoreError> {
+        table.remove(record_key(lane_byte(self.lane), seq).as_slice())?;
+        self.row.oldest = seq + 1;
         self.row.bytes = self.row.bytes.saturating_sub(len);
         self.dirty = true;
         Ok(())
@@ -122,32 +131,48 @@ impl Head {
         wall_ms: i64,
     ) -> Result<(), StoreError> {
         let aim = retention.lane_bytes / 8 * 7;
-        let mut first = self.row.oldest;
+        // An earlier marker is the lowest row, and the lane begins with its first number already.
+        let first = self.row.oldest;
         let mut last = None;
-        while self.row.bytes > aim && self.row.oldest + 1 < self.row.next {
-            let seq = self.row.oldest;
-            let stored = match read(table, self.lane, seq) {
-                Ok(Some(stored)) => stored,
-                Ok(None) | Err(StoreError::Corrupt { .. }) => damaged(seq),
-                Err(e) => return Err(e),
-            };
-            if let Ok(earlier) = wire::unpack::<Dropped>(Kind::Dropped, &stored.body, usize::MAX) {
-                first = first.min(earlier.first);
-            }
-            last = Some((seq, stored.digest));
-            self.remove_oldest(table, stored.body.len() as u64)?;
+        while self.row.bytes > aim
+            && let Some(lowest) = lowest(table, self.lane, self.row.oldest)?
+            && lowest.seq + 1 < self.row.next
+        {
+            last = Some((lowest.seq, lowest.digest));
+            self.remove(table, lowest.seq, lowest.body_bytes)?;
         }
         let Some((last, digest)) = last else { return Ok(()) };
         let marker = Dropped { first, last, reason: "quota".to_owned() };
         let body = wire::pack(Kind::Dropped, &marker);
         put(table, self.lane, last, digest, wall_ms, &body)?;
-        self.row.oldest = last;
+        self.row.oldest = first;
         self.row.bytes += body.len() as u64;
         Ok(())
     }
 }
 
-/// Reads `first..before`, at most so many bytes of bodies (but at least one record) and records.
+/// What makes sense of acknowledged ranges: those of numbers above `upto` that were given, in
+/// order, merged where they touch, and no more than may be named.
+fn believed(ranges: &[(u64, u64)], upto: u64, last: u64) -> Vec<(u64, u64)> {
+    let mut sound: Vec<_> = ranges
+        .iter()
+        .filter(|(first, end)| first <= end && *end > upto && *end <= last)
+        .map(|(first, end)| ((*first).max(upto + 1), *end))
+        .collect();
+    sound.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for (first, end) in sound {
+        match merged.last_mut() {
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(end),
+            Some(_) | None => merged.push((first, end)),
+        }
+    }
+    merged.truncate(openclaw_protocol::limits::ACK_RANGES);
+    merged
+}
+
+/// Reads `first..before`, at most so many bytes of bodies (but at least one record) and records. A
+/// marker that stands for `first` comes whatever its own number.
 pub(super) fn load(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     lane: Lane,
@@ -155,20 +180,25 @@ pub(super) fn load(
     before: u64,
     bytes: usize,
 ) -> Result<Vec<Record>, StoreError> {
-    let (from, to) = (record_key(lane_byte(lane), first), record_key(lane_byte(lane), before));
     let mut records = Vec::new();
     let mut total = 0;
     if first >= before {
         return Ok(records);
     }
-    for entry in table.range(from.as_slice()..to.as_slice())? {
+    let mut expected = first;
+    for entry in rows_from(table, lane, first)? {
         let (key, value) = entry?;
         let Some(seq) = tail_u64(key.value()) else { continue };
         let record = match OUTBOX.unseal(key.value(), value.value()).map(split) {
             Ok(Some((digest, _, body))) => Record { seq, digest, body: body.to_vec() },
-            // A damaged record must not hold up the lane for ever: it is told as gone.
-            Ok(None) | Err(_) => damaged(seq),
+            // A damaged record must not hold up the lane for ever: it is told as gone, with all
+            // that it stood for if it was a marker.
+            Ok(None) | Err(_) => damaged(expected, seq),
         };
+        if seq >= before && !(records.is_empty() && stands_for(&record, first)) {
+            break;
+        }
+        expected = seq + 1;
         total += record.body.len();
         if !records.is_empty() && total > bytes {
             break;
@@ -181,10 +211,30 @@ pub(super) fn load(
     Ok(records)
 }
 
-fn damaged(seq: u64) -> Record {
-    let marker = Dropped { first: seq, last: seq, reason: "damaged".to_owned() };
+/// The rows of a lane from a number on.
+fn rows_from<'t>(
+    table: &'t impl ReadableTable<&'static [u8], &'static [u8]>,
+    lane: Lane,
+    first: u64,
+) -> Result<Range<'t, &'static [u8], &'static [u8]>, StoreError> {
+    let (from, to) = (record_key(lane_byte(lane), first), record_key(lane_byte(lane), u64::MAX));
+    Ok(table.range(from.as_slice()..to.as_slice())?)
+}
+
+fn damaged(first: u64, last: u64) -> Record {
+    let marker = Dropped { first, last, reason: "damaged".to_owned() };
     // Digest 0 says that it is not known.
-    Record { seq, digest: 0, body: wire::pack(Kind::Dropped, &marker) }
+    Record { seq: last, digest: 0, body: wire::pack(Kind::Dropped, &marker) }
+}
+
+/// Whether a record is a marker that tells what became of a number.
+fn stands_for(record: &Record, number: u64) -> bool {
+    let marker = wire::unpack::<Dropped>(
+        Kind::Dropped,
+        &record.body,
+        openclaw_protocol::limits::RECORD_BYTES,
+    );
+    marker.is_ok_and(|marker| marker.first <= number && number <= record.seq)
 }
 
 /// One record, where it is kept.
@@ -199,17 +249,29 @@ pub(super) fn read(
     Ok(split(&row).map(|(digest, _, body)| Record { seq, digest, body: body.to_vec() }))
 }
 
-/// When a record was written and how long it is; a damaged or missing one is of no use to anyone.
-fn peek(
+/// A lane's lowest row. A damaged one is of no use to anyone: as old as can be, and empty.
+struct Lowest {
+    seq: u64,
+    digest: u64,
+    wall_ms: i64,
+    body_bytes: u64,
+}
+
+fn lowest(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     lane: Lane,
-    seq: u64,
-) -> Result<(i64, u64), StoreError> {
-    let key = record_key(lane_byte(lane), seq);
-    let row = table.get(key.as_slice())?;
-    let body = row.as_ref().and_then(|value| OUTBOX.unseal(&key, value.value()).ok());
-    let known = body.and_then(split).map(|(_, wall_ms, body)| (wall_ms, body.len() as u64));
-    Ok(known.unwrap_or((i64::MIN, 0)))
+    oldest: u64,
+) -> Result<Option<Lowest>, StoreError> {
+    let Some(entry) = rows_from(table, lane, oldest)?.next() else { return Ok(None) };
+    let (key, value) = entry?;
+    let Some(seq) = tail_u64(key.value()) else { return Ok(None) };
+    let known = OUTBOX.unseal(key.value(), value.value()).ok().and_then(split);
+    Ok(Some(match known {
+        Some((digest, wall_ms, body)) => {
+            Lowest { seq, digest, wall_ms, body_bytes: body.len() as u64 }
+        }
+        None => Lowest { seq, digest: 0, wall_ms: i64::MIN, body_bytes: 0 },
+    }))
 }
 
 fn put(

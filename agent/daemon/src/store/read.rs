@@ -1,5 +1,7 @@
 //! What the store is asked: records, definitions, views, desired state, parts of blobs.
 
+use std::collections::BTreeMap;
+
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::Digest;
@@ -7,10 +9,15 @@ use openclaw_protocol::sync::{Lane, Record};
 use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableDatabase, ReadableTable};
 
-use super::rows::{self, RunRow};
+use super::rows::{self, RunRow, UnusableRow};
 use super::space::{CHUNKS, DEFINITIONS, META, OUTBOX, RECENT, SETTLED, chunk_key};
 use super::{KEPT_BYTES, Store, StoreError, outbox};
 use crate::local::ResultRow;
+
+pub(super) fn unpack_signed(bytes: &[u8]) -> Result<SignedDesired, StoreError> {
+    wire::unpack(Kind::SignedDesired, bytes, KEPT_BYTES)
+        .map_err(|e| StoreError::of_wire(META.0, &e))
+}
 
 impl Store {
     /// Reads records `first..before` of a lane, at most so many bytes (but at least one record).
@@ -95,20 +102,33 @@ impl Store {
         Ok(found)
     }
 
-    /// The signed desired state in force, and the one that is being fetched for.
+    /// The signed desired state in force, and the one that is being fetched for. A damaged one is
+    /// as good as none: the control plane sends it again.
     ///
     /// # Errors
-    /// The database fails or a document is damaged.
+    /// The database fails, or another version wrote them.
     pub fn desired(&self) -> Result<(Option<SignedDesired>, Option<SignedDesired>), StoreError> {
         let read = self.db.begin_read()?;
         let meta = read.open_table(META.definition())?;
         let fetch = |key: &[u8]| -> Result<Option<SignedDesired>, StoreError> {
-            let Some(bytes) = META.fetch(&meta, key)? else { return Ok(None) };
-            wire::unpack(Kind::SignedDesired, &bytes, KEPT_BYTES)
-                .map(Some)
-                .map_err(|e| StoreError::Unreadable { table: META.0, reason: e.to_string() })
+            let row = META.fetch(&meta, key);
+            let signed = row.and_then(|row| row.map(|row| unpack_signed(&row)).transpose());
+            signed.or_else(|e| e.damage().map(|_| None))
         };
         Ok((fetch(b"desired")?, fetch(b"pending")?))
+    }
+
+    /// Modules of the desired state in force that this device cannot run, and why; and whether
+    /// this very version of the agent has tried them.
+    ///
+    /// # Errors
+    /// The database fails or the row is damaged.
+    pub fn unusable(&self) -> Result<(BTreeMap<Digest, String>, bool), StoreError> {
+        let read = self.db.begin_read()?;
+        let meta = read.open_table(META.definition())?;
+        let Some(row) = META.fetch(&meta, b"unusable")? else { return Ok((BTreeMap::new(), true)) };
+        let row: UnusableRow = rows::unpack(META.0, &row)?;
+        Ok((row.modules, row.agent == env!("CARGO_PKG_VERSION")))
     }
 
     /// How many bytes of a blob that is not whole have come, without gaps from its beginning.

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use openclaw_agent_core::{Fact, FactRecord, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
-use openclaw_protocol::id::RunId;
+use openclaw_protocol::id::{Epoch, RequestId, RunId};
+use openclaw_protocol::report::Refusal;
 use openclaw_protocol::time::Stamp;
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::journal::unpack_fact;
-use super::rows::{self, BootRow, RunRow};
-use super::space::{JOURNAL, MARKS, META, RUNS, SETTLED, fact_key, fact_key_parts, tail_u64};
-use super::{OpenState, Store, StoreError, batch, fetch_u64};
+use super::read::unpack_signed;
+use super::rows::{self, BootRow, RunRow, WishRow};
+use super::space::Open;
+use super::space::{
+    JOURNAL, MARKS, META, RUNS, SETTLED, WISHES, fact_key, fact_key_parts, tail_u64,
+};
+use super::{OpenState, Store, StoreError, batch, unpack_u64};
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -39,39 +44,52 @@ pub struct Restored {
     pub next_run: u64,
     /// Trigger positions.
     pub marks: Vec<TriggerMark>,
+    /// What became of operators' wishes, oldest first.
+    pub wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     /// Runs to go on with, by number.
     pub runs: Vec<OpenRun>,
+    /// Runs that cannot go on, because what is kept of them is damaged, and why. They stay open
+    /// here until somebody settles them.
+    pub broken: Vec<(OpenRun, String)>,
     /// What was found damaged and left out, for the operator.
     pub damaged: Vec<String>,
 }
 
 impl Store {
     /// Notes that the agent has started, and reads everything it has to go on with. Damaged runs
-    /// are left out and named, so that one bad sector does not stop the others.
+    /// are named apart, so that one bad sector does not stop the others.
     ///
     /// # Errors
-    /// The database fails.
+    /// The database fails, or the system gives no random bytes to name runs under.
     pub fn start(&mut self, boot_id: &str) -> Result<Restored, StoreError> {
         let mut restored = Restored::default();
+        self.run_epoch = drawn_epoch()?;
         let write = self.db.begin_write()?;
         {
+            // A database of an earlier version has no such table yet.
+            write.open_table(WISHES.definition())?;
             let mut meta = write.open_table(META.definition())?;
-            let boot: Option<BootRow> =
-                META.fetch(&meta, b"boot")?.map(|row| rows::unpack(META.0, &row)).transpose()?;
+            let damaged = &mut restored.damaged;
+            let unpack_stamp = |row: &[u8]| rows::unpack::<Stamp>(META.0, row);
+            restored.alive = spare(&mut meta, "alive", unpack_stamp, damaged)?;
+            spare(&mut meta, "desired", unpack_signed, damaged)?;
+            spare(&mut meta, "pending", unpack_signed, damaged)?;
+            let high_water = spare(&mut meta, "high_water", unpack_u64, damaged)?;
+            restored.high_water_wall_ms = high_water.map_or(0, u64::cast_signed);
+            let had_boot = meta.get(b"boot".as_slice())?.is_some();
+            let unpack_boot = |row: &[u8]| rows::unpack::<BootRow>(META.0, row);
+            let boot = spare(&mut meta, "boot", unpack_boot, damaged)?;
             restored.boot = match &boot {
-                None => 1,
+                // Where the number is damaged, that of the last stamp is one that was given.
+                None => restored.alive.map_or(1, |alive| alive.boot.saturating_add(1)),
                 Some(row) if row.id == boot_id => row.ordinal,
                 Some(row) => row.ordinal.saturating_add(1),
             };
             restored.unclean =
-                boot.is_some() && META.fetch(&meta, b"clean")?.as_deref() != Some(&[1]);
+                had_boot && !matches!(META.fetch(&meta, b"clean"), Ok(Some(clean)) if clean == [1]);
             let row = BootRow { id: boot_id.to_owned(), ordinal: restored.boot };
             META.put(&mut meta, b"boot", &rows::pack(&row))?;
             META.put(&mut meta, b"clean", &[0])?;
-            restored.high_water_wall_ms =
-                fetch_u64(&meta, b"high_water")?.map_or(0, u64::cast_signed);
-            restored.alive =
-                META.fetch(&meta, b"alive")?.map(|row| rows::unpack(META.0, &row)).transpose()?;
         }
         write.commit()?;
         self.restore(&mut restored)?;
@@ -85,7 +103,15 @@ impl Store {
             let (key, value) = entry?;
             match MARKS.unseal(key.value(), value.value()).and_then(batch::unpack_mark) {
                 Ok(mark) => restored.marks.push(mark),
-                Err(e) => restored.damaged.push(e.to_string()),
+                Err(e) => restored.damaged.push(e.damage()?),
+            }
+        }
+        for entry in read.open_table(WISHES.definition())?.iter()? {
+            let (key, value) = entry?;
+            let row = WISHES.unseal(key.value(), value.value());
+            match row.and_then(|row| rows::unpack::<WishRow>(WISHES.0, row)) {
+                Ok(row) => restored.wishes.push((row.request, row.outcome)),
+                Err(e) => restored.damaged.push(e.damage()?),
             }
         }
         for entry in read.open_table(SETTLED.definition())?.iter()? {
@@ -93,7 +119,7 @@ impl Store {
             let row = SETTLED.unseal(key.value(), value.value());
             match row.and_then(|row| rows::unpack::<RunRow>(SETTLED.0, row)) {
                 Ok(row) => self.settled_bytes += row.bytes,
-                Err(e) => restored.damaged.push(e.to_string()),
+                Err(e) => restored.damaged.push(e.damage()?),
             }
         }
         for entry in read.open_table(RUNS.definition())?.iter()? {
@@ -104,7 +130,7 @@ impl Store {
                 Ok(row) => {
                     self.open.insert(number, OpenState { row, facts: 0, bytes: 0 });
                 }
-                Err(e) => restored.damaged.push(format!("run {number}: {e}")),
+                Err(e) => restored.damaged.push(format!("run {number}: {}", e.damage()?)),
             }
         }
         let journal = read.open_table(JOURNAL.definition())?;
@@ -136,7 +162,7 @@ impl Store {
                     damaged.insert(number, format!("a fact before its {index}th is missing"));
                 }
                 Err(e) => {
-                    damaged.insert(number, e.to_string());
+                    damaged.insert(number, e.damage()?);
                 }
             }
         }
@@ -148,14 +174,39 @@ impl Store {
             if !begins {
                 damaged.entry(*number).or_insert_with(|| "its first fact is missing".to_owned());
             }
-            if let Some(reason) = damaged.get(number) {
-                restored.damaged.push(format!("run {run}: {reason}"));
-                continue;
-            }
             let (run, definition) = (run.clone(), definition.clone());
-            restored.runs.push(OpenRun { run, definition, facts });
+            let open = OpenRun { run, definition, facts };
+            match damaged.remove(number) {
+                Some(reason) => restored.broken.push((open, reason)),
+                None => restored.runs.push(open),
+            }
         }
-        self.open.retain(|number, _| !damaged.contains_key(number));
         Ok(())
+    }
+}
+
+fn drawn_epoch() -> Result<Epoch, StoreError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| StoreError::Database(format!("the system gives no random bytes: {e}")))?;
+    Ok(Epoch(u64::from_le_bytes(bytes)))
+}
+
+/// A value of `meta` that the agent can do without: a damaged one is named, removed, and counts as
+/// absent.
+fn spare<T>(
+    meta: &mut Open<'_>,
+    key: &str,
+    unpack: impl Fn(&[u8]) -> Result<T, StoreError>,
+    damaged: &mut Vec<String>,
+) -> Result<Option<T>, StoreError> {
+    let row = META.fetch(meta, key.as_bytes());
+    match row.and_then(|row| row.map(|row| unpack(&row)).transpose()) {
+        Ok(found) => Ok(found),
+        Err(e) => {
+            damaged.push(format!("`{key}`: {}", e.damage()?));
+            meta.remove(key.as_bytes())?;
+            Ok(None)
+        }
     }
 }

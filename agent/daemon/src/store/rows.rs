@@ -1,8 +1,11 @@
 //! What the store's own rows hold. Packed with `wire::pack` behind a version byte; each struct is
 //! append-only by version, as everything that is kept.
 
+use std::collections::BTreeMap;
+
 use openclaw_protocol::definition::DefinitionHash;
-use openclaw_protocol::id::{Digest, RunId};
+use openclaw_protocol::id::{Digest, RequestId, RunId};
+use openclaw_protocol::report::Refusal;
 use openclaw_protocol::sync::Cursor;
 use openclaw_protocol::wire::{self, Kind};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -40,7 +43,8 @@ pub(super) struct LaneRow {
     pub(super) next: u64,
     /// Running digest of the last record.
     pub(super) digest: u64,
-    /// The lowest number still kept; `next` where nothing is.
+    /// The lowest number that a kept row tells of (its own, or a marker's first); `next` where
+    /// nothing is kept.
     pub(super) oldest: u64,
     /// Bytes of the kept bodies.
     pub(super) bytes: u64,
@@ -57,6 +61,22 @@ pub(super) struct PeerRow {
     pub(super) cursors: Vec<Cursor>,
 }
 
+/// Modules of the desired state in force that this device cannot run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnusableRow {
+    /// Version of the agent that tried them.
+    pub(super) agent: String,
+    /// Each with the reason.
+    pub(super) modules: BTreeMap<Digest, String>,
+}
+
+/// What became of an operator's wish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WishRow {
+    pub(super) request: RequestId,
+    pub(super) outcome: Result<RunId, Refusal>,
+}
+
 pub(super) fn pack<T: Serialize>(row: &T) -> Vec<u8> {
     wire::pack(Kind::Row, row)
 }
@@ -65,6 +85,5 @@ pub(super) fn unpack<T: DeserializeOwned>(
     table: &'static str,
     bytes: &[u8],
 ) -> Result<T, StoreError> {
-    wire::unpack(Kind::Row, bytes, ROW_BYTES)
-        .map_err(|e| StoreError::Unreadable { table, reason: e.to_string() })
+    wire::unpack(Kind::Row, bytes, ROW_BYTES).map_err(|e| StoreError::of_wire(table, &e))
 }

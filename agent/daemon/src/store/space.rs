@@ -32,10 +32,12 @@ pub(super) const BLOBS: Space = Space("blobs");
 pub(super) const CHUNKS: Space = Space("chunks");
 /// Trigger positions by workflow and trigger.
 pub(super) const MARKS: Space = Space("marks");
+/// What became of operators' wishes, by order of arrival.
+pub(super) const WISHES: Space = Space("wishes");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 10] =
-    [META, JOURNAL, RUNS, SETTLED, RECENT, OUTBOX, DEFINITIONS, BLOBS, CHUNKS, MARKS];
+pub(super) const ALL: [Space; 11] =
+    [META, JOURNAL, RUNS, SETTLED, RECENT, OUTBOX, DEFINITIONS, BLOBS, CHUNKS, MARKS, WISHES];
 
 const CHECK_BYTES: usize = 8;
 

@@ -2,6 +2,7 @@
 
 use openclaw_agent_core::{Fact, FactRecord};
 use openclaw_protocol::definition::{DefinitionHash, Priority};
+use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::RunStatus;
@@ -16,6 +17,19 @@ use crate::testing::Disk;
 const EPOCH: Epoch = Epoch(0x1234_5678_9abc_def0);
 const NOW: i64 = 1_800_000_000_000;
 const HOUR: i64 = 3_600_000;
+
+impl Store {
+    /// Flips a bit of a stored value, as a dying card does.
+    pub(crate) fn spoil(&self, table: &'static str, key: &[u8]) {
+        let write = self.db.begin_write().unwrap();
+        let definition = space::Space(table).definition();
+        let mut value =
+            write.open_table(definition).unwrap().get(key).unwrap().unwrap().value().to_vec();
+        *value.last_mut().unwrap() ^= 1;
+        write.open_table(definition).unwrap().insert(key, value.as_slice()).unwrap();
+        write.commit().unwrap();
+    }
+}
 
 fn open(disk: &Disk) -> Store {
     open_with(disk, Retention::default())
@@ -148,6 +162,48 @@ fn a_full_lane_tells_what_it_dropped() {
 }
 
 #[test]
+fn a_lane_begins_with_the_first_number_that_its_marker_stands_for() {
+    let disk = Disk::new(1);
+    let retention = Retention { lane_bytes: 4_096, hours: 0, ..Retention::default() };
+    let mut store = open_with(&disk, retention);
+    let commit = |store: &mut Store, n: usize| {
+        for _ in 0..n {
+            store.commit(&records(&[&[7; 1_000]]), NOW).unwrap();
+        }
+    };
+    commit(&mut store, 2);
+    store.acknowledge(&cursor(Lane::History, 2));
+    commit(&mut store, 18);
+    let oldest = |store: &Store| store.holdings()[2].oldest;
+    assert_eq!(oldest(&store), 3, "1 and 2 are acknowledged and gone, 3 and on are told of");
+    let marker_of = |store: &Store, before: u64| {
+        let loaded = store.load(Lane::History, 3, before, 1 << 20).unwrap();
+        let marker: Dropped = wire::unpack(Kind::Dropped, &loaded[0].body, 1_000).unwrap();
+        assert_eq!(marker.last, loaded[0].seq);
+        (marker.first, marker.last, loaded.len())
+    };
+    let (first, last, count) = marker_of(&store, u64::MAX);
+    assert_eq!((first, count as u64), (3, 20 - last + 1));
+    assert_eq!(marker_of(&store, 4), (3, last, 1), "it comes whatever its own number");
+    assert!(store.load(Lane::History, last + 1, last + 2, 1 << 20).unwrap()[0].seq == last + 1);
+
+    // A number in the middle is acknowledged late, for it was under way: the quota goes on.
+    store.acknowledge(&cursor(Lane::History, 5));
+    commit(&mut store, 20);
+    let (first, later, _) = marker_of(&store, u64::MAX);
+    assert!(first == 3 && later > last, "{first} {later}");
+    assert!(store.heads[&Lane::History].row.bytes <= 4_096);
+
+    // Acknowledged as a whole, it goes as a whole; also after a restart.
+    drop(store);
+    let mut store = open_with(&disk, retention);
+    assert_eq!(oldest(&store), 3);
+    store.acknowledge(&cursor(Lane::History, later));
+    store.commit(&records(&[b"x"]), NOW + 1).unwrap();
+    assert_eq!(oldest(&store), later + 1);
+}
+
+#[test]
 fn settled_journals_go_by_bytes_and_age() {
     let disk = Disk::new(1);
     let retention = Retention { journal_bytes: 2_000, ..Retention::default() };
@@ -258,6 +314,27 @@ fn the_file_is_readable_by_its_owner_alone() {
 }
 
 #[test]
+fn the_newest_wishes_are_kept_and_the_oldest_go() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    let wish = |n: usize| {
+        let run = RunId::of(EPOCH, n as u64);
+        (openclaw_protocol::id::RequestId::parse(&format!("r-{n}")).unwrap(), Ok(run))
+    };
+    let most = openclaw_agent_core::limits::REQUESTS;
+    for numbers in [0..most, most..most + 3] {
+        let batch = Batch { wishes: numbers.map(wish).collect(), ..Batch::default() };
+        assert!(!batch.is_empty());
+        store.commit(&batch, NOW).unwrap();
+    }
+    drop(store);
+    let restored = open(&disk).start("boot").unwrap();
+    assert_eq!(restored.wishes.len(), most);
+    assert_eq!(restored.wishes[0], wish(3));
+    assert_eq!(restored.wishes[most - 1], wish(most + 2));
+}
+
+#[test]
 fn every_power_cut_leaves_what_was_committed() {
     let mut cuts = 0;
     for cut in 1..=60 {
@@ -307,4 +384,99 @@ fn control_a_lying_disk_loses_what_was_committed() {
             < 50
     });
     assert!(lost, "the harness would not notice a missing sync");
+}
+
+#[test]
+fn a_nonsensical_acknowledgement_is_not_kept() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    store.commit(&records(&[b"a", b"b", b"c", b"d", b"e", b"f"]), NOW).unwrap();
+    let ranges = vec![(6, 2), (4, 5), (9, u64::MAX), (4, 4), (0, 1), (3, 3), (u64::MAX, 0)];
+    store.acknowledge(&Cursor { lane: Lane::History, upto: 1, digest: 0, ranges });
+    assert_eq!(store.heads[&Lane::History].row.ranges, [(3, 5)]);
+    assert_eq!(store.outstanding(Lane::History), 2, "2 and 6");
+
+    // What an earlier version kept makes no sense either, and must not stop the next start.
+    store.heads.get_mut(&Lane::History).unwrap().row.ranges = vec![(5, 2), (0, u64::MAX)];
+    store.commit(&records(&[b"g"]), NOW).unwrap();
+    drop(store);
+    assert_eq!(open(&disk).outstanding(Lane::History), 6);
+}
+
+#[test]
+fn a_damaged_value_that_can_be_done_without_is_named_and_left_out() {
+    for key in ["desired", "pending", "boot", "alive", "high_water", "clean"] {
+        let disk = Disk::new(1);
+        let mut store = open(&disk);
+        store.start("boot-a").unwrap();
+        let signed = SignedDesired { document: vec![1; 40], signature: vec![2; 64] };
+        let batch = Batch {
+            desired: Some(signed.clone()),
+            pending: Some(Some(signed.clone())),
+            alive: Some(at(5)),
+            high_water_wall_ms: Some(NOW),
+            clean: true,
+            ..Batch::default()
+        };
+        store.commit(&batch, NOW).unwrap();
+        store.spoil("meta", key.as_bytes());
+        drop(store);
+
+        let mut store = open(&disk);
+        let restored = store.start("boot-b").unwrap();
+        assert_eq!(restored.boot, 2, "{key}");
+        assert_eq!(restored.unclean, key == "clean", "{key}");
+        assert_eq!(restored.alive.is_none(), key == "alive", "{key}");
+        assert_eq!(restored.high_water_wall_ms == 0, key == "high_water", "{key}");
+        let (desired, pending) = store.desired().unwrap();
+        assert_eq!((desired.is_none(), pending.is_none()), (key == "desired", key == "pending"));
+        let named: Vec<_> = restored.damaged.iter().filter(|d| d.contains(key)).collect();
+        assert_eq!(named.len(), usize::from(key != "clean"), "{key}: {:?}", restored.damaged);
+        drop(store);
+        assert!(open(&disk).start("boot-c").unwrap().damaged.is_empty(), "{key} is named once");
+    }
+}
+
+#[test]
+fn what_a_later_version_wrote_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.redb");
+    let open = || open_or_quarantine(&path, limits::CACHE_BYTES, Retention::default(), EPOCH);
+    let write = |store: &Store, space: space::Space, key: &[u8], body: &[u8]| {
+        let write = store.db.begin_write().unwrap();
+        space.put(&mut write.open_table(space.definition()).unwrap(), key, body).unwrap();
+        write.commit().unwrap();
+    };
+    let later = wire::VERSION + 1;
+    let own = [&[wire::VERSION], env!("CARGO_PKG_VERSION").as_bytes()].concat();
+
+    let (mut store, _) = open().unwrap();
+    store.start("boot-a").unwrap();
+    let facts = vec![(run(1), accepted())];
+    store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
+    write(&store, META, b"format", &[&[later], b"9.8.7".as_slice()].concat());
+    drop(store);
+    let refused = open().map(|_| ()).unwrap_err();
+    assert!(matches!(refused, StoreError::Version { .. }), "{refused}");
+    assert!(refused.to_string().contains("agent 9.8.7"), "{refused}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was set aside");
+
+    // Without the note the rows speak for themselves.
+    let db = redb::Database::open(&path).unwrap();
+    let note = db.begin_write().unwrap();
+    META.put(&mut note.open_table(META.definition()).unwrap(), b"format", &own).unwrap();
+    note.commit().unwrap();
+    drop(db);
+    let (store, aside) = open().unwrap();
+    assert_eq!(aside, None);
+    let fact = [0_u32.to_le_bytes().as_slice(), &[later, Kind::Fact as u8, 0]].concat();
+    write(&store, JOURNAL, &space::fact_key(0, 1), &fact);
+    drop(store);
+    let (mut store, _) = open().unwrap();
+    let refused = store.start("boot-b").unwrap_err();
+    assert!(matches!(refused, StoreError::Version { .. }), "{refused}");
+    write(&store, META, lane_meta(Lane::History).as_bytes(), &[later, Kind::Row as u8, 0]);
+    drop(store);
+    assert!(matches!(open(), Err(StoreError::Version { .. })));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was set aside");
 }

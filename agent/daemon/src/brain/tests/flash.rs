@@ -25,6 +25,8 @@ fn one_step_after_the_other_costs_at_most_1_2_syncs_each() {
     let per_step = (device.disk.syncs() - syncs) as f64 / STEPS as f64;
     let kib = (device.disk.written() - written) as f64 / 1024.0 / STEPS as f64;
     assert_eq!(peer.results.len(), 1, "the control plane has the result by now");
+    let status = device.status();
+    assert_eq!((status.syncs, status.written_bytes), (device.disk.syncs(), device.disk.written()));
     println!("{per_step} syncs and {kib:.1} KiB a step");
     assert!(per_step <= 1.2, "{per_step} syncs a step");
     assert!(kib <= 64.0, "{kib} KiB a step");

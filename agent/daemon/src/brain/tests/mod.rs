@@ -1,6 +1,7 @@
 //! The brain on a disk that can lose its power, with hands that do nothing but remember, and with
 //! a control plane made of the same session.
 
+mod damage;
 mod flash;
 mod peer;
 mod power;
@@ -138,6 +139,7 @@ impl Device {
             clock: Box::new(self.clock.clone()),
             hands: Box::new(self.asked.clone()),
             link,
+            link_fault: None,
             standalone: self.workflows.clone(),
             slots: 16,
             files: vec!["proc".into()],

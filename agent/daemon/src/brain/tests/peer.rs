@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::desired::{Desired, SignedDesired};
 use openclaw_protocol::id::{Digest, RequestId};
-use openclaw_protocol::sync::{Announcement, Config, Cursor, Output, Record, Session, chain};
+use openclaw_protocol::sync::{
+    Announcement, Config, Cursor, Dropped, Output, Record, Session, chain,
+};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::*;
@@ -17,6 +19,7 @@ pub(super) struct Peer {
     pub(super) results: BTreeSet<String>,
     pub(super) reports: Vec<Report>,
     pub(super) events: usize,
+    pub(super) dropped: Vec<Dropped>,
     pub(super) forks: BTreeSet<u64>,
     pub(super) blobs: BTreeMap<Digest, Vec<u8>>,
     commands: Vec<Record>,
@@ -27,10 +30,15 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new() -> Self {
+        Self::of(GENERATION)
+    }
+
+    /// A control plane of another generation, which knows nothing of the one before.
+    pub(super) fn of(generation: u64) -> Self {
         let holdings =
             vec![openclaw_protocol::sync::Holding { lane: Lane::Commands, oldest: 1, next: 1 }];
         let session = Session::new(Config {
-            log: GENERATION,
+            log: generation,
             holdings,
             peer_log: 0,
             cursors: Vec::new(),
@@ -43,6 +51,7 @@ impl Peer {
             results: BTreeSet::new(),
             reports: Vec::new(),
             events: 0,
+            dropped: Vec::new(),
             forks: BTreeSet::new(),
             blobs: BTreeMap::new(),
             commands: Vec::new(),
@@ -149,6 +158,10 @@ impl Peer {
             }
             cursor.upto = record.seq;
             cursor.digest = record.digest;
+            if let Ok(dropped) = wire::unpack::<Dropped>(Kind::Dropped, &record.body, usize::MAX) {
+                self.dropped.push(dropped);
+                continue;
+            }
             match lane {
                 Lane::Results => {
                     let result: RunResult =

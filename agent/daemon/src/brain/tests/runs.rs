@@ -197,3 +197,75 @@ fn a_damaged_run_does_not_hold_up_the_others() {
         assert!(call.interrupted);
     }
 }
+
+#[test]
+fn a_clean_stop_harms_no_step_that_must_not_be_repeated() {
+    let text = "
+workflow: w
+steps:
+  - { id: a, plugin: count@^1, effects: at_most_once, with: { n: 0 } }
+  - { id: b, plugin: count@^1, effects: at_most_once, with: { n: 1 } }
+  - { id: c, plugin: count@^1, effects: at_most_once, with: { n: 2 } }
+";
+    let mut device = Device::new(1, vec![deployed(text)]);
+    device.start().unwrap();
+    device.begin("w").unwrap().unwrap();
+    let [a] = &device.calls()[..] else { panic!("one call") };
+    // The second step is due in the very turn in which the stop comes: it is begun, and may end.
+    device.turn(vec![settled(a), Event::Stop]).unwrap();
+    let [b] = &device.calls()[..] else { panic!("one call") };
+    assert!(!device.brain.as_ref().unwrap().is_drained());
+    device.answer(b).unwrap();
+    assert!(device.calls().is_empty(), "nothing is begun any more");
+    let brain = device.brain.take().unwrap();
+    assert!(brain.is_drained());
+    brain.finish().unwrap();
+
+    device.start().unwrap();
+    assert!(!device.status().unclean);
+    let [c] = &device.calls()[..] else { panic!("one call") };
+    assert_eq!((c.attempt.step.0.as_str(), c.attempt.attempt, c.interrupted), ("c", 1, false));
+    device.answer(c).unwrap();
+    assert_eq!(device.results()[0].status, RunStatus::Completed);
+}
+
+#[test]
+fn made_up_hosts_do_not_hide_a_denial_that_matters() {
+    let mut device = Device::new(1, vec![chain("noisy", 1), chain("quiet", 1)]);
+    device.start().unwrap();
+    let play = |device: &mut Device, workflow: &str, denials: Vec<String>| {
+        device.begin(workflow).unwrap();
+        let call = device.calls().remove(0);
+        let Event::Settled { attempt, outcome, .. } = settled(&call) else { unreachable!() };
+        device.turn(vec![Event::Settled { attempt, outcome, denials }]).unwrap();
+    };
+    let denied = |device: &Device| -> Vec<String> {
+        let reports = device.reports().into_iter();
+        reports
+            .filter_map(|report| match report {
+                Report::Security { code, message } => {
+                    (code == "permission.denied").then_some(message)
+                }
+                Report::Command { .. }
+                | Report::Desired { .. }
+                | Report::Inventory(_)
+                | Report::Dropped { .. } => None,
+            })
+            .collect()
+    };
+    for run in 0..64 {
+        let fake = (0..16).map(|host| format!("http:fake-{run}-{host}:80")).collect();
+        play(&mut device, "noisy", fake);
+    }
+    play(&mut device, "quiet", vec!["http:10.0.0.1:80".to_owned()]);
+    let told = denied(&device);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].starts_with("http:10.0.0.1:80 was denied to step s1 of workflow quiet"));
+    device.clock.advance(denials::WINDOW_MS);
+    device.turn(Vec::new()).unwrap();
+    device.clock.advance(limits::LAZY_MS);
+    device.turn(Vec::new()).unwrap();
+    let told = denied(&device);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[2].starts_with("http was denied 1023 more times to step s1 of workflow noisy"));
+}

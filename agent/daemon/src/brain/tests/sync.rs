@@ -7,9 +7,9 @@ use openclaw_protocol::id::{Digest, Generation, RunId, WorkflowName};
 use super::peer::{GENERATION, Peer, now_ms};
 use super::*;
 
-const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+pub(super) const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-fn desired(device: &Device, revision: u64, steps: usize, module: Digest) -> Desired {
+pub(super) fn desired(device: &Device, revision: u64, steps: usize, module: Digest) -> Desired {
     let identity = device.identity.as_ref().unwrap();
     let workflow = definition::parse(&chain_text("w", steps)).unwrap();
     Desired {
@@ -39,7 +39,7 @@ fn start(workflow: &str) -> Command {
 }
 
 /// A device in sync with a control plane, nothing desired yet.
-fn pair() -> (Device, Peer) {
+pub(super) fn pair() -> (Device, Peer) {
     let mut peer = Peer::new();
     let mut device = Device::enrolled(1, peer.key());
     device.start().unwrap();
@@ -48,14 +48,14 @@ fn pair() -> (Device, Peer) {
 }
 
 /// Answers what the brain asks its hands to try.
-fn checked(device: &mut Device, result: Result<(), String>) {
+pub(super) fn checked(device: &mut Device, result: Result<(), String>) {
     let checks = std::mem::take(&mut *device.asked.checks.lock().unwrap());
     for digest in checks {
         device.turn(vec![Event::Checked { digest, result: result.clone() }]).unwrap();
     }
 }
 
-fn install(device: &mut Device, peer: &mut Peer, revision: u64, steps: usize) {
+pub(super) fn install(device: &mut Device, peer: &mut Peer, revision: u64, steps: usize) {
     let module = peer.add_blob(MODULE.to_vec());
     let document = desired(device, revision, steps, module);
     peer.desire(&document, now_ms(device));
@@ -159,6 +159,27 @@ fn what_the_device_cannot_run_is_refused_by_name() {
         | Report::Dropped { .. } => None,
     });
     assert_eq!(told.collect::<Vec<_>>(), [(1, "files.missing"), (2, "plugin.load")]);
+
+    // A restart does not make the module any better.
+    device.brain = None;
+    device.start().unwrap();
+    let status = device.status();
+    assert!(status.refused["w"].contains("env.abort"), "{:?}", status.refused);
+    assert!(status.in_force.is_empty(), "{:?}", status.in_force);
+    let workflow = "w".to_owned();
+    let answer = device.ask(Request::Start { workflow, inputs: serde_json::Map::new() }).unwrap();
+    assert!(matches!(answer, Some(Answer::Error(_))), "{answer:?}");
+    assert!(device.calls().is_empty());
+
+    // With a module that works it runs, and a restart knows that as well.
+    let document = desired(&device, 3, 2, module);
+    peer.connect(&mut device);
+    peer.desire(&document, now_ms(&device));
+    peer.exchange(&mut device);
+    checked(&mut device, Ok(()));
+    device.brain = None;
+    device.start().unwrap();
+    assert_eq!(device.status().in_force.keys().collect::<Vec<_>>(), ["w"]);
 }
 
 #[test]
@@ -231,6 +252,48 @@ fn commands_are_carried_out_once_and_answered() {
 }
 
 #[test]
+fn a_control_plane_restored_from_a_backup_doubles_no_wish() {
+    let (mut device, mut peer) = pair();
+    install(&mut device, &mut peer, 1, 1);
+    let now = now_ms(&device);
+    peer.command("wish-1", start("w"), now);
+    peer.command("wish-2", start("later"), now);
+    peer.exchange(&mut device);
+    let [call] = &device.calls()[..] else { panic!("one call") };
+    device.answer(call).unwrap();
+    peer.exchange(&mut device);
+    assert_eq!(peer.results.len(), 1);
+
+    // The agent restarts; in the backup neither wish is answered.
+    device.brain = None;
+    device.start().unwrap();
+    let mut restored = Peer::of(GENERATION + 1);
+    restored.connect(&mut device);
+    restored.command("wish-1", start("w"), now_ms(&device));
+    restored.command("wish-2", start("later"), now_ms(&device));
+    restored.command("wish-3", start("w"), now_ms(&device));
+    restored.exchange(&mut device);
+    let calls = device.calls();
+    assert_eq!(calls.len(), 1, "only the wish that is new is carried out");
+    device.answer(&calls[0]).unwrap();
+    assert_eq!(device.results().len(), 2);
+    let answers: Vec<_> = restored
+        .reports
+        .iter()
+        .filter_map(|r| {
+            if let Report::Command { request, outcome } = r {
+                Some((request.as_str(), outcome.clone().map_err(|refusal| refusal.code)))
+            } else {
+                None
+            }
+        })
+        .collect();
+    let first = device.results()[0].run.clone();
+    assert!(answers.contains(&("wish-1", Ok(first))), "{answers:?}");
+    assert_eq!(answers.iter().filter(|(_, outcome)| outcome.is_err()).count(), 2, "{answers:?}");
+}
+
+#[test]
 fn a_backlog_of_an_offline_device_arrives_once() {
     let mut peer = Peer::new();
     let mut device = Device::enrolled(1, peer.key());
@@ -259,18 +322,23 @@ fn a_restored_card_forks_and_nothing_is_lost() {
     device.workflows = vec![chain("w", 1)];
     device.start().unwrap();
     peer.connect(&mut device);
+    // Ids of runs and idempotency keys of calls.
     let run_some = |device: &mut Device, n: usize| {
+        let mut names = BTreeSet::new();
         for _ in 0..n {
-            device.begin("w").unwrap();
+            names.extend(device.begin("w").unwrap());
             for call in device.calls() {
                 device.answer(&call).unwrap();
+                names.insert(call.idempotency_key);
             }
         }
+        assert_eq!(names.len(), 2 * n);
+        names
     };
     run_some(&mut device, 3);
     peer.exchange(&mut device);
     let copy = device.disk.copy();
-    run_some(&mut device, 5);
+    let one_life = run_some(&mut device, 5);
     peer.exchange(&mut device);
     assert_eq!(peer.results.len(), 8);
 
@@ -278,7 +346,9 @@ fn a_restored_card_forks_and_nothing_is_lost() {
     device.brain = None;
     device.disk = copy;
     device.start().unwrap();
-    run_some(&mut device, 7);
+    // Nothing tells it yet that it is not the only one.
+    let other_life = run_some(&mut device, 7);
+    assert!(one_life.is_disjoint(&other_life), "{one_life:?} {other_life:?}");
     peer.session.handle_disconnected();
     peer.connect(&mut device);
     for _ in 0..60 {
@@ -292,5 +362,67 @@ fn a_restored_card_forks_and_nothing_is_lost() {
             .any(|r| matches!(r, Report::Security { code, .. } if code == "sync.forked"))
     );
     assert_eq!(device.status().backlog, 0, "everything was told under the new log");
+    assert_eq!(peer.results.len(), 15, "no result hides another one");
     assert_eq!(peer.forks.len(), 2);
+}
+
+#[test]
+fn two_cards_with_one_past_name_their_runs_apart() {
+    let mut peer = Peer::new();
+    let mut device = Device::enrolled(1, peer.key());
+    device.workflows = vec![chain("w", 1)];
+    device.start().unwrap();
+    peer.connect(&mut device);
+    let run_one = |device: &mut Device| {
+        let run = device.begin("w").unwrap().unwrap();
+        for call in device.calls() {
+            device.answer(&call).unwrap();
+        }
+        run
+    };
+    run_one(&mut device);
+    peer.exchange(&mut device);
+    let copy = device.disk.copy();
+    let one_card: BTreeSet<_> = (0..6).map(|_| run_one(&mut device)).collect();
+    peer.exchange(&mut device);
+
+    device.brain = None;
+    device.disk = copy;
+    device.start().unwrap();
+    peer.session.handle_disconnected();
+    peer.connect(&mut device);
+    for _ in 0..60 {
+        peer.exchange(&mut device);
+        device.clock.advance(1_000);
+    }
+    assert_eq!(peer.forks.len(), 2, "it has forked");
+    let mut other_card: BTreeSet<_> = (0..2).map(|_| run_one(&mut device)).collect();
+    // The new name outlives a restart.
+    device.brain = None;
+    device.start().unwrap();
+    other_card.extend((0..2).map(|_| run_one(&mut device)));
+    assert_eq!(other_card.len(), 4);
+    assert!(one_card.is_disjoint(&other_card), "{one_card:?} {other_card:?}");
+}
+
+#[test]
+fn what_a_quota_dropped_is_told_once_and_as_that() {
+    let mut peer = Peer::new();
+    let mut device = Device::enrolled(1, peer.key());
+    device.retention = Retention { lane_bytes: 4_096, ..Retention::default() };
+    device.workflows = vec![chain("w", 60)];
+    device.start().unwrap();
+    device.begin("w").unwrap();
+    while let [call, ..] = device.calls().as_slice() {
+        device.answer(call).unwrap();
+    }
+    peer.connect(&mut device);
+    for _ in 0..60 {
+        peer.exchange(&mut device);
+        device.clock.advance(1_000);
+    }
+    assert_eq!(device.status().backlog, 0);
+    let [dropped] = peer.dropped.as_slice() else { panic!("{:?}", peer.dropped) };
+    assert_eq!((dropped.first, dropped.reason.as_str()), (1, "quota"));
+    assert!(dropped.last > 50 && peer.events > 10, "{dropped:?}, {} events", peer.events);
 }
