@@ -37,6 +37,9 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) token: Option<String>,
+    /// PEM file of the CA that the server's certificate comes from, instead of the context's
+    #[arg(long, global = true, env = "OPENCLAW_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// How to print data
     #[arg(short, long, global = true, value_enum, default_value_t)]
     pub(crate) output: Format,
@@ -80,6 +83,9 @@ pub(crate) enum Noun {
     /// Executions
     #[command(subcommand, alias = "runs")]
     Run(RunVerb),
+    /// What devices and the control plane noticed
+    #[command(subcommand, name = "security-event", alias = "security-events")]
+    SecurityEvent(SecurityEventVerb),
     /// Print the completion script of a shell
     Completion {
         /// Which shell
@@ -115,12 +121,10 @@ pub(crate) struct LoginArgs {
     /// User name
     #[arg(short, long, default_value = "admin")]
     pub(crate) user: String,
-    /// Name of the context to remember it under
-    #[arg(long, default_value = "default", value_name = "NAME")]
-    pub(crate) name: String,
-    /// PEM file of the CA that the server's certificate comes from
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    /// Name of the context to remember it under; the one that --context names, or that the address
+    /// comes from, or else `default`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
     /// Read the password from standard input
     #[arg(long)]
     pub(crate) password_stdin: bool,
@@ -231,11 +235,41 @@ pub(crate) enum DeviceVerb {
         /// Device id
         id: String,
     },
-    /// Remove a revoked device and everything it sent
+    /// Lock a device out at once, and remove it with everything it sent
     Remove {
         /// Device id
         id: String,
     },
+    /// Change its labels; deployments by label follow
+    Label {
+        /// Device id
+        id: String,
+        /// KEY=VALUE sets a label, KEY- takes it away; may be repeated
+        #[arg(required = true, value_name = "CHANGE", value_parser = label_change)]
+        changes: Vec<LabelChange>,
+    },
+}
+
+/// What shall become of one label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LabelChange {
+    /// This key shall have this value.
+    Set(String, String),
+    /// This key shall be gone.
+    Remove(String),
+}
+
+/// Reads `KEY=VALUE` or `KEY-`.
+fn label_change(text: &str) -> Result<LabelChange, String> {
+    if let Ok((key, value)) = key_value(text) {
+        return Ok(LabelChange::Set(key, value));
+    }
+    match text.strip_suffix('-') {
+        Some(key) if !key.is_empty() && !key.contains('=') => {
+            Ok(LabelChange::Remove(key.to_owned()))
+        }
+        _ => Err(format!("`{text}` is neither KEY=VALUE nor KEY-")),
+    }
 }
 
 /// `openclaw plugin`.
@@ -321,7 +355,7 @@ pub(crate) enum DeploymentVerb {
         /// Where
         #[command(flatten)]
         target: TargetArgs,
-        /// Wait until all devices have answered; exit code 1 if one refuses
+        /// Wait until all devices have answered; exit code 1 if one refuses, or if it reaches none
         #[arg(short, long)]
         wait: bool,
         /// Seconds to wait at most
@@ -342,6 +376,21 @@ pub(crate) enum DeploymentVerb {
     Delete {
         /// Its id
         id: String,
+    },
+}
+
+/// `openclaw security-event`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecurityEventVerb {
+    /// List security events, newest first
+    #[command(alias = "ls")]
+    List {
+        /// About one device
+        #[arg(short, long)]
+        device: Option<String>,
+        /// How many
+        #[arg(short, long, default_value_t = 20)]
+        limit: usize,
     },
 }
 
@@ -411,5 +460,16 @@ mod tests {
         assert_eq!(super::key_value("a=b=c").unwrap(), ("a".into(), "b=c".into()));
         assert!(super::key_value("a").is_err());
         assert!(super::key_value("=b").is_err());
+    }
+
+    #[test]
+    fn label_changes_set_or_remove() {
+        use super::LabelChange::{Remove, Set};
+        assert_eq!(super::label_change("a=b-").unwrap(), Set("a".into(), "b-".into()));
+        assert_eq!(super::label_change("a=").unwrap(), Set("a".into(), String::new()));
+        assert_eq!(super::label_change("a-").unwrap(), Remove("a".into()));
+        for wrong in ["", "a", "-", "=b", "=-"] {
+            assert!(super::label_change(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP client: one door to the control plane's API, every error with its exit code.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use openclaw_protocol::api::{Page, ProblemDetails};
@@ -8,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::args::Global;
 use crate::context::{Context, Contexts};
-use crate::exit::{FAILED, Failure, UNREACHABLE};
+use crate::exit::{FAILED, Failure, INVALID, UNREACHABLE};
 
 /// An answer that takes longer than this is given up; streams and uploads are not bounded by it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,6 +35,7 @@ impl Client {
         if let Some(token) = &global.token {
             context.token = Some(token.clone());
         }
+        context.set_ca_file(global.ca_file.as_deref())?;
         Self::new(&context)
     }
 
@@ -124,6 +126,15 @@ impl Client {
         self.read(self.request(Method::POST, path).json(body)).await
     }
 
+    /// `PUT` of JSON, answer decoded.
+    pub(crate) async fn put<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Failure> {
+        self.read(self.request(Method::PUT, path).json(body)).await
+    }
+
     /// `POST` of a text document, answer decoded.
     pub(crate) async fn post_text<T: DeserializeOwned>(
         &self,
@@ -153,7 +164,7 @@ impl Client {
             let mut url = format!("{path}{joint}limit={limit}");
             if let Some(cursor) = &cursor {
                 url.push_str("&cursor=");
-                url.push_str(cursor);
+                url.push_str(&encoded(cursor));
             }
             let page: Page<T> = self.fetch(&url).await?;
             items.extend(page.items);
@@ -175,6 +186,34 @@ impl Client {
     }
 }
 
+/// An API path of these parts, such as `/devices/pump-7`. Each stays one part, whatever is in it.
+pub(crate) fn path(parts: &[&str]) -> Result<String, Failure> {
+    let mut path = String::new();
+    for part in parts {
+        // The address of a page may not hold these even in disguise (WHATWG URL, section 4.1).
+        if ["", ".", ".."].contains(part) {
+            return Err(Failure::new(INVALID, format!("`{part}` is no name")));
+        }
+        path.push('/');
+        path.push_str(&encoded(part));
+    }
+    Ok(path)
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986, section 2.3).
+pub(crate) fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 fn is_loopback(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
     let host = rest.split('/').next().unwrap_or_default();
@@ -185,6 +224,16 @@ fn is_loopback(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_path_stays_one_part() {
+        assert_eq!(path(&["devices", "pump-7"]).unwrap(), "/devices/pump-7");
+        assert_eq!(path(&["api-keys", "../devices/x"]).unwrap(), "/api-keys/..%2Fdevices%2Fx");
+        assert_eq!(path(&["a", "b?c=d#e%f é"]).unwrap(), "/a/b%3Fc%3Dd%23e%25f%20%C3%A9");
+        for wrong in ["", ".", ".."] {
+            assert!(path(&["api-keys", wrong]).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn only_this_machine_may_be_spoken_to_in_the_clear() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,17 @@ pub(crate) struct Context {
     /// PEM file of the CA that the server's certificate must come from, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl Context {
+    /// Takes another CA, where one is named. Kept absolute: the next command may be typed
+    /// elsewhere.
+    pub(crate) fn set_ca_file(&mut self, path: Option<&Path>) -> Result<(), Failure> {
+        if let Some(path) = path {
+            self.ca_file = Some(std::path::absolute(path)?);
+        }
+        Ok(())
+    }
 }
 
 /// Where the file is: `$OPENCLAW_CONFIG_DIR`, else `$XDG_CONFIG_HOME/openclaw`, else

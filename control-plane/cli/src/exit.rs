@@ -2,6 +2,8 @@
 
 use openclaw_protocol::api::ProblemDetails;
 
+use crate::output::printable;
+
 /// The command failed in a way that has no code of its own.
 pub(crate) const FAILED: u8 = 1;
 /// The named thing does not exist.
@@ -26,7 +28,8 @@ pub(crate) const HELP: &str = "Exit codes:\n  \
     0 done · 1 failed · 2 wrong usage · 3 not found · 4 not logged in · 5 not allowed\n  \
     6 document invalid · 7 conflict · 8 unreachable or timed out · 9 the awaited run failed\n  \
     130 interrupted\n\n\
-    Environment: OPENCLAW_CONTEXT, OPENCLAW_URL, OPENCLAW_TOKEN, OPENCLAW_CONFIG_DIR, NO_COLOR";
+    Environment: OPENCLAW_CONTEXT, OPENCLAW_URL, OPENCLAW_TOKEN, OPENCLAW_CA_FILE,\n    \
+    OPENCLAW_CONFIG_DIR, NO_COLOR";
 
 /// Why a command failed: what, why, and what to try.
 #[derive(Debug)]
@@ -82,12 +85,14 @@ impl Failure {
 
     /// Prints to standard error: what, the single faults, what to try.
     pub(crate) fn print(&self) {
-        eprintln!("error: {}", self.message);
+        // Much of it was said by servers and devices. Indented, no line of theirs looks like ours.
+        let shown = |text: &str| text.lines().map(printable).collect::<Vec<_>>().join("\n  ");
+        eprintln!("error: {}", shown(&self.message));
         for line in &self.details {
-            eprintln!("  {line}");
+            eprintln!("  {}", shown(line));
         }
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
+            eprintln!("hint: {}", shown(hint));
         }
     }
 }
@@ -102,6 +107,9 @@ pub(crate) fn fault_line(item: &openclaw_protocol::api::ProblemItem) -> String {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::Interrupted {
+            return Self::interrupted();
+        }
         Self::new(FAILED, error.to_string())
     }
 }

@@ -35,8 +35,10 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = commands::run(args) => outcome,
+            // The listener first, so that it listens before anybody is asked anything.
+            biased;
             () = interrupted() => Err(Failure::interrupted()),
+            outcome = commands::run(args) => outcome,
         }
     });
     // Children and blocking reads must not hold the exit back.

@@ -58,9 +58,25 @@ fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
 }
 
 /// Text from devices and people with control characters made visible, so that it cannot play
-/// with the terminal.
+/// with the terminal; those that change the direction of writing (UAX 9) as well.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let plays =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if plays(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same for a text of several lines, which stay lines.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.lines().map(|line| printable(&line.replace('\t', "    "))).collect::<Vec<_>>().join("\n")
+}
+
+/// Says that something was done: on standard error, or as data where that was asked for.
+pub(crate) fn done<T: Serialize>(format: Format, data: &T, text: &str) -> Result<(), Failure> {
+    if format == Format::Table {
+        eprintln!("{}", printable(text));
+        return Ok(());
+    }
+    print(format, data, &[], |_| Vec::new())
 }
 
 /// A time of the API, or a dash.
@@ -83,4 +99,18 @@ pub(crate) fn labels(labels: &std::collections::BTreeMap<String, String>) -> Str
         return "-".to_owned();
     }
     labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_text_plays_with_the_terminal() {
+        let text = "a\u{1b}[2Jb\u{9b}31mc\u{7}d\ne\u{202e}f";
+        let shown = printable(text);
+        assert_eq!(shown.matches('\u{fffd}').count(), 5, "{shown:?}");
+        assert!(!shown.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\n']));
+        assert_eq!(printable_lines("a: 1\n\tb\u{1b}"), "a: 1\n    b\u{fffd}");
+    }
 }

@@ -74,7 +74,7 @@ impl App {
         _ = ctx.addresses.set(addresses);
         let tls = ctx.config.http.is_tls().then(|| tls(&ctx)).transpose()?;
         let router = http::router(Arc::clone(&ctx));
-        let serving = tokio::spawn(http::serve::serve(listener, tls, router, ctx.stop.clone()));
+        let serving = tokio::spawn(http::serve::serve(Arc::clone(&ctx), listener, tls, router));
         let keeping = tokio::spawn(housekeeping::run(Arc::clone(&ctx), ctx.stop.clone()));
         let renewing = tokio::spawn(renew(Arc::clone(&ctx)));
         tracing::info!(

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::network::Network;
 
 /// The tenant of a control plane that serves one organisation.
 pub const DEFAULT_TENANT: &str = "default";
@@ -20,6 +23,8 @@ const KEYS: &[&str] = &[
     "bind",
     "tls",
     "public_url",
+    "trusted_proxies",
+    "local_metrics",
     "public_port",
     "url",
     "days",
@@ -73,11 +78,53 @@ pub struct Http {
     pub tls: Option<bool>,
     /// What people type; made from `public_host` and the port where absent.
     pub public_url: Option<String>,
+    /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether callers on this very machine read `/metrics` without a key. Not for a machine with
+    /// a proxy on it: what comes through that may look the same.
+    pub local_metrics: bool,
+    /// Bounds that are no operator's choice.
+    #[serde(skip)]
+    pub limits: HttpLimits,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8080)), tls: None, public_url: None }
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: None,
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            local_metrics: false,
+            limits: HttpLimits::default(),
+        }
+    }
+}
+
+/// Bounds of HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpLimits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once from one host (an IPv6 /64 counts as one) that is no trusted proxy.
+    pub connections_per_host: usize,
+    /// How long a write may be stuck before the connection is cut.
+    pub write: Duration,
+    /// Event streams at once of one principal.
+    pub streams: usize,
+    /// How often a stream looks whether its reader may still read.
+    pub recheck: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1_024,
+            connections_per_host: 256,
+            write: Duration::from_secs(30),
+            streams: 16,
+            recheck: Duration::from_secs(15),
+        }
     }
 }
 
@@ -315,6 +362,14 @@ mod tests {
         assert!(parse("[http]\nbind = '0.0.0.0:80'").unwrap().http.is_tls());
         assert!(parse("[http]\nbind='0.0.0.0:80'\ntls=false").unwrap_err().contains("loopback"));
         assert!(parse("[http]\ntls = true").unwrap().http.is_tls());
+    }
+
+    #[test]
+    fn trusted_proxies_are_networks() {
+        let config = parse("[http]\ntrusted_proxies = ['127.0.0.1', '10.0.0.0/8']").unwrap();
+        assert!(config.http.trusted_proxies[1].contains([10, 9, 8, 7].into()));
+        let error = parse("[http]\ntrusted_proxies = ['10.0.0.0/40']").unwrap_err();
+        assert!(error.contains("c.toml:2: `10.0.0.0/40` is no network"), "{error}");
     }
 
     #[test]

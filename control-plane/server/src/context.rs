@@ -20,7 +20,7 @@ use openclaw_protocol::id::{DeviceId, Generation, TenantId};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fleet::ca::{FleetCa, ServerIdentity};
-use crate::identity::{LoginLimiter, Passwords};
+use crate::identity::{Crowd, EnrolLimiter, LoginLimiter, Passwords};
 use crate::monitor::Metrics;
 use crate::store::Db;
 
@@ -62,6 +62,10 @@ pub struct Context {
     pub(crate) passwords: Passwords,
     /// Slows down who guesses passwords.
     pub(crate) logins: LoginLimiter,
+    /// Slows down who guesses join codes.
+    pub(crate) enrolments: EnrolLimiter,
+    /// Event streams that are open, by whose principal.
+    pub(crate) streams: Crowd<(TenantId, String)>,
 }
 
 /// Where the control plane listens.

@@ -20,7 +20,7 @@ use crate::context::{Context, Ctx};
 use crate::fleet::ca::{FleetCa, ServerIdentity};
 use crate::random;
 use crate::service::users;
-use crate::store::{self, Db, audit};
+use crate::store::{self, Db, audit, backup};
 
 /// Name of the first admin.
 const FIRST_ADMIN: &str = "admin";
@@ -48,19 +48,38 @@ pub struct Opened {
 /// Makes or opens the data folder.
 ///
 /// # Errors
-/// Another process uses the folder, or something in it cannot be made or read.
+/// Another process uses the folder, something in it cannot be made or read, a key is missing of a
+/// fleet that is in use, or a restore into it has not been finished.
 pub async fn open(
     config: Config,
     clock: Clock,
     admin_password: Option<String>,
 ) -> anyhow::Result<Opened> {
     let lock = lock(&config.data_dir)?;
-    let now_ms = clock.now_ms();
-    let ca = FleetCa::open(&config.pki_dir(), now_ms)?;
-    let identity = ServerIdentity::new(&ca, config.server_names(), now_ms)?;
     let db = open_database(&config).await?;
+    let ctx = Arc::new(context(config, clock, db).await?);
+    let first_admin = first_admin(&ctx, admin_password).await?;
+    Ok(Opened { ctx, first_admin, lock })
+}
+
+/// The shared state on a database that is open. At the first start, which a database without a
+/// generation tells, keys are made; later they must be there.
+///
+/// # Errors
+/// Keys are missing, or cannot be made or read; the database could not.
+pub(crate) async fn context(config: Config, clock: Clock, db: Db) -> anyhow::Result<Context> {
+    let now_ms = clock.now_ms();
+    let mut tx = db.read().await?;
+    let known = store::server::generation(&mut tx).await?;
+    drop(tx);
+    let pki = config.pki_dir();
+    let ca = match known {
+        Some(_) => FleetCa::load(&pki, now_ms)?,
+        None => FleetCa::open(&pki, now_ms)?,
+    };
+    let identity = ServerIdentity::new(&ca, config.server_names(), now_ms)?;
     let generation = generation(&db, now_ms).await?;
-    let ctx = Arc::new(Context {
+    Ok(Context {
         config,
         db,
         clock,
@@ -76,9 +95,9 @@ pub async fn open(
         metrics: crate::monitor::Metrics::default(),
         passwords: crate::identity::Passwords::default(),
         logins: crate::identity::LoginLimiter::default(),
-    });
-    let first_admin = first_admin(&ctx, admin_password).await?;
-    Ok(Opened { ctx, first_admin, lock })
+        enrolments: crate::identity::EnrolLimiter::default(),
+        streams: crate::identity::Crowd::default(),
+    })
 }
 
 /// Makes the data folder and takes hold of it.
@@ -112,6 +131,14 @@ pub(crate) async fn open_database(config: &Config) -> anyhow::Result<Db> {
         return Ok(Db::open_postgres(&config.database.url).await?);
     }
     let path = config.sqlite_path();
+    let unfinished = backup::unfinished(&path);
+    if unfinished.exists() {
+        bail!(
+            "{} is what a restore left that did not end: restore again, or remove it to begin with \
+             what is there",
+            unfinished.display()
+        );
+    }
     let db = Db::open_sqlite(&path).await?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     Ok(db)

@@ -1,7 +1,9 @@
 //! `openclaw-control-plane`: read the arguments, configure, build, say where, run, drain.
 
+use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -38,10 +40,11 @@ enum Command {
         source: Source,
         #[command(flatten)]
         first: First,
-        /// Print one line of JSON with the addresses on standard output once they are open.
+        /// Print one line of JSON with the addresses on standard output once they are open, and at
+        /// the first start the first admin.
         #[arg(long)]
         print_addresses: bool,
-        /// Write that line into this file, which appears when everything is ready.
+        /// Write the addresses into this file, which appears when everything is ready.
         #[arg(long, value_name = "FILE")]
         ready_file: Option<PathBuf>,
     },
@@ -204,29 +207,41 @@ async fn serve(
     let (ready, waits) = oneshot::channel();
     let running = tokio::spawn(app.run(stop, ready));
     if let Ok(addresses) = waits.await {
-        let line = announcement(&ctx, addresses, first.as_ref());
+        let line = announcement(&ctx, addresses);
         drop(ctx);
         if print_addresses {
-            say(&line)?;
+            let mut line = line.clone();
+            line["first_admin"] = json!(first);
+            say(&line.to_string())?;
         }
         if let Some(path) = ready_file {
-            let beside = path.with_extension("new");
-            std::fs::write(&beside, format!("{line}\n"))?;
-            std::fs::rename(&beside, path)?;
+            write_ready_file(path, &line)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     running.await?
 }
 
-fn announcement(ctx: &Context, addresses: Addresses, first: Option<&FirstAdmin>) -> String {
+/// Where everything is. Nothing in it is secret.
+fn announcement(ctx: &Context, addresses: Addresses) -> serde_json::Value {
     json!({
         "url": ctx.public_url(),
         "http": addresses.http,
         "mqtt": addresses.mqtt,
         "ca_fingerprint": ctx.ca.fingerprint(),
-        "first_admin": first,
     })
-    .to_string()
+}
+
+/// Makes the file appear whole, for its owner alone.
+fn write_ready_file(path: &Path, line: &serde_json::Value) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
+    writeln!(file, "{line}")?;
+    std::fs::rename(&beside, path)
 }
 
 fn welcome(first: &FirstAdmin) -> String {

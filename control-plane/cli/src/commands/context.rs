@@ -1,39 +1,48 @@
 //! `login`, `logout`, `whoami` and `context`: which control plane, as whom.
 
+use std::path::Path;
+
 use openclaw_protocol::api::{LoginRequest, LoginResponse, User};
 use reqwest::Method;
+use serde::Serialize;
 
 use super::read_password;
 use crate::args::{ContextVerb, Global, LoginArgs};
 use crate::client::Client;
 use crate::context::{Context, Contexts};
-use crate::exit::{Failure, NOT_FOUND};
-use crate::output::{self, name_of};
+use crate::exit::{Failure, NOT_AUTHENTICATED, NOT_FOUND};
+use crate::output::{self, name_of, printable};
 
 /// Logs in and remembers the context as the current one.
 pub(crate) async fn login(global: &Global, args: LoginArgs) -> Result<(), Failure> {
     let mut contexts = Contexts::load()?;
-    let mut context = match args.address.or_else(|| global.url.clone()) {
-        Some(url) => Context { url, token: None, ca_file: args.ca_file },
-        None => contexts.pick(global.context.as_deref())?.clone(),
+    let (mut context, origin) = match args.address.or_else(|| global.url.clone()) {
+        Some(url) => (Context { url, token: None, ca_file: None }, None),
+        None => (contexts.pick(global.context.as_deref())?.clone(), contexts.current.clone()),
     };
+    let name = args.name.or_else(|| global.context.clone()).or(origin);
+    let name = name.unwrap_or_else(|| "default".to_owned());
+    context.set_ca_file(global.ca_file.as_deref())?;
     context.url = context.url.trim_end_matches('/').to_owned();
     context.token = None;
     let client = Client::new(&context)?;
-    let password = read_password(args.password_stdin, &format!("Password of {}: ", args.user))?;
+    let password =
+        read_password(args.password_stdin, &format!("Password of {}: ", args.user)).await?;
     let request = LoginRequest { username: args.user, password };
     let answer: LoginResponse = client.post("/auth/login", &request).await?;
     context.token = Some(answer.token);
     let url = context.url.clone();
-    contexts.context.insert(args.name.clone(), context);
-    contexts.current = Some(args.name.clone());
+    let before = contexts.context.insert(name.clone(), context);
+    contexts.current = Some(name.clone());
     contexts.save()?;
+    if let Some(before) = before.filter(|before| before.url != url) {
+        eprintln!("context `{name}` was {} before", printable(&before.url));
+    }
     eprintln!(
-        "logged in to {url} as {} ({}); context `{}` until {}",
-        answer.user.username,
+        "logged in to {url} as {} ({}); context `{name}` until {}",
+        printable(&answer.user.username),
         name_of(&answer.user.role),
-        args.name,
-        answer.expires_at
+        printable(&answer.expires_at)
     );
     Ok(())
 }
@@ -42,9 +51,17 @@ pub(crate) async fn login(global: &Global, args: LoginArgs) -> Result<(), Failur
 pub(crate) async fn logout(global: &Global) -> Result<(), Failure> {
     let mut contexts = Contexts::load()?;
     let client = Client::from_global(global)?;
-    client.call(Method::POST, "/auth/logout").await?;
+    match client.call(Method::POST, "/auth/logout").await {
+        // A session that has ended is what was wanted, and its token is no good any more.
+        Err(failure) if failure.code == NOT_AUTHENTICATED => {}
+        ended => ended?,
+    }
+    // A token from elsewhere says nothing about the one that is remembered.
+    let is_remembered = global.url.is_none() && global.token.is_none();
     let name = global.context.clone().or_else(|| contexts.current.clone());
-    if let Some(context) = name.and_then(|name| contexts.context.get_mut(&name)) {
+    if let Some(context) =
+        name.filter(|_| is_remembered).and_then(|name| contexts.context.get_mut(&name))
+    {
         context.token = None;
         contexts.save()?;
     }
@@ -60,30 +77,46 @@ pub(crate) async fn whoami(global: &Global) -> Result<(), Failure> {
     })
 }
 
+/// A context as it is shown: without its token.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    url: &'a str,
+    current: bool,
+    logged_in: bool,
+    ca_file: Option<&'a Path>,
+}
+
+impl Shown<'_> {
+    fn row(&self) -> Vec<String> {
+        vec![
+            if self.current { "*" } else { "" }.to_owned(),
+            self.name.to_owned(),
+            self.url.to_owned(),
+            if self.logged_in { "yes" } else { "no" }.to_owned(),
+        ]
+    }
+}
+
 /// `openclaw context …`.
 pub(crate) fn run(global: &Global, verb: ContextVerb) -> Result<(), Failure> {
     let mut contexts = Contexts::load()?;
     match verb {
         ContextVerb::List => {
-            let current = contexts.current.clone();
-            let shown: Vec<(bool, String, String, bool)> = contexts
+            let current = contexts.current.as_ref();
+            let shown: Vec<Shown> = contexts
                 .context
                 .iter()
-                .map(|(name, c)| {
-                    (current.as_ref() == Some(name), name.clone(), c.url.clone(), c.token.is_some())
+                .map(|(name, context)| Shown {
+                    name,
+                    url: &context.url,
+                    current: current == Some(name),
+                    logged_in: context.token.is_some(),
+                    ca_file: context.ca_file.as_deref(),
                 })
                 .collect();
             output::print(global.output, &shown, &["", "name", "address", "login"], |rows| {
-                rows.iter()
-                    .map(|(is_current, name, url, has_login)| {
-                        vec![
-                            if *is_current { "*" } else { "" }.to_owned(),
-                            name.clone(),
-                            url.clone(),
-                            if *has_login { "yes" } else { "no" }.to_owned(),
-                        ]
-                    })
-                    .collect()
+                rows.iter().map(Shown::row).collect()
             })
         }
         ContextVerb::Use { name } => {

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use openclaw_protocol::api::{CreateDeployment, Deployment, DeploymentState, Target};
 use reqwest::Method;
+use serde_json::json;
 
 use super::{confirm, split_at_sign, target};
 use crate::args::{DeploymentVerb, Global};
-use crate::client::Client;
+use crate::client::{Client, path};
 use crate::exit::{FAILED, Failure, INVALID, UNREACHABLE};
-use crate::output::{self, labels, name_of};
+use crate::output::{self, labels, name_of, printable};
 
 /// How often a roll-out is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -34,7 +35,7 @@ pub(crate) async fn run(
             let body =
                 CreateDeployment { workflow: name.to_owned(), revision, target: target(devices)? };
             let mut made: Deployment = client.post("/deployments", &body).await?;
-            eprintln!("deployment {}", made.id);
+            eprintln!("deployment {}", printable(&made.id));
             if wait {
                 made = follow(client, &made.id, Duration::from_secs(timeout)).await?;
             }
@@ -46,7 +47,7 @@ pub(crate) async fn run(
             Ok(())
         }
         DeploymentVerb::Status { id: Some(id) } => {
-            let shown: Deployment = client.fetch(&format!("/deployments/{id}")).await?;
+            let shown: Deployment = client.fetch(&path(&["deployments", &id])?).await?;
             show(global, &shown)
         }
         DeploymentVerb::Status { id: None } => {
@@ -56,20 +57,23 @@ pub(crate) async fn run(
             output::print(global.output, &all, &header, |list| list.iter().map(row).collect())
         }
         DeploymentVerb::Rollback { id } => {
-            let back: Deployment = client.post(&format!("/deployments/{id}/rollback"), &()).await?;
-            eprintln!("{} goes back to revision {}", back.workflow, back.revision);
+            let rollback = path(&["deployments", &id, "rollback"])?;
+            let back: Deployment = client.post(&rollback, &()).await?;
+            eprintln!("{} goes back to revision {}", printable(&back.workflow), back.revision);
             show(global, &back)
         }
         DeploymentVerb::Delete { id } => {
-            confirm(global.yes, &format!("take deployment {id} off its devices?"))?;
-            client.call(Method::DELETE, &format!("/deployments/{id}")).await?;
-            eprintln!("deployment {id} is deleted");
-            Ok(())
+            let path = path(&["deployments", &id])?;
+            confirm(global.yes, &format!("take deployment {id} off its devices?")).await?;
+            client.call(Method::DELETE, &path).await?;
+            let data = json!({ "id": id, "deleted": true });
+            output::done(global.output, &data, &format!("deployment {id} is deleted"))
         }
     }
 }
 
-/// Waits, with a progress bar, until no device is pending.
+/// Waits, with a progress bar, until no device is pending. A deployment that reaches none fails:
+/// nothing has been rolled out.
 pub(crate) async fn follow(
     client: &Client,
     id: &str,
@@ -80,8 +84,16 @@ pub(crate) async fn follow(
         ProgressStyle::with_template("rolling out {bar:30} {pos}/{len} devices")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
+    let path = path(&["deployments", id])?;
     loop {
-        let now: Deployment = client.fetch(&format!("/deployments/{id}")).await?;
+        let now: Deployment = client.fetch(&path).await?;
+        if now.devices.is_empty() {
+            bar.finish_and_clear();
+            return Err(Failure::new(FAILED, format!("deployment {id} reaches no device")).hint(
+                "no device has these labels, or another deployment decides on those that have; \
+                 see `openclaw device list` and `openclaw deployment status`",
+            ));
+        }
         let pending = count(&now, DeploymentState::Pending);
         bar.set_length(now.devices.len() as u64);
         bar.set_position((now.devices.len() - pending) as u64);

@@ -2,23 +2,25 @@
 
 use openclaw_protocol::api::{CreateJoinCode, Device, JoinCode, Ledger};
 use reqwest::Method;
+use serde_json::json;
 
 use super::confirm;
-use crate::args::{DeviceVerb, Global};
-use crate::client::Client;
+use crate::args::{DeviceVerb, Global, LabelChange};
+use crate::client::{Client, path};
 use crate::exit::Failure;
-use crate::output::{self, Format, labels, time};
+use crate::output::{self, Format, labels, printable, time};
+
+const HEADER: [&str; 6] = ["device", "state", "last seen", "agent", "labels", "results"];
 
 /// `openclaw device …`.
 pub(crate) async fn run(client: &Client, global: &Global, verb: DeviceVerb) -> Result<(), Failure> {
     match verb {
         DeviceVerb::List => {
             let devices: Vec<Device> = client.list("/devices", usize::MAX).await?;
-            let header = ["device", "state", "last seen", "agent", "labels", "results"];
-            output::print(global.output, &devices, &header, |d| d.iter().map(row).collect())
+            output::print(global.output, &devices, &HEADER, |d| d.iter().map(row).collect())
         }
         DeviceVerb::Get { id } => {
-            let device: Device = client.fetch(&format!("/devices/{id}")).await?;
+            let device: Device = client.fetch(&path(&["devices", &id])?).await?;
             output::print(global.output, &device, &["what", "value"], describe)
         }
         DeviceVerb::EnrollCode { id, labels, minutes } => {
@@ -31,21 +33,35 @@ pub(crate) async fn run(client: &Client, global: &Global, verb: DeviceVerb) -> R
             if global.output != Format::Table {
                 return output::print(global.output, &code, &[], |_| Vec::new());
             }
-            eprintln!("single use, until {}; type on the device:", code.expires_at);
-            println!("{}", code.command);
+            let until = printable(&code.expires_at);
+            eprintln!("single use, until {until}; type on the device:");
+            println!("{}", printable(&code.command));
             Ok(())
         }
         DeviceVerb::Revoke { id } => {
-            confirm(global.yes, &format!("lock {id} out at once?"))?;
-            client.call(Method::POST, &format!("/devices/{id}/revoke")).await?;
-            eprintln!("{id} is revoked");
-            Ok(())
+            let path = path(&["devices", &id, "revoke"])?;
+            confirm(global.yes, &format!("lock {id} out at once?")).await?;
+            let device: Device = client.post(&path, &()).await?;
+            output::done(global.output, &device, &format!("{id} is revoked"))
         }
         DeviceVerb::Remove { id } => {
-            confirm(global.yes, &format!("remove {id} and all its results?"))?;
-            client.call(Method::DELETE, &format!("/devices/{id}")).await?;
-            eprintln!("{id} is removed");
-            Ok(())
+            let path = path(&["devices", &id])?;
+            confirm(global.yes, &format!("lock {id} out and remove all its results?")).await?;
+            client.call(Method::DELETE, &path).await?;
+            let data = json!({ "id": id, "removed": true });
+            output::done(global.output, &data, &format!("{id} is removed"))
+        }
+        DeviceVerb::Label { id, changes } => {
+            let device: Device = client.fetch(&path(&["devices", &id])?).await?;
+            let mut labels = device.labels;
+            for change in changes {
+                match change {
+                    LabelChange::Set(key, value) => labels.insert(key, value),
+                    LabelChange::Remove(key) => labels.remove(&key),
+                };
+            }
+            let device: Device = client.put(&path(&["devices", &id, "labels"])?, &labels).await?;
+            output::print(global.output, &device, &HEADER, |d| vec![row(d)])
         }
     }
 }

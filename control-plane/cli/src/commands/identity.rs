@@ -2,12 +2,13 @@
 
 use openclaw_protocol::api::{ApiKey, CreateApiKey, CreateUser, CreatedApiKey, CreatedUser, User};
 use reqwest::Method;
+use serde_json::json;
 
 use super::{read_password, role};
 use crate::args::{ApiKeyVerb, Global, UserVerb};
-use crate::client::Client;
+use crate::client::{Client, path};
 use crate::exit::Failure;
-use crate::output::{self, Format, name_of};
+use crate::output::{self, Format, name_of, printable};
 
 const USER_COLUMNS: [&str; 4] = ["user", "role", "disabled", "created"];
 const KEY_COLUMNS: [&str; 5] = ["id", "name", "role", "expires", "revoked"];
@@ -17,14 +18,14 @@ pub(crate) async fn user(client: &Client, global: &Global, verb: UserVerb) -> Re
     match verb {
         UserVerb::Create { username, role: asked, password_stdin } => {
             let password =
-                if password_stdin { Some(read_password(true, "Password: ")?) } else { None };
+                if password_stdin { Some(read_password(true, "Password: ").await?) } else { None };
             let body = CreateUser { username, role: role(asked), password };
             let made: CreatedUser = client.post("/users", &body).await?;
             if global.output == Format::Table
                 && let Some(password) = &made.password
             {
                 eprintln!("password (shown this once):");
-                println!("{password}");
+                println!("{}", printable(password));
                 return Ok(());
             }
             output::print(global.output, &made, &USER_COLUMNS, |m| vec![user_row(&m.user)])
@@ -36,9 +37,9 @@ pub(crate) async fn user(client: &Client, global: &Global, verb: UserVerb) -> Re
             })
         }
         UserVerb::Disable { username } => {
-            client.call(Method::POST, &format!("/users/{username}/disable")).await?;
-            eprintln!("{username} is locked out");
-            Ok(())
+            let path = path(&["users", &username, "disable"])?;
+            let user: User = client.post(&path, &()).await?;
+            output::done(global.output, &user, &format!("{username} is locked out"))
         }
     }
 }
@@ -63,8 +64,9 @@ pub(crate) async fn api_key(
             let body = CreateApiKey { name, role: role(asked), days };
             let made: CreatedApiKey = client.post("/api-keys", &body).await?;
             if global.output == Format::Table {
-                eprintln!("key {} until {} (shown this once):", made.key.id, made.key.expires_at);
-                println!("{}", made.secret);
+                let (id, until) = (printable(&made.key.id), printable(&made.key.expires_at));
+                eprintln!("key {id} until {until} (shown this once):");
+                println!("{}", printable(&made.secret));
                 return Ok(());
             }
             output::print(global.output, &made, &KEY_COLUMNS, |m| vec![key_row(&m.key)])
@@ -76,9 +78,9 @@ pub(crate) async fn api_key(
             })
         }
         ApiKeyVerb::Revoke { id } => {
-            client.call(Method::DELETE, &format!("/api-keys/{id}")).await?;
-            eprintln!("key {id} is revoked");
-            Ok(())
+            client.call(Method::DELETE, &path(&["api-keys", &id])?).await?;
+            let data = json!({ "id": id, "revoked": true });
+            output::done(global.output, &data, &format!("key {id} is revoked"))
         }
     }
 }

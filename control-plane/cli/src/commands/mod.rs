@@ -6,14 +6,17 @@ mod device;
 mod identity;
 pub(crate) mod plugin;
 pub(crate) mod run;
+mod security_event;
 mod workflow;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use clap::CommandFactory;
 use openclaw_protocol::api::{Role, Target};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::args::{Cli, Noun, RoleArg, TargetArgs};
 use crate::client::Client;
@@ -44,13 +47,16 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
             deployment::run(&Client::from_global(global)?, global, verb).await
         }
         Noun::Run(verb) => run::run(&Client::from_global(global)?, global, verb).await,
+        Noun::SecurityEvent(verb) => {
+            security_event::run(&Client::from_global(global)?, global, verb).await
+        }
     }
 }
 
 /// Reads a document from a file, or from standard input where the path is `-`.
-fn read_document(path: &Path) -> Result<String, Failure> {
+async fn read_document(path: &Path) -> Result<String, Failure> {
     if path == Path::new("-") {
-        return read_stdin();
+        return ask(read_stdin).await;
     }
     std::fs::read_to_string(path)
         .map_err(|e| Failure::new(FAILED, format!("cannot read {}: {e}", path.display())))
@@ -63,17 +69,18 @@ fn read_stdin() -> Result<String, Failure> {
 }
 
 /// Reads a password: the first line of standard input, or hidden from the terminal.
-fn read_password(from_stdin: bool, prompt: &str) -> Result<String, Failure> {
+async fn read_password(from_stdin: bool, prompt: &str) -> Result<String, Failure> {
     let text = if from_stdin || !std::io::stdin().is_terminal() {
-        read_stdin()?
+        ask(read_stdin).await?
     } else {
-        rpassword::prompt_password(prompt)?
+        let prompt = prompt.to_owned();
+        ask(move || Ok(rpassword::prompt_password(prompt)?)).await?
     };
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Asks before something that cannot be undone; `--yes` answers it.
-fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
+async fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
@@ -83,12 +90,45 @@ fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
     }
     eprint!("{question} [y/N] ");
     std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
+    let answer = ask(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        Ok(answer)
+    })
+    .await?;
     if answer.trim().eq_ignore_ascii_case("y") {
         return Ok(());
     }
     Err(Failure::new(FAILED, "not done, as you wish"))
+}
+
+/// Waits for a person, on a thread of its own, so that Ctrl-C is heard meanwhile.
+async fn ask<T: Send + 'static>(
+    question: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let _terminal = Terminal::remember();
+    let answer = tokio::task::spawn_blocking(question).await;
+    answer.unwrap_or_else(|error| Err(Failure::new(FAILED, format!("cannot ask: {error}"))))
+}
+
+/// How the terminal was set. Dropping it sets it so again: a thread that is left behind in the
+/// middle of a hidden prompt does not.
+struct Terminal(Option<(File, Termios)>);
+
+impl Terminal {
+    fn remember() -> Self {
+        let terminal = File::open("/dev/tty").ok();
+        Self(terminal.and_then(|file| tcgetattr(&file).ok().map(|set| (file, set))))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some((file, set)) = &self.0 {
+            // A terminal that is gone needs no setting.
+            _ = tcsetattr(file, OptionalActions::Now, set);
+        }
+    }
 }
 
 /// The API's role for the flag's.

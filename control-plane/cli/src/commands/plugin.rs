@@ -10,7 +10,7 @@ use reqwest::{Body, Method, multipart};
 
 use super::split_at_sign;
 use crate::args::{Global, PluginVerb};
-use crate::client::Client;
+use crate::client::{Client, path};
 use crate::exit::{FAILED, Failure, INVALID, NOT_FOUND};
 use crate::output::{self};
 
@@ -52,9 +52,9 @@ pub(crate) async fn run(client: &Client, global: &Global, verb: PluginVerb) -> R
 async fn find(client: &Client, text: &str) -> Result<Plugin, Failure> {
     let (name, version) = split_at_sign(text);
     if let Some(version) = version {
-        return client.fetch(&format!("/plugins/{name}/{version}")).await;
+        return client.fetch(&path(&["plugins", name, version])?).await;
     }
-    let all: Vec<Plugin> = client.list(&format!("/plugins/{name}"), usize::MAX).await?;
+    let all: Vec<Plugin> = client.list(&path(&["plugins", name])?, usize::MAX).await?;
     all.into_iter().max_by(|a, b| a.manifest.version.cmp(&b.manifest.version)).ok_or_else(|| {
         Failure::new(NOT_FOUND, format!("there is no plugin `{name}`"))
             .hint("see `openclaw plugin list`")

@@ -6,9 +6,9 @@ use openclaw_protocol::api::{Execution, ExecutionSummary, RequestView, Requests}
 use openclaw_protocol::run::{RunStatus, StepView};
 
 use crate::args::{Global, RunVerb};
-use crate::client::Client;
+use crate::client::{Client, encoded, path};
 use crate::exit::{FAILED, Failure, NOT_FOUND, RUN_FAILED, UNREACHABLE};
-use crate::output::{self, Format, name_of, time};
+use crate::output::{self, Format, name_of, printable, time};
 
 /// How often something awaited is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -17,31 +17,34 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) async fn run(client: &Client, global: &Global, verb: RunVerb) -> Result<(), Failure> {
     match verb {
         RunVerb::List { device, workflow, status, limit } => {
-            let mut path = "/executions?".to_owned();
+            let mut list = "/executions?".to_owned();
             for (key, value) in [("device", device), ("workflow", workflow), ("status", status)] {
                 if let Some(value) = value {
-                    path.push_str(&format!("{key}={value}&"));
+                    list.push_str(&format!("{key}={}&", encoded(&value)));
                 }
             }
             let list: Vec<ExecutionSummary> =
-                client.list(path.trim_end_matches(['&', '?']), limit).await?;
+                client.list(list.trim_end_matches(['&', '?']), limit).await?;
             let header = ["device", "run", "workflow", "status", "trigger", "accepted", "error"];
             output::print(global.output, &list, &header, |l| l.iter().map(summary_row).collect())
         }
         RunVerb::Get { run } => {
             let (device, run) = find(client, &run).await?;
-            let shown: Execution = client.fetch(&format!("/executions/{device}/{run}")).await?;
+            let shown: Execution = client.fetch(&path(&["executions", &device, &run])?).await?;
             show(global, &shown)
         }
         RunVerb::Watch { run, timeout } => {
             let (device, run) = find(client, &run).await?;
             let deadline = Instant::now() + Duration::from_secs(timeout);
-            let mut seen = 0;
+            let mut seen = 0_usize;
             let ended = await_run(client, &device, &run, deadline, |execution| {
-                for step in execution.run.steps.iter().skip(seen) {
-                    eprintln!("{} {} {}", step.path, step.kind, name_of(&step.status));
+                // A long run's oldest steps are no longer shown, but they were seen.
+                let dropped = usize::try_from(execution.run.steps_dropped).unwrap_or(usize::MAX);
+                for step in execution.run.steps.iter().skip(seen.saturating_sub(dropped)) {
+                    let line = format!("{} {} {}", step.path, step.kind, name_of(&step.status));
+                    eprintln!("{}", printable(&line));
                 }
-                seen = execution.run.steps.len();
+                seen = execution.run.steps.len().saturating_add(dropped);
             })
             .await?;
             show(global, &ended)?;
@@ -57,7 +60,7 @@ pub(crate) async fn run(client: &Client, global: &Global, verb: RunVerb) -> Resu
 
 async fn ask(client: &Client, global: &Global, run: &str, what: &str) -> Result<(), Failure> {
     let (device, run) = find(client, run).await?;
-    let asked: Requests = client.post(&format!("/executions/{device}/{run}/{what}"), &()).await?;
+    let asked: Requests = client.post(&path(&["executions", &device, &run, what])?, &()).await?;
     output::print(global.output, &asked, &["request", "device"], |a| {
         a.requests.iter().map(|r| vec![r.id.clone(), r.device.clone()]).collect()
     })
@@ -68,7 +71,8 @@ async fn find(client: &Client, text: &str) -> Result<(String, String), Failure> 
     if let Some((device, run)) = text.split_once('/') {
         return Ok((device.to_owned(), run.to_owned()));
     }
-    let found: Vec<ExecutionSummary> = client.list(&format!("/executions?run={text}"), 2).await?;
+    let found: Vec<ExecutionSummary> =
+        client.list(&format!("/executions?run={}", encoded(text)), 2).await?;
     match found.as_slice() {
         [one] => Ok((one.device.clone(), one.id.clone())),
         [] => Err(Failure::new(NOT_FOUND, format!("there is no run `{text}`"))
@@ -85,7 +89,7 @@ pub(crate) async fn await_request(
     deadline: Instant,
 ) -> Result<String, Failure> {
     loop {
-        let view: RequestView = client.fetch(&format!("/requests/{id}")).await?;
+        let view: RequestView = client.fetch(&path(&["requests", id])?).await?;
         if let Some(refusal) = view.refusal {
             return Err(Failure::new(
                 FAILED,
@@ -113,7 +117,7 @@ pub(crate) async fn await_run(
 ) -> Result<Execution, Failure> {
     loop {
         let found: Result<Execution, Failure> =
-            client.fetch(&format!("/executions/{device}/{run}")).await;
+            client.fetch(&path(&["executions", device, run])?).await;
         match found {
             Ok(execution) => {
                 seen(&execution);
@@ -163,19 +167,17 @@ fn summary_row(run: &ExecutionSummary) -> Vec<String> {
 fn show(global: &Global, execution: &Execution) -> Result<(), Failure> {
     if global.output == Format::Table {
         let run = &execution.run;
-        eprintln!(
-            "{} on {}: {} {}, {}",
-            run.id,
-            execution.device,
-            run.workflow,
-            run.version,
-            name_of(&run.status)
-        );
+        let status = name_of(&run.status);
+        let what = format!("{} {}, {status}", run.workflow, run.version);
+        eprintln!("{} on {}: {}", run.id, printable(&execution.device), printable(&what));
         if let Some(error) = &run.error {
-            eprintln!("error {}: {}", error.code, output::printable(&error.message));
+            eprintln!("error {}: {}", printable(&error.code), printable(&error.message));
+        }
+        if execution.truncated {
+            eprintln!("it has more steps than one answer holds; these are the first");
         }
         if let Some(outputs) = &run.outputs {
-            eprintln!("outputs {outputs}");
+            eprintln!("outputs {}", printable(&outputs.to_string()));
         }
     }
     output::print(

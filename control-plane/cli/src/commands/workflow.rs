@@ -2,25 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use openclaw_protocol::api::{ProblemItem, Requests, StartRuns, Validation, WorkflowVersion};
+use openclaw_protocol::api::{
+    Execution, ProblemItem, RequestView, Requests, StartRuns, Validation, WorkflowVersion,
+};
 use openclaw_protocol::definition;
 
 use super::run::{await_request, await_run};
 use super::{read_document, split_at_sign, target};
 use crate::args::{Global, TargetArgs, WorkflowVerb};
-use crate::client::Client;
+use crate::client::{Client, path};
 use crate::exit::{Failure, INVALID, NOT_FOUND, RUN_FAILED, fault_line};
-use crate::output::{self, Format};
+use crate::output::{self, Format, printable, printable_lines};
 
 /// `openclaw workflow …`.
 pub(crate) async fn run(global: &Global, verb: WorkflowVerb) -> Result<(), Failure> {
     match verb {
-        WorkflowVerb::Validate { file } => validate(global, &read_document(&file)?),
+        WorkflowVerb::Validate { file } => validate(global, &read_document(&file).await?),
         WorkflowVerb::Apply { file } => {
-            let text = read_document(&file)?;
+            let text = read_document(&file).await?;
             let client = Client::from_global(global)?;
             let stored: WorkflowVersion = client.post_text("/workflows", text).await?;
-            eprintln!("{} is at revision {}", stored.name, stored.revision);
+            eprintln!("{} is at revision {}", printable(&stored.name), stored.revision);
             output::print(global.output, &stored, &COLUMNS, |w| vec![row(w)])
         }
         WorkflowVerb::List => {
@@ -31,8 +33,9 @@ pub(crate) async fn run(global: &Global, verb: WorkflowVerb) -> Result<(), Failu
         WorkflowVerb::Get { workflow } => {
             let shown = find(&Client::from_global(global)?, &workflow).await?;
             if let (Format::Table, Some(source)) = (global.output, &shown.source) {
-                eprintln!("# {} revision {}, {}", shown.name, shown.revision, shown.created_at);
-                println!("{source}");
+                let (name, created) = (printable(&shown.name), printable(&shown.created_at));
+                eprintln!("# {name} revision {}, {created}", shown.revision);
+                println!("{}", printable_lines(source));
                 return Ok(());
             }
             output::print(global.output, &shown, &COLUMNS, |w| vec![row(w)])
@@ -51,12 +54,12 @@ async fn find(client: &Client, text: &str) -> Result<WorkflowVersion, Failure> {
         Some(revision) => revision.to_owned(),
         None => {
             let all: Vec<WorkflowVersion> =
-                client.list(&format!("/workflows/{name}"), usize::MAX).await?;
+                client.list(&path(&["workflows", name])?, usize::MAX).await?;
             let newest = all.iter().map(|version| version.revision).max();
             newest.ok_or_else(|| no_workflow(name))?.to_string()
         }
     };
-    client.fetch(&format!("/workflows/{name}/{revision}")).await
+    client.fetch(&path(&["workflows", name, &revision])?).await
 }
 
 fn no_workflow(name: &str) -> Failure {
@@ -115,24 +118,52 @@ async fn start(
         })
         .collect();
     let body = StartRuns { target: target(devices)?, inputs, priority: None };
-    let asked: Requests = client.post(&format!("/workflows/{workflow}/run"), &body).await?;
+    let asked: Requests = client.post(&path(&["workflows", workflow, "run"])?, &body).await?;
     let Some(seconds) = wait_seconds else {
         return output::print(global.output, &asked, &["request", "device"], |a| {
             a.requests.iter().map(|r| vec![r.id.clone(), r.device.clone()]).collect()
         });
     };
     let deadline = Instant::now() + Duration::from_secs(seconds);
-    let mut ended = Vec::new();
+    // One that refuses or is late does not hide how the others ended.
+    let (mut ended, mut not_ended) = (Vec::new(), Vec::new());
     for request in &asked.requests {
-        let run = await_request(client, &request.id, deadline).await?;
-        ended.push(await_run(client, &request.device, &run, deadline, |_| ()).await?);
+        match await_end(client, request, deadline).await {
+            Ok(execution) => ended.push(execution),
+            Err(failure) => not_ended.push(failure),
+        }
     }
-    let failed = ended.iter().filter(|e| !super::run::is_success(e)).count();
     output::print(global.output, &ended, &["device", "run", "status", "outputs"], |list| {
         list.iter().map(super::run::end_row).collect()
     })?;
-    if failed > 0 {
-        return Err(Failure::new(RUN_FAILED, format!("{failed} of {} runs failed", ended.len())));
+    let failed = ended.iter().filter(|e| !super::run::is_success(e)).count();
+    verdict(failed, ended.len(), not_ended)
+}
+
+async fn await_end(
+    client: &Client,
+    request: &RequestView,
+    deadline: Instant,
+) -> Result<Execution, Failure> {
+    let run = await_request(client, &request.id, deadline).await?;
+    await_run(client, &request.device, &run, deadline, |_| ()).await
+}
+
+/// What became of all the runs together: a failed one weighs more than one that did not end.
+fn verdict(failed: usize, ended: usize, mut not_ended: Vec<Failure>) -> Result<(), Failure> {
+    let asked = ended + not_ended.len();
+    if asked == 1
+        && let Some(only) = not_ended.pop()
+    {
+        return Err(only);
     }
-    Ok(())
+    let code = not_ended.first().map(|failure| failure.code);
+    let details = not_ended.into_iter().map(|failure| failure.message).collect();
+    let mut failure = match code {
+        _ if failed > 0 => Failure::new(RUN_FAILED, format!("{failed} of {asked} runs failed")),
+        Some(code) => Failure::new(code, format!("{ended} of {asked} runs ended")),
+        None => return Ok(()),
+    };
+    failure.details = details;
+    Err(failure)
 }

@@ -7,14 +7,20 @@ pub mod wire;
 pub mod witness;
 pub mod world;
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 pub use process::{Process, find_plugins, find_program, free_port};
 pub use story::Summary;
 
 use crate::args::DevArgs;
-use crate::exit::{FAILED, Failure};
+use crate::exit::{FAILED, Failure, INTERRUPTED};
 use world::{Programs, World};
 
 /// Set while `dev` runs: it stops its children in order at Ctrl-C.
@@ -31,36 +37,103 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), Failure> {
     if args.demo && args.agents < 2 {
         return Err(Failure::new(2, "the demo needs two agents: one to cut off, one to kill"));
     }
-    let (dir, fresh) = match &args.dir {
-        Some(dir) => (std::path::absolute(dir)?, false),
-        None => (std::env::temp_dir().join(format!("openclaw-dev-{}", std::process::id())), true),
-    };
-    if dir.join("control-plane").exists() {
-        return Err(Failure::new(FAILED, format!("{} holds an earlier world", dir.display()))
-            .hint("name another directory with --dir, or remove that one"));
-    }
+    let place = Place::make(args.dir.as_deref())?;
+    let (end, cut) = (CancellationToken::new(), CancellationToken::new());
+    heed_signals(end.clone(), cut.clone())?;
     let outcome = tokio::select! {
-        outcome = live(&args, dir.clone()) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        outcome = live(&args, place.dir(), &end) => outcome,
+        // Children are killed as their handles are dropped.
+        () = cut.cancelled() => Err(Failure::interrupted()),
     };
-    if fresh && outcome.is_ok() {
-        std::fs::remove_dir_all(&dir)?;
-    } else if outcome.is_err() {
-        eprintln!("logs are in {}", dir.join("logs").display());
-    }
+    place.leave(&outcome);
     outcome
 }
 
-async fn live(args: &DevArgs, dir: PathBuf) -> Result<(), Failure> {
+/// The one listener: the first signal ends the world in order, the second cuts that short.
+fn heed_signals(end: CancellationToken, cut: CancellationToken) -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        for token in [end, cut] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Where a world lives.
+enum Place {
+    /// Made for it, for nobody else to look into.
+    Fresh(TempDir),
+    /// Named by the user, whose it stays.
+    Named(PathBuf),
+}
+
+impl Place {
+    fn make(named: Option<&Path>) -> Result<Self, Failure> {
+        let Some(named) = named else {
+            let mut fresh = tempfile::Builder::new();
+            fresh.prefix("openclaw-dev-").permissions(Permissions::from_mode(0o700));
+            return Ok(Self::Fresh(fresh.tempdir()?));
+        };
+        let dir = std::path::absolute(named)?;
+        if dir.join("control-plane").exists() {
+            let text = format!("{} holds an earlier world", dir.display());
+            let hint = "name another directory with --dir, or remove that one";
+            return Err(Failure::new(FAILED, text).hint(hint));
+        }
+        Ok(Self::Named(dir))
+    }
+
+    fn dir(&self) -> &Path {
+        match self {
+            Self::Fresh(dir) => dir.path(),
+            Self::Named(dir) => dir,
+        }
+    }
+
+    /// Removes what was made for this world, unless something went wrong in it.
+    fn leave(self, outcome: &Result<(), Failure>) {
+        let is_wanted = outcome.as_ref().is_err_and(|failure| failure.code != INTERRUPTED);
+        if is_wanted {
+            eprintln!("logs are in {}", self.dir().join("logs").display());
+        }
+        let Self::Fresh(dir) = self else { return };
+        if is_wanted {
+            _ = dir.keep();
+        } else if let Err(error) = dir.close() {
+            eprintln!("the world's directory was not removed: {error}");
+        }
+    }
+}
+
+async fn live(args: &DevArgs, dir: &Path, end: &CancellationToken) -> Result<(), Failure> {
     let programs = Programs::find(args.plugins.as_deref())?;
     eprintln!("starting a control plane and {} agents in {}", args.agents, dir.display());
-    let mut world = World::begin(&dir, programs).await?;
-    let outcome = inhabit(args, &mut world).await;
+    let mut world = tokio::select! {
+        begun = World::begin(dir, programs) => begun?,
+        () = end.cancelled() => return Err(Failure::interrupted()),
+    };
+    let outcome = tokio::select! {
+        // First whoever waits for the end, for whom it is no interruption.
+        biased;
+        outcome = inhabit(args, &mut world, end) => outcome,
+        () = end.cancelled() => Err(Failure::interrupted()),
+    };
+    eprintln!("stopping the agents, then the control plane");
     world.end().await;
     outcome
 }
 
-async fn inhabit(args: &DevArgs, world: &mut World) -> Result<(), Failure> {
+async fn inhabit(
+    args: &DevArgs,
+    world: &mut World,
+    end: &CancellationToken,
+) -> Result<(), Failure> {
     for _ in 0..args.agents {
         world.add_agent().await?;
     }
@@ -73,7 +146,8 @@ async fn inhabit(args: &DevArgs, world: &mut World) -> Result<(), Failure> {
     eprintln!("  password  {}   (for this world only)", world.password);
     eprintln!();
     if !args.demo {
-        return stay().await;
+        stay(end).await;
+        return Ok(());
     }
     let summary = story::play(world).await?;
     if args.exit {
@@ -93,11 +167,12 @@ async fn inhabit(args: &DevArgs, world: &mut World) -> Result<(), Failure> {
         world.deploy(workflow).await?;
     }
     eprintln!("the console stays up at {} (admin, {})", world.url, world.password);
-    stay().await
+    stay(end).await;
+    Ok(())
 }
 
 /// Stays until Ctrl-C.
-async fn stay() -> Result<(), Failure> {
+async fn stay(end: &CancellationToken) {
     eprintln!("Ctrl-C ends it");
-    tokio::signal::ctrl_c().await.map_err(Failure::from)
+    end.cancelled().await;
 }

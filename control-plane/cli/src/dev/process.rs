@@ -72,7 +72,13 @@ impl Process {
 /// # Errors
 /// It cannot be started, or ends with another code than 0: the error holds what it said.
 pub(crate) async fn output(program: &Path, args: &[&str]) -> std::io::Result<String> {
-    let done = Command::new(program).args(args).stdin(Stdio::null()).output().await?;
+    let done = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .output()
+        .await?;
     if done.status.success() {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }

@@ -88,8 +88,10 @@ pub struct AgentStatus {
     pub linked: bool,
     /// How many workflows are in force.
     pub workflows: u64,
-    /// Durable commits since the agent's start.
-    pub commits: u64,
+    /// Syncs of its database's file since the agent's start.
+    pub syncs: u64,
+    /// Bytes written to that file since the agent's start.
+    pub written_bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]

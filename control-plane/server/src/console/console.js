@@ -3,7 +3,16 @@
 "use strict";
 
 const at = (id) => document.getElementById(id);
-const state = { tab: "devices", open: null, source: null, due: null, device: "" };
+const state = {
+  tab: "devices", open: null, source: null, device: "",
+  // Pages of the list that are shown, and the number of the latest refresh: an older one's answer
+  // comes too late to be shown.
+  pages: 1, turn: 0,
+  // A refresh that waits, one that is under way, and one that is wanted after it.
+  due: null, busy: false, again: false,
+};
+// Between two tries to watch again.
+const WATCH_AGAIN_MS = 5000;
 
 class Problem extends Error {}
 
@@ -95,58 +104,69 @@ function executionRow(execution) {
       badge(execution.status), execution.trigger, time(execution.accepted_at),
       time(execution.settled_at), execution.error ? execution.error.message : "",
     ],
-    open: () => { state.open = [execution.device, execution.id]; refresh(); },
+    open: () => { state.open = [execution.device, execution.id]; turnTo(); },
     active: state.open && state.open[0] === execution.device && state.open[1] === execution.id,
   };
 }
 
+// The pages of a list that are shown, as one, and whether there are more.
+async function load(path) {
+  const items = [];
+  let cursor = null;
+  for (let n = 0; n < state.pages; n += 1) {
+    const after = cursor ? `&cursor=${encodeURIComponent(cursor)}` : "";
+    const page = await api(path + after);
+    items.push(...page.items);
+    cursor = page.next_cursor;
+    if (!cursor) break;
+  }
+  return { items, more: Boolean(cursor) };
+}
+
 const PAGES = {
   async devices() {
-    const page = await api("/devices?limit=200");
+    const { items, more } = await load("/devices?limit=200");
     const heads = ["device", "status", "ledger", "last_seen", "labels", "agent", "desired"];
-    return [table(heads, page.items.map(deviceRow))];
+    return { list: table(heads, items.map(deviceRow)), more };
   },
   async workflows() {
-    const page = await api("/workflows?limit=200");
+    const { items, more } = await load("/workflows?limit=200");
     const heads = ["workflow", "revision", "version", "steps", "plugins", "triggers", "created", "by"];
-    return [table(heads, page.items.map((w) => ({
+    return { list: table(heads, items.map((w) => ({
       cells: [w.name, w.revision, w.version, w.steps, w.plugins.join(", "),
         w.triggers.join(", "), time(w.created_at), w.created_by],
-    })))];
+    }))), more };
   },
   async deployments() {
-    const page = await api("/deployments?limit=100");
+    const { items, more } = await load("/deployments?limit=100");
     const heads = ["workflow", "revision", "target", "state", "created", "by"];
-    return [table(heads, page.items.map((d) => {
+    return { list: table(heads, items.map((d) => {
       const labels = Object.entries(d.target.labels).map(([key, value]) => `${key}=${value}`);
       const states = d.devices.map((one) => make(
         "div", "", `${one.device} `, badge(one.state), one.refusal ? ` ${one.refusal.message}` : null,
       ));
       return { cells: [d.workflow, d.revision, [...d.target.devices, ...labels].join(", "),
         make("div", "", ...states), time(d.created_at), d.created_by] };
-    }))];
+    })), more };
   },
   async executions() {
     const filter = state.device ? `&device=${encodeURIComponent(state.device)}` : "";
-    const page = await api(`/executions?limit=50${filter}`);
+    const { items, more } = await load(`/executions?limit=50${filter}`);
     const heads = ["run", "device", "workflow", "status", "trigger", "accepted", "settled", "error"];
-    return [filterBox(), table(heads, page.items.map(executionRow))];
+    return { list: table(heads, items.map(executionRow)), more };
   },
 };
-
-function filterBox() {
-  const input = make("input");
-  input.value = state.device;
-  input.addEventListener("change", () => { state.device = input.value.trim(); refresh(); });
-  return make("label", "filter", `${word("filter")} `, input);
-}
 
 function action(key, path) {
   const button = make("button", "", word(key));
   button.type = "button";
   button.addEventListener("click", () => guard(async () => {
     button.disabled = true;
-    await api(path, { method: "POST" });
+    try {
+      await api(path, { method: "POST" });
+    } finally {
+      button.disabled = false;
+    }
     notice(word("asked"));
   }));
   return button;
@@ -161,18 +181,17 @@ function stepRow(step) {
   ] };
 }
 
+// What is in the box below the list; `null` where nothing is open.
 async function detail() {
-  const box = at("detail");
-  box.hidden = !(state.open && state.tab === "executions");
-  if (box.hidden) return;
+  if (!state.open || state.tab !== "executions") return null;
   const path = `/executions/${state.open.map(encodeURIComponent).join("/")}`;
   const { device, result_seq: seq, run } = await api(path);
   const close = make("button", "", word("close"));
   close.type = "button";
-  close.addEventListener("click", () => { state.open = null; refresh(); });
+  close.addEventListener("click", () => { state.open = null; turnTo(); });
   const isSettled = ["completed", "failed", "cancelled"].includes(run.status);
   const heads = ["step", "kind", "status", "attempts", "started", "settled", "output"];
-  box.replaceChildren(
+  return [
     make("h2", "", `${run.workflow} · ${run.id} · ${device} `, badge(run.status)),
     make("p", "", action(isSettled ? "retry" : "cancel", `${path}/${isSettled ? "retry" : "cancel"}`),
       " ", close),
@@ -181,16 +200,19 @@ async function detail() {
     table(heads, run.steps.map(stepRow)),
     make("h3", "", word("inputs")), json(run.inputs),
     make("h3", "", word("outputs")), json(run.outputs),
-  );
+  ];
 }
 
-function notice(text) {
+// Shows a text until the next one, or until somebody does something. A refresh's own problem goes
+// when a refresh succeeds; nothing else does.
+function notice(text, isOfRefresh = false) {
   const box = at("problem");
   box.textContent = text;
   box.hidden = !text;
+  box.dataset.refresh = String(isOfRefresh);
 }
 
-// Runs one piece of work and shows what goes wrong in it.
+// Runs one piece of a person's work and shows what goes wrong in it.
 async function guard(work) {
   try {
     notice("");
@@ -201,45 +223,105 @@ async function guard(work) {
   }
 }
 
-function refresh() {
-  return guard(async () => {
-    at("list").replaceChildren(...await PAGES[state.tab]());
-    await detail();
-  });
+// Asks for everything that is shown, and shows it, unless something newer was asked for meanwhile.
+async function refresh() {
+  state.turn += 1;
+  const turn = state.turn;
+  state.busy = true;
+  try {
+    const { list, more } = await PAGES[state.tab]();
+    const opened = await detail();
+    if (turn !== state.turn) return;
+    at("list").replaceChildren(list);
+    at("more").hidden = !more;
+    at("detail").hidden = !opened;
+    at("detail").replaceChildren(...opened || []);
+    if (at("problem").dataset.refresh === "true") notice("");
+  } catch (error) {
+    if (turn !== state.turn) return;
+    if (!(error instanceof Problem)) console.error(error);
+    notice(error.message, true);
+  } finally {
+    if (turn === state.turn) {
+      state.busy = false;
+      if (state.again) {
+        state.again = false;
+        refreshSoon();
+      }
+    }
+  }
 }
 
-// Many changes in a moment are one refresh.
+// What a person asked to see: earlier notices have been read.
+function turnTo() {
+  notice("");
+  refresh();
+}
+
+// Many changes in a moment are one refresh, and one that is under way is not overtaken: under
+// steady change nothing would ever be shown.
 function refreshSoon() {
   if (state.due) return;
-  state.due = setTimeout(() => { state.due = null; refresh(); }, 400);
+  state.due = setTimeout(() => {
+    state.due = null;
+    if (at("main").hidden) return;
+    if (state.busy) state.again = true;
+    else refresh();
+  }, 400);
 }
 
 function choose(tab) {
   state.tab = tab;
+  state.pages = 1;
+  at("filter").hidden = tab !== "executions";
+  at("filter").querySelector("input").value = state.device;
   for (const button of at("tabs").children) {
     button.setAttribute("aria-current", String(button.dataset.tab === tab));
   }
   location.hash = tab;
-  refresh();
+  turnTo();
 }
 
 function watch() {
   if (state.source) state.source.close();
-  state.source = new EventSource("/api/v1/events");
+  const source = new EventSource("/api/v1/events");
+  state.source = source;
   at("live").textContent = word("connecting");
-  state.source.onopen = () => { at("live").textContent = word("live"); refreshSoon(); };
-  state.source.onerror = () => { at("live").textContent = word("connecting"); };
+  source.onopen = () => { at("live").textContent = word("live"); refreshSoon(); };
+  source.onerror = () => {
+    if (state.source !== source) return;
+    at("live").textContent = word("connecting");
+    // A browser comes back by itself, but not from an answer that is no stream.
+    if (source.readyState === EventSource.CLOSED) watchAgain(source);
+  };
   for (const name of ["device", "run", "request", "deployment", "workflow", "reset"]) {
-    state.source.addEventListener(name, refreshSoon);
+    source.addEventListener(name, refreshSoon);
+  }
+}
+
+// Whoever is logged in no more is sent to the login by this call; all others try again later.
+async function watchAgain(closed) {
+  try {
+    await api("/auth/me");
+  } catch (error) {
+    if (state.source === closed) notice(error.message, true);
+  }
+  if (state.source === closed) {
+    setTimeout(() => { if (state.source === closed) watch(); }, WATCH_AGAIN_MS);
   }
 }
 
 function showLogin() {
   if (state.source) state.source.close();
+  state.source = null;
+  state.turn += 1;
+  state.busy = false;
+  state.again = false;
   at("login").hidden = false;
   for (const id of ["main", "tabs", "logout"]) at(id).hidden = true;
   at("who").textContent = "";
   at("live").textContent = "";
+  for (const id of ["list", "detail"]) at(id).replaceChildren();
 }
 
 async function start() {
@@ -268,6 +350,12 @@ function translate() {
 
 at("tabs").addEventListener("click", (event) => {
   if (event.target.dataset.tab) choose(event.target.dataset.tab);
+});
+at("more").addEventListener("click", () => { state.pages += 1; turnTo(); });
+at("filter").addEventListener("change", (event) => {
+  state.device = event.target.value.trim();
+  state.pages = 1;
+  turnTo();
 });
 at("language").addEventListener("click", () => {
   language = language === "zh" ? "en" : "zh";

@@ -47,10 +47,10 @@ pub enum CaError {
         /// What the system says.
         source: io::Error,
     },
-    /// The certificate is there but its key is not.
+    /// A file that a fleet in use needs is not there.
     #[error(
-        "`{0}` is missing although `ca.pem` is there; restore it from a backup, because devices \
-         trust no other authority"
+        "`{0}` is missing, and devices trust no other than the one that was there; put it back \
+         from the backup (`restore` into an empty folder fills its `pki`)"
     )]
     KeyMissing(PathBuf),
     /// A key or certificate does not parse, or signing failed.
@@ -95,7 +95,21 @@ pub struct FleetCa {
 }
 
 impl FleetCa {
-    /// Opens the authority kept in `dir`, making it if there is none.
+    /// Opens the authority that a fleet has in use: every file of it must be there.
+    ///
+    /// # Errors
+    /// A file is missing, cannot be read, or does not hold what it should.
+    pub fn load(dir: &Path, now_ms: i64) -> Result<Self, CaError> {
+        for name in ["ca.key", "ca.pem", "desired.key"] {
+            let path = dir.join(name);
+            if !path.exists() {
+                return Err(CaError::KeyMissing(path));
+            }
+        }
+        Self::open(dir, now_ms)
+    }
+
+    /// Opens the authority kept in `dir`, making whatever of it there is not: for the first start.
     ///
     /// # Errors
     /// Files that cannot be read or written, or that do not hold what they should.
@@ -391,7 +405,7 @@ fn restrict(path: &Path, mode: u32) -> Result<(), CaError> {
 }
 
 /// Old or new, never half: written beside, synced, renamed, and the directory synced.
-fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
     let write = || -> io::Result<()> {
         let beside = path.with_extension("new");
         let mut options = fs::OpenOptions::new();

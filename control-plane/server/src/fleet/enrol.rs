@@ -35,10 +35,7 @@ pub(crate) async fn enroll(
         return Err(no_such_code());
     }
     let hash = random::hash(secret);
-    // By address and by code. That a secret of 160 bits cannot be guessed is not the limiter's
-    // doing; it keeps guessers from keeping the database busy.
-    let account = format!("join {}", hash.get(..16).unwrap_or_default());
-    let limited = ctx.logins.begin(&account, from, now_ms);
+    let limited = ctx.enrolments.begin(&hash, from, now_ms);
     limited.map_err(|retry_after_s| Fault::TooMany { retry_after_s })?;
 
     let mut tx = ctx.db.write().await?;
@@ -78,6 +75,7 @@ pub(crate) async fn enroll(
     };
     audit::record(&mut tx, entry, now_ms).await?;
     tx.commit().await?;
+    ctx.enrolments.succeeded(&hash, from);
     tracing::info!(%tenant, %device, %from, "a device has enrolled");
     ctx.live.publish(tenant, [LiveChange::Device { device: device.to_string() }]);
     Ok(EnrollResponse {

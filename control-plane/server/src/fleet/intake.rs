@@ -41,7 +41,13 @@ pub(super) enum Task {
         committed: oneshot::Sender<Cursor>,
     },
     /// The device has said hello under this epoch, and what it can send.
-    Hello { epoch: Epoch, holdings: Vec<Holding> },
+    Hello {
+        epoch: Epoch,
+        holdings: Vec<Holding>,
+        /// It has no desired state in force: its database has never heard of us. One that was only
+        /// restored or cloned has, and goes on with the runs it holds.
+        is_blank: bool,
+    },
     /// The device was heard of.
     Seen,
     /// The device has committed its commands up to this number.
@@ -111,6 +117,30 @@ pub(super) fn start(ctx: Ctx) -> (Desk, JoinHandle<()>) {
     (Desk { queue, room }, task)
 }
 
+/// Looks at what earlier builds could not read, before anybody connects. What does not work out is
+/// no reason not to start.
+pub(super) async fn reread(ctx: &Ctx) {
+    let (mut place, mut stored) = (store::parked::Place::default(), 0);
+    let done = async {
+        loop {
+            let mut tx = ctx.db.write().await?;
+            let reread = store::parked::reread(&mut tx, &place, ctx.clock.now_ms()).await?;
+            tx.commit().await?;
+            stored += reread.stored;
+            match reread.next {
+                Some(next) => place = next,
+                None => return Ok::<_, store::StoreError>(()),
+            }
+        }
+    };
+    if let Err(error) = done.await {
+        tracing::error!(%error, "cannot look at parked records; it is tried again at the next start");
+    }
+    if stored > 0 {
+        tracing::info!(stored, "parked records could be read now");
+    }
+}
+
 /// Writes a group in one transaction; if that fails, each piece in its own, so that one that the
 /// database does not take holds up nobody else.
 async fn write_group(ctx: &Ctx, mut works: Vec<Work>) {
@@ -164,15 +194,19 @@ async fn write_one(tx: &mut Tx, work: &Work, now_ms: i64) -> store::Result<Optio
                 .await
                 .map(Some);
         }
-        Task::Hello { epoch, holdings } => {
+        Task::Hello { epoch, holdings, is_blank } => {
             let before = fleet::epoch(tx, tenant, device).await?;
             if let Some(before) = before.filter(|before| before != epoch) {
                 let message = format!(
                     "the device's database is another one now (epoch {epoch}, before {before}): \
                      it was wiped, restored or cloned; results under the old epoch are kept"
                 );
-                fleet::security_event(tx, tenant, device, now_ms, "sync.new_epoch", &message)
-                    .await?;
+                let at = (now_ms, now_ms);
+                fleet::security_event(tx, tenant, device, at, "sync.new_epoch", &message).await?;
+                if *is_blank {
+                    let lost = store::projection::lose(tx, tenant, device, *epoch, now_ms).await?;
+                    tracing::warn!(%tenant, %device, lost, "a device has a new database");
+                }
             }
             fleet::set_epoch(tx, tenant, device, *epoch).await?;
             fleet::set_seen(tx, tenant, device, now_ms).await?;
@@ -185,7 +219,8 @@ async fn write_one(tx: &mut Tx, work: &Work, now_ms: i64) -> store::Result<Optio
             fleet::set_commands_acked(tx, tenant, device, *upto).await?;
         }
         Task::Security { code, message } => {
-            fleet::security_event(tx, tenant, device, now_ms, code, message).await?;
+            let at = (now_ms, now_ms);
+            fleet::security_event(tx, tenant, device, at, code, message).await?;
         }
     }
     Ok(None)

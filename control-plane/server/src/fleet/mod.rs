@@ -8,6 +8,8 @@
 //! have received, many devices in one transaction. Only these write facts.
 
 pub mod ca;
+#[cfg(test)]
+mod comeback_tests;
 mod enrol;
 mod intake;
 mod roster;
@@ -62,6 +64,7 @@ pub(crate) async fn start(ctx: Ctx) -> anyhow::Result<FleetHandle> {
 }
 
 async fn start_with(ctx: Ctx, limits: GateLimits) -> anyhow::Result<FleetHandle> {
+    intake::reread(&ctx).await;
     let tls = tls::server_config(&ctx.ca, Arc::clone(&ctx.identity))?;
     let restarts = Arc::clone(&ctx.metrics.router_restarts);
     let (hub, frames) = Hub::start(limits.connections, restarts, ctx.stop.clone());
@@ -77,7 +80,7 @@ async fn start_with(ctx: Ctx, limits: GateLimits) -> anyhow::Result<FleetHandle>
     Ok(FleetHandle { addr, roster, intake })
 }
 
-/// Who may connect: known devices that are not revoked, with a certificate that is not.
+/// Who may connect: known devices that are not revoked, with the certificate they were given last.
 fn directory(db: Db) -> Directory {
     Arc::new(move |tenant, device, certificate| {
         let db = db.clone();
@@ -100,6 +103,8 @@ async fn look_up(
     Ok(match store::fleet::device(&mut tx, tenant, device).await? {
         None => Access::Unknown,
         Some(row) if row.revoked => Access::Revoked,
+        // Of an earlier enrolment under this id, which an old backup may not know as revoked.
+        Some(row) if row.certificate_fingerprint != certificate => Access::Unknown,
         Some(_) => Access::Granted,
     })
 }

@@ -218,8 +218,7 @@ impl Driver {
                     self.seat.hub.send(&self.seat.tenant, &self.seat.device, frame).await;
                 }
                 Output::Load { lane, first, before, bytes } => {
-                    let mut records = self.load_commands(first, bytes).await;
-                    records.retain(|record| record.seq < before);
+                    let records = self.load_commands((first, before), bytes).await;
                     let now_ms = self.now_ms();
                     self.session.handle_loaded(lane, records, now_ms);
                 }
@@ -231,7 +230,9 @@ impl Driver {
                 Output::Acked { cursor } => {
                     self.hand_in(Task::CommandsAcked { upto: cursor.upto }).await;
                 }
-                Output::Up { peer_log, holdings, .. } => self.up(peer_log, holdings).await,
+                Output::Up { peer_log, holdings, desired_revision } => {
+                    self.up(peer_log, holdings, desired_revision == 0).await;
+                }
                 Output::UnknownPeerLog { log } => self.new_epoch(log).await,
                 Output::Verify { seq, digest, .. } => self.verify(seq, digest).await,
                 Output::Forked { seq, .. } => self.forked(seq).await,
@@ -253,12 +254,12 @@ impl Driver {
     }
 
     /// The device has said what it has.
-    async fn up(&mut self, log: u64, holdings: Vec<Holding>) {
+    async fn up(&mut self, log: u64, holdings: Vec<Holding>, is_blank: bool) {
         let Seat { ctx, tenant, device, connection, .. } = &self.seat;
         ctx.presence.set_online(tenant, device, *connection);
         self.online = true;
         self.seen = Instant::now();
-        self.hand_in(Task::Hello { epoch: Epoch(log), holdings }).await;
+        self.hand_in(Task::Hello { epoch: Epoch(log), holdings, is_blank }).await;
     }
 
     /// A database that the session did not know: a new one, or one it has not met on this
@@ -310,11 +311,11 @@ impl Driver {
     }
 
     /// Commands to send; none if the database could not, and the session asks again.
-    async fn load_commands(&self, first: u64, bytes: usize) -> Vec<Record> {
+    async fn load_commands(&self, span: (u64, u64), bytes: usize) -> Vec<Record> {
         let Seat { ctx, tenant, device, .. } = &self.seat;
         let found = async {
             let mut tx = ctx.db.read().await?;
-            fleet::commands_from(&mut tx, tenant, device, first, bytes).await
+            fleet::commands_from(&mut tx, tenant, device, span, bytes).await
         };
         found.await.unwrap_or_else(|error| {
             tracing::error!(%tenant, %device, %error, "cannot read commands");

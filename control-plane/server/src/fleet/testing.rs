@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use openclaw_protocol::api::{EnrollRequest, EnrollResponse};
+use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::definition::{DefinitionHash, Priority};
 use openclaw_protocol::desired::{Desired, SignedDesired};
-use openclaw_protocol::id::{DeviceId, Digest, Epoch, RunId, TenantId, WorkflowName};
+use openclaw_protocol::id::{DeviceId, Digest, Epoch, RequestId, RunId, TenantId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits;
 use openclaw_protocol::run::{RunResult, RunStatus};
@@ -29,11 +30,12 @@ use super::{FleetHandle, ca};
 use crate::broker::testing::{Credentials, PATIENCE, client_tls, within};
 use crate::clock::Clock;
 use crate::config::{self, DEFAULT_TENANT};
-use crate::context::{Addresses, Ctx};
+use crate::context::{Addresses, Ctx, NudgeKind};
 use crate::init;
 use crate::random;
 use crate::service::Outcome;
 use crate::store::join_codes::{self, JoinCodeRow};
+use crate::store::{Arg, requests};
 
 /// A control plane that can be stopped and started again on the same folder and port.
 pub(super) struct Plane {
@@ -108,6 +110,12 @@ impl Plane {
 
     /// A device that has enrolled.
     pub(super) async fn device(&self, id: &str) -> Device {
+        let (credentials, ca_pem) = self.credentials(id).await;
+        Device::new(credentials, ca_pem, self.addr(), random::number(), None)
+    }
+
+    /// What a device of this id gets when it enrols.
+    pub(super) async fn credentials(&self, id: &str) -> (Credentials, String) {
         let code = self.join_code(id, 60_000).await;
         let key = KeyPair::generate().unwrap();
         let answer = self.enroll(&code, &key, 1).await.unwrap();
@@ -118,7 +126,28 @@ impl Plane {
             certificate_pem: answer.certificate_pem,
             key_pem: key.serialize_pem(),
         };
-        Device::new(credentials, answer.ca_pem, self.addr(), random::number())
+        (credentials, answer.ca_pem)
+    }
+
+    /// Wishes the end of some run of a device; the wish's name is `wish-<n>`.
+    pub(super) async fn wish(&self, device: &DeviceId, n: u32) {
+        let request = RequestId::parse(&format!("wish-{n}")).unwrap();
+        let run = RunId::parse(&format!("abc-{n}")).unwrap();
+        let command = Command::Cancel { run, force: false };
+        let body = wire::pack(Kind::Command, &CommandRecord { request: request.clone(), command });
+        let new = requests::NewRequest { id: &request, device, body, created_by: "t", run: None };
+        let mut tx = self.ctx.db.write().await.unwrap();
+        assert!(requests::append(&mut tx, &tenant(), new, 1).await.unwrap());
+        tx.commit().await.unwrap();
+        self.ctx.nudges.send(&tenant(), device, NudgeKind::Commands);
+    }
+
+    /// Changes something behind everybody's back.
+    pub(super) async fn change(&self, sql: &'static str, args: Vec<Arg>) -> u64 {
+        let mut tx = self.ctx.db.write().await.unwrap();
+        let touched = tx.run(sql, args).await.unwrap();
+        tx.commit().await.unwrap();
+        touched
     }
 
     /// One number out of the database.
@@ -188,15 +217,24 @@ pub(super) struct Device {
 }
 
 impl Device {
-    fn new(credentials: Credentials, ca_pem: String, addr: SocketAddr, epoch: u64) -> Self {
+    /// With a database under this epoch; `knows` what it has of the control plane, where it has
+    /// heard of it.
+    fn new(
+        credentials: Credentials,
+        ca_pem: String,
+        addr: SocketAddr,
+        epoch: u64,
+        knows: Option<(u64, u64)>,
+    ) -> Self {
+        let (peer_log, desired_revision) = knows.unwrap_or_default();
         let holdings = Lane::UP.map(|lane| Holding { lane, oldest: 1, next: 1 });
         let session = Session::new(Config {
             log: epoch,
             holdings: holdings.to_vec(),
-            peer_log: 0,
+            peer_log,
             cursors: Vec::new(),
             peer_lanes: Lane::DOWN.to_vec(),
-            desired_revision: 0,
+            desired_revision,
             seed: epoch,
         });
         let began = Instant::now();
@@ -207,7 +245,7 @@ impl Device {
             ca_pem,
             lanes: BTreeMap::new(),
             acked: BTreeMap::new(),
-            generation: 0,
+            generation: peer_log,
             commands: Vec::new(),
             desired: None,
             wanted: Vec::new(),
@@ -222,7 +260,31 @@ impl Device {
 
     /// The same machine with another, empty database.
     pub(super) fn wiped(self) -> Self {
-        Self::new(self.credentials, self.ca_pem, self.addr, random::number())
+        Self::new(self.credentials, self.ca_pem, self.addr, random::number(), None)
+    }
+
+    /// The same machine with a copy of its database that goes on under another epoch. (Its commands
+    /// are left out of the copy.)
+    pub(super) fn cloned(self) -> Self {
+        let revision = self.desired.as_ref().unwrap().0.revision;
+        let knows = Some((self.generation, revision));
+        Self::new(self.credentials, self.ca_pem, self.addr, random::number(), knows)
+    }
+
+    /// The same machine and database with what it was given at another enrolment.
+    pub(super) fn rejoin(&mut self, credentials: Credentials) {
+        self.credentials = credentials;
+        self.link = None;
+        self.session.handle_disconnected();
+        self.ends.clear();
+    }
+
+    /// The numbers of the commands it was given, without those that others stand for.
+    pub(super) fn wishes(&self) -> Vec<u64> {
+        let is_wish = |r: &&Record| {
+            wire::unpack::<CommandRecord>(Kind::Command, &r.body, limits::RECORD_BYTES).is_ok()
+        };
+        self.commands.iter().filter(is_wish).map(|record| record.seq).collect()
     }
 
     pub(super) fn append(&mut self, lane: Lane, body: Vec<u8>) {

@@ -3,9 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::desired::{Desired, SignedDesired};
-use openclaw_protocol::id::{Digest, RequestId, RunId};
+use openclaw_protocol::id::Digest;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::{Report, ReportRecord};
 use openclaw_protocol::run::RunResult;
@@ -19,7 +18,7 @@ use super::testing::{Device, Plane, result, tenant};
 use crate::broker::testing::{Raw, client_tls, within};
 use crate::context::NudgeKind;
 use crate::service::Fault;
-use crate::store::{self, args, devices, fleet, requests};
+use crate::store::{self, args, devices, fleet};
 use crate::testing::postgres::Cluster;
 
 const SQLITE: &str = "sqlite";
@@ -212,20 +211,15 @@ async fn what_goes_down(database: &str) {
 
     // Wishes, some before and some after the device has asked.
     for n in 1..=150 {
-        let request = RequestId::parse(&format!("wish-{n}")).unwrap();
-        let run = RunId::parse(&format!("abc-{n}")).unwrap();
-        let command = Command::Cancel { run, force: false };
-        let body = wire::pack(Kind::Command, &CommandRecord { request: request.clone(), command });
-        let new =
-            requests::NewRequest { id: &request, device: &id, body, created_by: "t", run: None };
-        let mut tx = plane.ctx.db.write().await.unwrap();
-        assert!(requests::append(&mut tx, &tenant(), new, 1).await.unwrap());
-        tx.commit().await.unwrap();
-        plane.ctx.nudges.send(&tenant(), &id, NudgeKind::Commands);
+        plane.wish(&id, n).await;
     }
     device.live_until("150 commands", |device| device.commands.len() == 150).await;
     let numbers: Vec<u64> = device.commands.iter().map(|record| record.seq).collect();
     assert_eq!(numbers, (1..=150).collect::<Vec<_>>(), "each once and in order");
+    let has = |device: &Device, revision| {
+        device.desired.as_ref().is_some_and(|(desired, _)| desired.revision == revision)
+    };
+    device.live_until("a document that says to run nothing", |device| has(device, 1)).await;
 
     // A module and a document that is larger than a frame.
     let module: Vec<u8> = (0..300_000_u32).flat_map(|n| n.to_le_bytes()).collect();
@@ -234,7 +228,7 @@ async fn what_goes_down(database: &str) {
         tenant: tenant(),
         device: id.clone(),
         generation: plane.ctx.generation,
-        revision: 1,
+        revision: 2,
         issued_wall_ms: 1,
         workflows: Vec::new(),
         plugins: Vec::new(),
@@ -246,11 +240,11 @@ async fn what_goes_down(database: &str) {
     let blob = "INSERT INTO blobs (tenant, digest, bytes) VALUES ($1, $2, $3)";
     tx.run(blob, args![&tenant(), &digest, module.clone()]).await.unwrap();
     let revision = devices::next_desired_revision(&mut tx, &tenant(), &id).await.unwrap();
-    assert_eq!(revision, Some(1));
+    assert_eq!(revision, Some(2));
     devices::set_desired(&mut tx, &tenant(), &id, ca::sha256(&packed), packed).await.unwrap();
     tx.commit().await.unwrap();
     plane.ctx.nudges.send(&tenant(), &id, NudgeKind::Desired);
-    device.live_until("the desired state", |device| device.desired.is_some()).await;
+    device.live_until("the desired state", |device| has(device, 2)).await;
     let (got, signed) = device.desired.clone().unwrap();
     assert_eq!(got, desired);
     let key = data_encoding::HEXLOWER.decode(plane.ctx.ca.desired_key_hex().as_bytes()).unwrap();

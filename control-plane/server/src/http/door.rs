@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::error::{Error, problem};
+use super::proxy;
 use crate::context::{Context, Ctx};
 use crate::identity::{Access, Principal, access_of, role_name};
 use crate::service::{Fault, auth};
@@ -24,7 +25,10 @@ const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'; style-src
 
 /// Lets a request through if the table says so, with its principal.
 pub(crate) async fn door(State(ctx): State<Ctx>, mut request: Request, next: Next) -> Response {
-    let visit = Visit::of(&request);
+    let from = connected_from(request.extensions());
+    let from = proxy::client(from, request.headers(), &ctx.config.http.trusted_proxies);
+    request.extensions_mut().insert(ClientAddress(from));
+    let visit = Visit::of(&ctx, &request);
     match admit(&ctx, visit).await {
         Ok(Some(principal)) => {
             request.extensions_mut().insert(principal);
@@ -45,12 +49,12 @@ struct Visit {
 }
 
 impl Visit {
-    fn of(request: &Request) -> Self {
+    fn of(ctx: &Context, request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
         Self {
             access: access_of(request.method(), route),
-            credential: credential(request.headers()),
-            is_local: is_local(request),
+            credential: credential(request.headers(), cookie_name(ctx)),
+            is_local: ctx.config.http.local_metrics && is_local(request),
             is_safe: [Method::GET, Method::HEAD].contains(request.method()),
             is_ours: request.headers().contains_key(CSRF_HEADER),
         }
@@ -81,7 +85,7 @@ async fn admit(ctx: &Context, visit: Visit) -> Result<Option<Principal>, Fault> 
     Ok(Some(principal))
 }
 
-fn credential(headers: &HeaderMap) -> Option<(String, bool)> {
+fn credential(headers: &HeaderMap, cookie: &str) -> Option<(String, bool)> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         return scheme.eq_ignore_ascii_case("bearer").then(|| (token.trim().to_owned(), false));
@@ -89,24 +93,44 @@ fn credential(headers: &HeaderMap) -> Option<(String, bool)> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        [COOKIE_SECURE, COOKIE_PLAIN].contains(&name).then(|| value.to_owned())
+        (name == cookie).then(|| value.to_owned())
     });
     pairs.next().map(|token| (token, true))
 }
 
+/// Under HTTPS: a browser takes a cookie of this name from nobody else, not even from a page of a
+/// neighbouring host (RFC 6265bis, section 4.1.3.2), so no other name is looked at then.
 const COOKIE_SECURE: &str = "__Host-openclaw";
 const COOKIE_PLAIN: &str = "openclaw";
 
+fn is_secure(ctx: &Context) -> bool {
+    ctx.public_url().starts_with("https://")
+}
+
+fn cookie_name(ctx: &Context) -> &'static str {
+    if is_secure(ctx) { COOKIE_SECURE } else { COOKIE_PLAIN }
+}
+
 /// The `Set-Cookie` of a session; without a token, one that ends it.
 pub(super) fn cookie(ctx: &Context, token: Option<&str>) -> String {
-    let is_secure = ctx.public_url().starts_with("https://");
-    let (name, secure) = if is_secure { (COOKIE_SECURE, "; Secure") } else { (COOKIE_PLAIN, "") };
+    let (name, secure) = (cookie_name(ctx), if is_secure(ctx) { "; Secure" } else { "" });
     let (value, age) = token.map_or(("", 0), |token| (token, 12 * 3_600));
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}")
 }
 
+/// The address a request came from, maybe through a trusted proxy.
+#[derive(Clone, Copy)]
+struct ClientAddress(IpAddr);
+
 /// The address a request came from. Without one it is taken for a stranger's.
-pub(super) fn peer(extensions: &axum::http::Extensions) -> IpAddr {
+pub(super) fn peer(extensions: &Extensions) -> IpAddr {
+    extensions
+        .get::<ClientAddress>()
+        .map_or_else(|| connected_from(extensions), |ClientAddress(address)| *address)
+}
+
+/// The address at the other end of the connection.
+fn connected_from(extensions: &Extensions) -> IpAddr {
     let info = extensions.get::<ConnectInfo<SocketAddr>>();
     info.map_or(IpAddr::from([0, 0, 0, 0]), |ConnectInfo(address)| address.ip().to_canonical())
 }
@@ -116,7 +140,7 @@ fn is_local(request: &Request) -> bool {
     let proxied = ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
         .iter()
         .any(|name| request.headers().contains_key(*name));
-    peer(request.extensions()).is_loopback() && !proxied
+    connected_from(request.extensions()).is_loopback() && !proxied
 }
 
 /// Counts the answer and puts the headers on it that every answer has.
@@ -132,6 +156,10 @@ pub(crate) async fn outermost(State(ctx): State<Ctx>, request: Request, next: Ne
     set(header::REFERRER_POLICY, "no-referrer");
     set(header::X_FRAME_OPTIONS, "DENY");
     set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY);
+    if is_secure(&ctx) {
+        // RFC 6797; browsers heed it only where they trust the certificate.
+        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
     if is_api {
         set(header::CACHE_CONTROL, "no-store");
     }

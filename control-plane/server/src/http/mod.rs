@@ -17,8 +17,11 @@ pub(crate) mod extract;
 mod health;
 mod openapi;
 mod plugins;
+mod proxy;
 mod requests;
+mod security_events;
 pub(crate) mod serve;
+mod stall;
 mod users;
 mod workflows;
 
@@ -99,5 +102,6 @@ fn v1() -> Router<Ctx> {
         .route("/executions/{device}/{run}/cancel", post(executions::cancel))
         .route("/executions/{device}/{run}/retry", post(executions::retry))
         .route("/requests/{id}", get(requests::find))
+        .route("/security-events", get(security_events::list))
         .route("/events", get(events::stream))
 }

@@ -1,6 +1,7 @@
 //! The API's description: OpenAPI 3.1, made from the handlers and the shapes they use.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
@@ -12,7 +13,7 @@ use openclaw_protocol::api::ProblemDetails;
 
 use super::{
     api_keys, auth, deployments, devices, enroll, events, executions, health, plugins, requests,
-    users, workflows,
+    security_events, users, workflows,
 };
 
 /// The description as text, with a new line at the end: what `openclaw-control-plane openapi`
@@ -28,7 +29,8 @@ pub fn openapi_json() -> String {
 #[utoipa::path(get, path = "/api/openapi.json", tag = "health", security(()),
     responses((status = 200, content_type = "application/json", body = Object)))]
 pub(super) async fn document() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+    static TEXT: LazyLock<String> = LazyLock::new(openapi_json);
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }
 
 /// Any error, as a problem.
@@ -144,6 +146,7 @@ fn meaning(status: &str) -> &'static str {
         executions::cancel,
         executions::retry,
         requests::find,
+        security_events::list,
         events::stream,
     )
 )]

@@ -1,6 +1,7 @@
-//! Connections: plain on loopback, TLS elsewhere; bounded in number, in headers and in patience.
+//! Connections: plain on loopback, TLS elsewhere; bounded in number, in all and of
+//! one host, in headers and in patience.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// Connections at once.
-const CONNECTIONS: usize = 1_024;
+use super::stall::Stall;
+use crate::context::Ctx;
+use crate::identity::{Crowd, Place};
+use crate::network::one_host;
+
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the head of a request may take to arrive, the first and each next one.
@@ -32,12 +36,14 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves until told to stop, then lets requests that are under way end.
 pub(crate) async fn serve(
+    ctx: Ctx,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
-    stop: CancellationToken,
 ) {
-    let (permits, tasks) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
+    let (limits, stop) = (&ctx.config.http.limits, &ctx.stop);
+    let (permits, tasks) = (Arc::new(Semaphore::new(limits.connections)), TaskTracker::new());
+    let hosts = Crowd::default();
     loop {
         let permit = Arc::clone(&permits).acquire_owned();
         let accepted = tokio::select! {
@@ -49,10 +55,17 @@ pub(crate) async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let Ok(place) = place(&ctx, &hosts, from.ip()) else {
+            tracing::debug!(%from, "too many HTTP connections of one host");
+            continue;
+        };
+        // Small answers shall not wait for acknowledgements; without it they are only slower.
+        _ = stream.set_nodelay(true);
+        let stream = Stall::new(stream, limits.write);
         let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
         tasks.spawn(async move {
             connection(stream, from, tls, router, stop).await;
-            drop(permit);
+            drop((permit, place));
         });
     }
     tasks.close();
@@ -61,15 +74,26 @@ pub(crate) async fn serve(
     }
 }
 
+/// A host's place among its connections, where those are counted: all that comes through a
+/// trusted proxy comes from its one address.
+fn place(ctx: &Ctx, hosts: &Crowd<IpAddr>, from: IpAddr) -> Result<Option<Place<IpAddr>>, Full> {
+    let http = &ctx.config.http;
+    if http.trusted_proxies.iter().any(|network| network.contains(from)) {
+        return Ok(None);
+    }
+    hosts.enter(one_host(from), http.limits.connections_per_host).map(Some).ok_or(Full)
+}
+
+/// A host has as many connections as it may have.
+struct Full;
+
 async fn connection(
-    stream: TcpStream,
+    stream: Stall<TcpStream>,
     from: SocketAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
     stop: CancellationToken,
 ) {
-    // Small answers shall not wait for acknowledgements; without it they are only slower.
-    _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return requests(stream, from, router, stop).await };
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => requests(stream, from, router, stop).await,

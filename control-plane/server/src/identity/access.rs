@@ -11,7 +11,8 @@ pub(crate) enum Access {
     Public,
     /// A principal with at least this role.
     AtLeast(Role),
-    /// A principal with at least this role, or a caller on this very machine.
+    /// A principal with at least this role, or, where the operator wants that, a caller on this
+    /// very machine.
     AtLeastOrLocal(Role),
 }
 
@@ -66,6 +67,7 @@ pub(crate) const TABLE: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/v1/executions/{device}/{run}/cancel", AtLeast(Operator)),
     (Method::POST, "/api/v1/executions/{device}/{run}/retry", AtLeast(Operator)),
     (Method::GET, "/api/v1/requests/{id}", AtLeast(Viewer)),
+    (Method::GET, "/api/v1/security-events", AtLeast(Viewer)),
     (Method::GET, "/api/v1/events", AtLeast(Viewer)),
 ];
 

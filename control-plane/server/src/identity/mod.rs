@@ -1,13 +1,15 @@
 //! Who is asking, and what they may do.
 
 mod access;
+mod crowd;
 mod limiter;
 mod password;
 
 #[cfg(test)]
 pub(crate) use access::TABLE;
 pub(crate) use access::{Access, access_of};
-pub(crate) use limiter::LoginLimiter;
+pub(crate) use crowd::{Crowd, Place};
+pub(crate) use limiter::{EnrolLimiter, LoginLimiter};
 pub(crate) use password::Passwords;
 
 use openclaw_protocol::api::Role;
@@ -32,8 +34,17 @@ pub(crate) struct Principal {
     pub(crate) role: Role,
     /// Name, for a person.
     pub(crate) username: Option<String>,
-    /// Hash of the session's token, for a session.
-    pub(crate) session_hash: Option<String>,
+    /// By what they are known, to look again later.
+    pub(crate) credential: Credential,
+}
+
+/// What a principal was made from. Tokens themselves are never kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// A session of a person, by the hash of its token.
+    Session(String),
+    /// An API key, by the hash of its secret.
+    ApiKey(String),
 }
 
 /// A role as the tables write it.

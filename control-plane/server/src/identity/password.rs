@@ -1,5 +1,7 @@
 //! Passwords: argon2id, off the runtime's threads, a few at a time (each takes 19 MiB).
 
+use std::sync::Arc;
+
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -14,11 +16,11 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$\
 
 /// The door to hashing.
 #[derive(Debug)]
-pub(crate) struct Passwords(Semaphore);
+pub(crate) struct Passwords(Arc<Semaphore>);
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self(Semaphore::new(AT_ONCE))
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
 }
 
@@ -51,14 +53,49 @@ impl Passwords {
         &self,
         task: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        let _permit = self.0.acquire().await.map_err(|e| e.to_string())?;
-        tokio::task::spawn_blocking(task).await.map_err(|e| format!("hashing a password: {e}"))
+        let permit = Arc::clone(&self.0).acquire_owned().await.map_err(|e| e.to_string())?;
+        // The permit goes with the work: a caller who goes away leaves the work behind.
+        let work = tokio::task::spawn_blocking(move || {
+            let done = task();
+            drop(permit);
+            done
+        });
+        work.await.map_err(|e| format!("hashing a password: {e}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    #[tokio::test]
+    async fn callers_who_go_away_make_no_room_before_their_work_is_done() {
+        let passwords = Arc::new(Passwords::default());
+        let (begun, begins) = mpsc::channel();
+        let (ends, end) = mpsc::channel::<()>();
+        let end = Arc::new(std::sync::Mutex::new(end));
+        for _ in 0..AT_ONCE {
+            let (passwords, begun, end) = (Arc::clone(&passwords), begun.clone(), Arc::clone(&end));
+            let caller = tokio::spawn(async move {
+                let work = passwords.work(move || {
+                    begun.send(()).unwrap();
+                    _ = end.lock().unwrap().recv();
+                });
+                work.await
+            });
+            while begins.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
+            caller.abort();
+            assert!(caller.await.unwrap_err().is_cancelled());
+        }
+        assert_eq!(passwords.0.available_permits(), 0, "the work of both goes on");
+        drop(ends);
+        let verified = passwords.verify("x".to_owned(), None);
+        assert!(!verified.await.unwrap(), "there is room once it is done");
+    }
 
     #[tokio::test]
     async fn the_right_password_and_no_other() {

@@ -33,7 +33,8 @@ pub(crate) async fn list(
     Ok(Page { items, next_cursor: page.next_cursor })
 }
 
-/// Makes a key that may do no more than its maker.
+/// Makes a key that may do no more than its maker, who is a person: a key that keys could make
+/// would go on after the person behind the first one is locked out.
 pub(crate) async fn create(
     ctx: &Context,
     who: &Principal,
@@ -42,6 +43,10 @@ pub(crate) async fn create(
     let CreateApiKey { name, role, days } = request;
     if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
         return Err(Fault::invalid("api_key.name", "a key's name has 1 to 100 characters"));
+    }
+    if who.username.is_none() {
+        let detail = "only a person can make keys; log in, and make the key then".to_owned();
+        return Err(Fault::Forbidden(detail));
     }
     if role > who.role {
         let detail = format!("a key may do no more than its maker, who is {}", role_name(who.role));

@@ -11,7 +11,7 @@ use super::{Fault, Outcome, users};
 use crate::clock::rfc3339;
 use crate::config::DEFAULT_TENANT;
 use crate::context::Context;
-use crate::identity::{API_KEY_PREFIX, Principal, SESSION_PREFIX, parse_role};
+use crate::identity::{API_KEY_PREFIX, Credential, Principal, SESSION_PREFIX, parse_role};
 use crate::random;
 use crate::store::{self, audit};
 
@@ -42,7 +42,7 @@ pub(crate) async fn login(
     let Some(user) = user.filter(|user| is_right && !user.disabled) else {
         return Err(Fault::WrongPassword);
     };
-    ctx.logins.succeeded(&username);
+    ctx.logins.succeeded(&username, from, now_ms);
     let token = format!("{SESSION_PREFIX}{}", random::secret());
     let expires_ms = now_ms + SESSION_MS;
     let mut tx = ctx.db.write().await?;
@@ -64,7 +64,7 @@ pub(crate) async fn login(
 
 /// Ends the principal's session.
 pub(crate) async fn logout(ctx: &Context, who: &Principal) -> Outcome<()> {
-    let Some(token_hash) = &who.session_hash else {
+    let Credential::Session(token_hash) = &who.credential else {
         return Err(Fault::BadRequest("an API key has no session to end; revoke it".to_owned()));
     };
     let now_ms = ctx.clock.now_ms();
@@ -95,32 +95,45 @@ pub(crate) async fn principal(ctx: &Context, token: &str, by_cookie: bool) -> Ou
     if token.len() > 256 {
         return Err(Fault::Unauthorized);
     }
-    let now_ms = ctx.clock.now_ms();
     let hash = random::hash(token);
-    let mut tx = ctx.db.read().await?;
     if token.starts_with(SESSION_PREFIX) {
-        let found = store::sessions::find(&mut tx, &hash, now_ms).await?;
-        let session = found.ok_or(Fault::Unauthorized)?;
-        return Ok(Principal {
-            tenant: tenant(&session.tenant)?,
-            actor: format!("user:{}", session.username),
-            role: parse_role(&session.role)?,
-            username: Some(session.username),
-            session_hash: Some(hash),
-        });
+        return known_by(ctx, Credential::Session(hash)).await;
     }
     if token.starts_with(API_KEY_PREFIX) && !by_cookie {
-        let found = store::api_keys::find_usable(&mut tx, &hash, now_ms).await?;
-        let key = found.ok_or(Fault::Unauthorized)?;
-        return Ok(Principal {
-            tenant: tenant(&key.tenant)?,
-            actor: format!("key:{}", key.id),
-            role: parse_role(&key.role)?,
-            username: None,
-            session_hash: None,
-        });
+        return known_by(ctx, Credential::ApiKey(hash)).await;
     }
     Err(Fault::Unauthorized)
+}
+
+/// Who is known by a credential now: nobody once its session has ended, its user is disabled, or
+/// it is revoked.
+pub(crate) async fn known_by(ctx: &Context, credential: Credential) -> Outcome<Principal> {
+    let now_ms = ctx.clock.now_ms();
+    let mut tx = ctx.db.read().await?;
+    match &credential {
+        Credential::Session(hash) => {
+            let found = store::sessions::find(&mut tx, hash, now_ms).await?;
+            let session = found.ok_or(Fault::Unauthorized)?;
+            Ok(Principal {
+                tenant: tenant(&session.tenant)?,
+                actor: format!("user:{}", session.username),
+                role: parse_role(&session.role)?,
+                username: Some(session.username),
+                credential,
+            })
+        }
+        Credential::ApiKey(hash) => {
+            let found = store::api_keys::find_usable(&mut tx, hash, now_ms).await?;
+            let key = found.ok_or(Fault::Unauthorized)?;
+            Ok(Principal {
+                tenant: tenant(&key.tenant)?,
+                actor: format!("key:{}", key.id),
+                role: parse_role(&key.role)?,
+                username: None,
+                credential,
+            })
+        }
+    }
 }
 
 fn tenant(text: &str) -> Outcome<TenantId> {

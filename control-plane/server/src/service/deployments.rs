@@ -34,11 +34,16 @@ pub(crate) async fn list(
     query: &PageQuery,
 ) -> Outcome<Page<Deployment>> {
     let limit = query.limit()?;
-    // Ids are hexadecimal; `g` is above them all.
-    let [below] = query.after()?.unwrap_or_else(|| ["g".to_owned()]);
+    let below = match query.after()? {
+        Some([below]) => {
+            let wrong = |_| Fault::BadRequest("`cursor` is not one of ours".to_owned());
+            below.parse().map_err(wrong)?
+        }
+        None => i64::MAX,
+    };
     let mut tx = ctx.db.read().await?;
-    let rows = store::deployments::list(&mut tx, &who.tenant, &below, limit + 1).await?;
-    let rows = page(rows, limit, |row| vec![row.id.clone()], |row| row);
+    let rows = store::deployments::list(&mut tx, &who.tenant, below, limit + 1).await?;
+    let rows = page(rows, limit, |row| vec![row.number.to_string()], |row| row);
     let mut items = Vec::with_capacity(rows.items.len());
     for row in rows.items {
         items.push(view(&mut tx, &who.tenant, row).await?);
@@ -75,10 +80,12 @@ pub(crate) async fn create(
     let previous = previous(&mut tx, &who.tenant, &workflow, &covered).await?;
     let row = DeploymentRow {
         id: random::ordered_id(now_ms),
+        number: 0,
         workflow,
         revision: stored.revision,
+        // The same revision with other plugins is something to go back from as well.
+        previous: previous.filter(|before| (before.0, &before.1) != (stored.revision, &pins)),
         pins,
-        previous: previous.filter(|(revision, _)| *revision != stored.revision),
         target,
         created_by: who.actor.clone(),
         created_ms: now_ms,
@@ -97,7 +104,8 @@ pub(crate) async fn create(
     Ok(view)
 }
 
-/// Goes back to the revision before. Rolling back twice goes forth again.
+/// Goes back to the revision and the plugins before, if the devices offer what those need. Rolling
+/// back twice goes forth again.
 pub(crate) async fn rollback(ctx: &Context, who: &Principal, id: &str) -> Outcome<Deployment> {
     let now_ms = ctx.clock.now_ms();
     let mut tx = ctx.db.write().await?;
@@ -111,6 +119,7 @@ pub(crate) async fn rollback(ctx: &Context, who: &Principal, id: &str) -> Outcom
     let detail = json!({ "from": row.revision, "to": revision });
     row.previous = Some((row.revision, std::mem::replace(&mut row.pins, pins)));
     row.revision = revision;
+    check_again(&mut tx, &who.tenant, &row).await?;
     store::deployments::set_revision(&mut tx, &who.tenant, &row).await?;
     audit::note(&mut tx, who, "deployment.rollback", id, detail, now_ms).await?;
     let changed = desired::refresh_all(ctx, &mut tx, &who.tenant).await?;
@@ -160,6 +169,19 @@ fn checked(row: &WorkflowRow) -> Outcome<Workflow> {
     definition::parse(&row.canonical).map_err(|error| {
         Fault::Internal(format!("stored workflow `{}/{}`: {error}", row.name, row.revision))
     })
+}
+
+/// Refuses if a device that a deployment covers now does not offer what its plugins need.
+async fn check_again(tx: &mut Tx, tenant: &TenantId, row: &DeploymentRow) -> Outcome<()> {
+    let mut plugins = Vec::with_capacity(row.pins.len());
+    for (name, version) in row.pins.values() {
+        let found = store::plugins::find(tx, tenant, name, version).await?;
+        plugins.push(found.ok_or_else(|| Fault::not_found("plugin", format!("{name}@{version}")))?);
+    }
+    let active = store::devices::active(tx, tenant).await?;
+    let covered: Vec<DeviceRow> =
+        active.into_iter().filter(|device| covers(&row.target, device)).collect();
+    check_devices(&covered, &plugins)
 }
 
 /// The devices a target covers now; named ones must exist.

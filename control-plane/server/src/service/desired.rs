@@ -1,7 +1,8 @@
 //! What each device shall run: from the deployments that cover it to one signed document.
 //!
 //! A device's document is made anew, in the transaction of whatever changed, by [`refresh`]; it
-//! gets a new revision only if its content differs.
+//! gets a new revision only if its content differs. From its enrolment on every device has one, if
+//! only to say that it shall run nothing: a device that was here before may still run something.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +75,7 @@ async fn refresh_one(
         Some(old) => {
             old.generation == ctx.generation && old.workflows == workflows && old.plugins == plugins
         }
-        None => workflows.is_empty(),
+        None => false,
     };
     let revision = if unchanged {
         device.desired_revision

@@ -7,7 +7,7 @@ use openclaw_protocol::api::{Execution, ExecutionEvent, ExecutionSummary, Page};
 use openclaw_protocol::id::{DeviceId, RunId, TenantId};
 use openclaw_protocol::run::{Run, RunEvent, RunEventRecord, RunResult, RunStatus};
 
-use super::page::{PageQuery, page};
+use super::page::{PageQuery, page, part};
 use super::{Fault, Outcome};
 use crate::clock::rfc3339;
 use crate::context::Context;
@@ -17,8 +17,12 @@ use crate::store::{self, Tx};
 
 /// Events folded into one view at most; a longer run is shown as far as that.
 const FOLDED: usize = 20_000;
+/// Bytes of events folded into one view at most, about; what a view holds is not more.
+const FOLDED_BYTES: u64 = 8 * 1024 * 1024;
 /// Events read at once.
 const AT_ONCE: u32 = 1_000;
+/// Bytes of events on one page at most, about.
+const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Which executions are wanted.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
@@ -74,10 +78,17 @@ pub(crate) async fn find(
     run: &str,
 ) -> Outcome<Execution> {
     let mut tx = ctx.db.read().await?;
-    let (device, run, _) = require(&mut tx, &who.tenant, device, run).await?;
+    let (device, run, row) = require(&mut tx, &who.tenant, device, run).await?;
     let folded = fold(&mut tx, &who.tenant, &device, &run).await?;
-    let (result_seq, view) = folded.ok_or_else(|| Fault::not_found("execution", run.as_str()))?;
-    Ok(Execution { device: device.to_string(), result_seq, run: view })
+    let folded = folded.ok_or_else(|| Fault::not_found("execution", run.as_str()))?;
+    let Folded { result_seq, truncated, run: mut view } = folded;
+    if result_seq.is_none() {
+        // The row has seen all events, and knows whether the run was lost with its database.
+        view.status = status(row.status)?;
+        view.settled_wall_ms = row.settled_ms;
+        view.error = row.error;
+    }
+    Ok(Execution { device: device.to_string(), result_seq, truncated, run: view })
 }
 
 /// Events of one execution, in order.
@@ -98,10 +109,9 @@ pub(crate) async fn events(
     };
     let mut tx = ctx.db.read().await?;
     let (device, run, _) = require(&mut tx, &who.tenant, device, run).await?;
-    let rows =
-        store::executions::events(&mut tx, &who.tenant, &device, &run, after, limit + 1).await?;
-    let page = page(rows, limit, |event| vec![event.seq.to_string()], event_view);
-    Ok(page)
+    let most = (limit, PAGE_BYTES);
+    let found = store::executions::events(&mut tx, &who.tenant, &device, &run, after, most).await?;
+    Ok(part(found.events, found.more, |event| vec![event.seq.to_string()], event_view))
 }
 
 /// The ids and the row of an execution, or the fault that there is none.
@@ -124,34 +134,45 @@ pub(super) fn is_settled(status: &str) -> bool {
     ["completed", "failed", "cancelled"].contains(&status)
 }
 
+/// What is known of a run.
+pub(super) struct Folded {
+    /// The result's number in its lane, where that is here.
+    pub(super) result_seq: Option<u64>,
+    /// It has more events than were folded.
+    pub(super) truncated: bool,
+    /// The fold.
+    pub(super) run: Run,
+}
+
 /// What is known of a run: the fold of its events, settled by its result where that has come
-/// first. With the result's number in its lane.
+/// first.
 pub(super) async fn fold(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
     id: &RunId,
-) -> Outcome<Option<(Option<u64>, Run)>> {
-    let (mut told, mut after) = (Vec::new(), 0);
-    while told.len() < FOLDED {
-        let events = store::executions::events(tx, tenant, device, id, after, AT_ONCE).await?;
-        let is_last = events.len() as u64 != u64::from(AT_ONCE);
-        told.extend(events);
-        match told.last() {
-            Some(last) if !is_last => after = last.seq,
-            _ => break,
+) -> Outcome<Option<Folded>> {
+    let (mut told, mut after, mut left) = (Vec::new(), 0, FOLDED_BYTES);
+    let truncated = loop {
+        let most = (AT_ONCE, left);
+        let found = store::executions::events(tx, tenant, device, id, after, most).await?;
+        left = left.saturating_sub(found.bytes);
+        told.extend(found.events);
+        after = told.last().map_or(after, |last: &RunEventRecord| last.seq);
+        if !found.more || left == 0 || told.len() >= FOLDED {
+            break found.more;
         }
-    }
+    };
     let result = store::executions::result(tx, tenant, device, id).await?;
     if told.is_empty() && result.is_none() {
         return Ok(None);
     }
     let mut run = Run::from_events(&told).unwrap_or_else(|| Run::new(id.clone()));
-    let seq = result.as_ref().map(|(seq, _)| *seq);
+    let result_seq = result.as_ref().map(|(seq, _)| *seq);
     if let Some((_, result)) = result {
         settle(&mut run, result);
     }
-    Ok(Some((seq, run)))
+    Ok(Some(Folded { result_seq, truncated, run }))
 }
 
 /// What the result says goes, because it is the last word.
@@ -170,15 +191,18 @@ fn settle(run: &mut Run, result: RunResult) {
     run.settled_wall_ms = Some(result.settled.wall_ms);
 }
 
+fn status(name: String) -> Outcome<RunStatus> {
+    serde_json::from_value(Value::String(name))
+        .map_err(|error| Fault::Internal(format!("status of a run: {error}")))
+}
+
 fn summary(row: RunRow) -> Outcome<ExecutionSummary> {
-    let status = serde_json::from_value(Value::String(row.status))
-        .map_err(|error| Fault::Internal(format!("status of a run: {error}")))?;
     Ok(ExecutionSummary {
         id: row.id,
         device: row.device,
         workflow: row.workflow,
         version: row.version,
-        status,
+        status: status(row.status)?,
         trigger: row.trigger,
         accepted_at: row.accepted_ms.map(rfc3339),
         settled_at: row.settled_ms.map(rfc3339),

@@ -15,6 +15,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Deletes of one kind in a round at most.
 const DELETES: u32 = 1_000;
 const DAY_MS: i64 = 24 * 3_600_000;
+/// Days that the audit trail is kept at least, however short the retention of facts is.
+const AUDIT_DAYS: u32 = 400;
 
 /// Keeps house until it is told to stop.
 pub(crate) async fn run(ctx: Ctx, stop: CancellationToken) {
@@ -40,7 +42,12 @@ pub(crate) async fn run(ctx: Ctx, stop: CancellationToken) {
 pub(crate) async fn round(ctx: &Context) -> Outcome<u64> {
     let now_ms = ctx.clock.now_ms();
     let kept = &ctx.config.retention;
-    let mut deleted = older_than(ctx, now_ms - i64::from(kept.days) * DAY_MS).await?;
+    let before = |days: u32| now_ms - i64::from(days) * DAY_MS;
+    let facts =
+        [Kind::Results, Kind::RunEvents, Kind::Runs, Kind::Requests, Kind::Security, Kind::Parked];
+    let mut deleted = older_than(ctx, &facts, before(kept.days)).await?;
+    let audit_days = kept.days.max(AUDIT_DAYS);
+    deleted += older_than(ctx, &[Kind::Audit], before(audit_days)).await?;
     let mut tx = ctx.db.write().await?;
     deleted += retention::ended(&mut tx, now_ms).await?;
     tx.commit().await?;
@@ -48,9 +55,9 @@ pub(crate) async fn round(ctx: &Context) -> Outcome<u64> {
     Ok(deleted)
 }
 
-async fn older_than(ctx: &Context, before_ms: i64) -> Outcome<u64> {
+async fn older_than(ctx: &Context, kinds: &[Kind], before_ms: i64) -> Outcome<u64> {
     let mut deleted = 0;
-    for kind in [Kind::Results, Kind::RunEvents, Kind::Runs, Kind::Requests, Kind::Security] {
+    for &kind in kinds {
         for _ in 0..DELETES {
             let rows = delete(ctx, kind, before_ms).await?;
             deleted += rows;
@@ -63,25 +70,32 @@ async fn older_than(ctx: &Context, before_ms: i64) -> Outcome<u64> {
     Ok(deleted)
 }
 
-/// Deletes the oldest run events first, because results say what matters, then results.
+/// Deletes the oldest of what nobody can read first, then of the run events, because results say
+/// what matters, then of the results.
 async fn down_to(ctx: &Context, most_bytes: u64) -> Outcome<u64> {
     let mut tx = ctx.db.read().await?;
     let events = retention::run_events_size(&mut tx).await?;
     let results = retention::results_size(&mut tx).await?;
+    let parked = retention::parked_size(&mut tx).await?;
     drop(tx);
-    let mut bytes = events.bytes() + results.bytes();
+    let mut bytes = events.bytes() + results.bytes() + parked.bytes();
     let mut deleted = 0;
-    for (kind, size) in [(Kind::RunEvents, events), (Kind::Results, results)] {
+    let kinds = [(Kind::Parked, parked), (Kind::RunEvents, events), (Kind::Results, results)];
+    for (kind, size) in kinds {
+        let mut left = size.bytes();
         for _ in 0..DELETES {
             if bytes <= most_bytes {
                 return Ok(deleted);
             }
             let rows = delete(ctx, kind, i64::MAX).await?;
+            // Where nothing is left, whoever deleted the rest made room for it.
+            let freed =
+                if rows == 0 { left } else { rows.saturating_mul(size.row_bytes).min(left) };
+            (bytes, left) = (bytes.saturating_sub(freed), left - freed);
+            deleted += rows;
             if rows == 0 {
                 break;
             }
-            deleted += rows;
-            bytes = bytes.saturating_sub(rows.saturating_mul(size.row_bytes));
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -95,6 +109,8 @@ enum Kind {
     Runs,
     Requests,
     Security,
+    Parked,
+    Audit,
 }
 
 async fn delete(ctx: &Context, kind: Kind, before_ms: i64) -> Outcome<u64> {
@@ -105,6 +121,8 @@ async fn delete(ctx: &Context, kind: Kind, before_ms: i64) -> Outcome<u64> {
         Kind::Runs => retention::runs(&mut tx, before_ms).await?,
         Kind::Requests => retention::requests(&mut tx, before_ms).await?,
         Kind::Security => retention::security_events(&mut tx, before_ms).await?,
+        Kind::Parked => retention::parked(&mut tx, before_ms).await?,
+        Kind::Audit => retention::audit(&mut tx, before_ms).await?,
     };
     tx.commit().await?;
     Ok(rows)

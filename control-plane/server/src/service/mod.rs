@@ -16,6 +16,7 @@ pub(crate) mod page;
 pub(crate) mod plugins;
 pub(crate) mod requests;
 mod resolve;
+pub(crate) mod security;
 pub(crate) mod users;
 pub(crate) mod workflows;
 

@@ -61,6 +61,16 @@ pub(crate) fn page<R, T>(
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
+    part(rows, more, key, view)
+}
+
+/// Makes a page of all of `rows`, which `more` follow.
+pub(super) fn part<R, T>(
+    rows: Vec<R>,
+    more: bool,
+    key: impl Fn(&R) -> Vec<String>,
+    view: impl Fn(R) -> T,
+) -> Page<T> {
     let last = rows.last().filter(|_| more).map(key);
     let next_cursor =
         last.map(|key| BASE64URL_NOPAD.encode(serde_json::json!(key).to_string().as_bytes()));

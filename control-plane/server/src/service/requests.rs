@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use openclaw_protocol::api::{RequestView, Requests, StartRuns, Target};
+use openclaw_protocol::api::{ProblemItem, RequestView, Requests, StartRuns, Target};
 use openclaw_protocol::command::{Command, CommandRecord};
+use openclaw_protocol::definition;
 use openclaw_protocol::id::{DeviceId, RequestId, RunId, TenantId, WorkflowName};
 use openclaw_protocol::json::JsonText;
-use openclaw_protocol::limits;
 use openclaw_protocol::wire::{self, Kind};
 
 use super::idempotency::{self, Key};
 use super::resolve::covers;
-use super::{Fault, Outcome, audit, devices, executions};
+use super::{Fault, Outcome, audit, desired, devices, executions};
 use crate::context::{Context, NudgeKind};
 use crate::identity::Principal;
 use crate::random;
@@ -40,12 +40,7 @@ pub(crate) async fn start(
     key: Option<Key>,
 ) -> Outcome<Requests> {
     let StartRuns { target, inputs, priority } = request;
-    let inputs = serde_json::Value::Object(inputs);
-    let inputs = JsonText::of(&inputs);
-    if inputs.len() > limits::VALUE_BYTES {
-        let detail = format!("inputs are at most {} KiB of JSON", limits::VALUE_BYTES / 1024);
-        return Err(Fault::invalid("run.inputs", detail));
-    }
+    let inputs = JsonText::of(&serde_json::Value::Object(inputs));
     let name = WorkflowName::parse(workflow)?;
     let mut tx = ctx.db.write().await?;
     tx.lock_tenant(who.tenant.as_str()).await?;
@@ -55,9 +50,11 @@ pub(crate) async fn start(
     if store::workflows::newest(&mut tx, &who.tenant, workflow).await?.is_none() {
         return Err(Fault::not_found("workflow", workflow));
     }
-    let devices = deployed_on(&mut tx, &who.tenant, workflow, &target).await?;
+    let chosen = deployed_on(&mut tx, &who.tenant, workflow, &target).await?;
+    check_inputs(&mut tx, &who.tenant, &name, &chosen, &inputs).await?;
     let command = Command::Start { workflow: name, inputs, priority };
-    let wishes: Vec<_> = devices.into_iter().map(|device| (device, command.clone())).collect();
+    let wishes: Vec<_> =
+        chosen.devices.into_iter().map(|device| (device, command.clone())).collect();
     wish(ctx, tx, who, ("run.start", workflow), wishes, key).await
 }
 
@@ -99,17 +96,16 @@ pub(crate) async fn retry(
         return Err(Fault::conflict("run.not_settled", detail));
     }
     let original = executions::fold(&mut tx, &who.tenant, &device, &run).await?;
-    let Some((_, original)) = original else {
+    let Some(executions::Folded { run: original, .. }) = original else {
         let detail = format!("what run `{run}` was given is no longer kept");
         return Err(Fault::conflict("run.forgotten", detail));
     };
     let target = Target { devices: vec![device.to_string()], ..no_target() };
-    deployed_on(&mut tx, &who.tenant, &row.workflow, &target).await?;
-    let command = Command::Start {
-        workflow: WorkflowName::parse(&row.workflow)?,
-        inputs: JsonText::of(&original.inputs),
-        priority: Some(original.priority),
-    };
+    let chosen = deployed_on(&mut tx, &who.tenant, &row.workflow, &target).await?;
+    let workflow = WorkflowName::parse(&row.workflow)?;
+    let inputs = JsonText::of(&original.inputs);
+    check_inputs(&mut tx, &who.tenant, &workflow, &chosen, &inputs).await?;
+    let command = Command::Start { workflow, inputs, priority: Some(original.priority) };
     let subject = format!("{device}/{run}");
     wish(ctx, tx, who, ("run.retry", &subject), vec![(device, command)], key).await
 }
@@ -118,13 +114,20 @@ fn no_target() -> Target {
     Target { devices: Vec::new(), labels: std::collections::BTreeMap::new() }
 }
 
+/// Where a wish goes.
+struct Chosen {
+    devices: Vec<DeviceId>,
+    /// Revisions of the workflow that these devices shall run.
+    revisions: BTreeSet<u32>,
+}
+
 /// Devices of the target that have the workflow; each named one must.
 async fn deployed_on(
     tx: &mut Tx,
     tenant: &TenantId,
     workflow: &str,
     target: &Target,
-) -> Outcome<Vec<DeviceId>> {
+) -> Outcome<Chosen> {
     let holders = store::deployments::devices_of_workflow(tx, tenant, workflow).await?;
     let holders: BTreeSet<DeviceId> = holders.into_iter().collect();
     for id in &target.devices {
@@ -135,18 +138,47 @@ async fn deployed_on(
         }
     }
     let active = store::devices::active(tx, tenant).await?;
-    let matching = active.into_iter().filter(|device| covers(target, device));
-    let chosen: Vec<DeviceId> =
-        matching.map(|device| device.id).filter(|id| holders.contains(id)).collect();
-    if chosen.is_empty() {
+    let deployments = store::deployments::all(tx, tenant).await?;
+    let mut chosen = Chosen { devices: Vec::new(), revisions: BTreeSet::new() };
+    for device in active {
+        if covers(target, &device) && holders.contains(&device.id) {
+            let in_force = desired::in_force(&deployments, &device);
+            chosen.revisions.extend(in_force.get(workflow).map(|one| one.revision));
+            chosen.devices.push(device.id);
+        }
+    }
+    if chosen.devices.is_empty() {
         let detail = format!("workflow `{workflow}` is deployed on no device of this target");
         return Err(Fault::conflict("run.not_deployed", detail));
     }
-    if chosen.len() > DEVICES {
+    if chosen.devices.len() > DEVICES {
         let detail = format!("one wish goes to at most {DEVICES} devices; narrow the target");
         return Err(Fault::invalid("run.too_many", detail));
     }
     Ok(chosen)
+}
+
+/// Refuses inputs that a device would refuse: the check is the device's own, against what each of
+/// them shall run.
+async fn check_inputs(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    workflow: &WorkflowName,
+    chosen: &Chosen,
+    inputs: &JsonText,
+) -> Outcome<()> {
+    for &revision in &chosen.revisions {
+        let row = store::workflows::find(tx, tenant, workflow.as_str(), revision).await?;
+        let row = row.ok_or_else(|| Fault::not_found("workflow", workflow.as_str()))?;
+        let definition = definition::parse(&row.canonical)
+            .map_err(|error| Fault::Internal(format!("stored workflow `{workflow}`: {error}")))?;
+        let Err(problems) = definition.check_inputs(inputs) else { continue };
+        let errors: Vec<ProblemItem> = problems.iter().map(ProblemItem::from).collect();
+        let first = errors.first().map_or("", |error| error.message.as_str());
+        let detail = format!("version {revision} of workflow `{workflow}` cannot run: {first}");
+        return Err(Fault::Invalid { code: "inputs.invalid", detail, errors });
+    }
+    Ok(())
 }
 
 /// Writes wishes down, commits, and nudges the devices.

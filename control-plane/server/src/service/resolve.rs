@@ -129,5 +129,12 @@ fn refuse_if_any(code: &'static str, what: &str, errors: Vec<ProblemItem>) -> Ou
 }
 
 fn item(code: &str, message: String) -> ProblemItem {
-    ProblemItem { code: code.to_owned(), message, line: 0, column: 0, suggestion: None }
+    ProblemItem {
+        code: code.to_owned(),
+        message,
+        line: 0,
+        column: 0,
+        suggestion: None,
+        pointer: None,
+    }
 }

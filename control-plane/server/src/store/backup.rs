@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -19,6 +19,7 @@ use openclaw_protocol::id::{Generation, TenantId};
 use crate::clock::Clock;
 use crate::config::{Config, DEFAULT_TENANT};
 use crate::context::Context;
+use crate::fleet::ca;
 use crate::service::desired;
 use crate::{init, random, store};
 
@@ -70,15 +71,19 @@ pub async fn backup(config: &Config, file: &Path) -> anyhow::Result<()> {
             .await?;
     }
     into.close().await?;
-    fs::File::open(&beside)?.sync_all()?;
+    sync(&beside)?;
     fs::rename(&beside, file)?;
-    Ok(())
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    sync(folder.unwrap_or(Path::new(".")))
 }
 
-/// Fills an empty data folder from a backup. The control plane must not be running.
+/// Fills an empty data folder from a backup. The control plane must not be running. The database
+/// gets its name only when it is whole and of a new generation, so a restore that is interrupted
+/// leaves nothing that could be served.
 ///
 /// # Errors
-/// The folder holds a database already, the file is no backup, or the database is PostgreSQL.
+/// The folder holds a database already, or what SQLite left of one, or other keys; the file is no
+/// backup, or the database is PostgreSQL.
 pub async fn restore(config: Config, file: &Path, clock: Clock) -> anyhow::Result<Generation> {
     if config.is_postgres() {
         bail!(
@@ -88,35 +93,112 @@ pub async fn restore(config: Config, file: &Path, clock: Clock) -> anyhow::Resul
         );
     }
     let lock = init::lock(&config.data_dir)?;
-    let target = config.sqlite_path();
-    if target.exists() {
-        bail!("{} exists already; move it away, or restore elsewhere", target.display());
+    let (dir, target) = (config.data_dir.clone(), config.sqlite_path());
+    refuse_remains(&target)?;
+    let beside = unfinished(&target);
+    for remains in [vec![beside.clone()], companions(&beside)].concat() {
+        if remains.exists() {
+            fs::remove_file(&remains)
+                .with_context(|| format!("cannot remove {}", remains.display()))?;
+        }
     }
-    let beside = target.with_extension("partial");
-    fs::copy(file, &beside).with_context(|| format!("cannot copy {}", file.display()))?;
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))?;
-    let mut from = connect(&beside, false).await?;
+    copy_private(file, &beside)?;
+    unpack_keys(&beside, file, &config.pki_dir()).await?;
+    let db = store::Db::open_sqlite(&beside).await?;
+    let mut ctx = init::context(config, clock, db).await?;
+    let begun = begin_generation(&mut ctx).await;
+    ctx.db.close().await;
+    let generation = begun?;
+    if let Some(left) = companions(&beside).iter().find(|path| path.exists()) {
+        bail!("{} is still in use; is another program looking at it?", left.display());
+    }
+    sync(&beside)?;
+    fs::rename(&beside, &target)?;
+    sync(&dir)?;
+    drop(lock);
+    Ok(generation)
+}
+
+/// Where a restore makes the database, until it is whole.
+pub(crate) fn unfinished(target: &Path) -> PathBuf {
+    target.with_extension("partial")
+}
+
+/// The files that SQLite keeps beside a database.
+fn companions(database: &Path) -> Vec<PathBuf> {
+    let beside = |suffix: &&str| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    ["-wal", "-shm", "-journal"].iter().map(beside).collect()
+}
+
+/// SQLite would take the log of another database for the restored one's, and spoil it.
+fn refuse_remains(target: &Path) -> anyhow::Result<()> {
+    let all = [vec![target.to_owned()], companions(target)].concat();
+    let there: Vec<String> =
+        all.iter().filter(|path| path.exists()).map(|path| path.display().to_string()).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} exists already; files of one database belong together: with the control plane stopped, \
+         move all of them away into one folder (they may hold newer facts than the backup), or \
+         restore elsewhere",
+        there.join(", ")
+    );
+}
+
+/// Copies a file so that nobody else may read the copy at any moment.
+fn copy_private(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let mut source =
+        fs::File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
+    let mut options = fs::OpenOptions::new();
+    let mut copy = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)
+        .with_context(|| format!("cannot make {}", to.display()))?;
+    std::io::copy(&mut source, &mut copy)
+        .with_context(|| format!("cannot copy {}", from.display()))?;
+    Ok(copy.sync_all()?)
+}
+
+/// Takes the key files out of a copy of a backup and puts them where they belong, synced.
+async fn unpack_keys(copy: &Path, file: &Path, pki: &Path) -> anyhow::Result<()> {
+    let mut from = connect(copy, false).await?;
     let keys = sqlx::query("SELECT name, bytes FROM backup_files")
         .fetch_all(&mut from)
         .await
         .with_context(|| format!("{} is not a backup of a control plane", file.display()))?;
-    let pki = config.pki_dir();
-    fs::create_dir_all(&pki)?;
-    fs::set_permissions(&pki, fs::Permissions::from_mode(0o700))?;
+    fs::create_dir_all(pki)?;
+    fs::set_permissions(pki, fs::Permissions::from_mode(0o700))?;
     for row in keys {
-        let name: String = row.try_get("name")?;
+        let (name, bytes): (String, Vec<u8>) = (row.try_get("name")?, row.try_get("bytes")?);
         if !KEY_FILES.contains(&name.as_str()) {
             bail!("{} holds an unknown key file `{name}`", file.display());
         }
         let path = pki.join(name);
-        fs::write(&path, row.try_get::<Vec<u8>, _>("bytes")?)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        match fs::read(&path) {
+            Ok(there) if there == bytes => continue,
+            Ok(_) => bail!(
+                "{} is the key of another fleet; move it away, or restore elsewhere",
+                path.display()
+            ),
+            Err(_) => ca::write_atomic(&path, &bytes, 0o600)?,
+        }
     }
     sqlx::query("DROP TABLE backup_files").execute(&mut from).await?;
     from.close().await?;
-    fs::rename(&beside, &target)?;
-    drop(lock);
-    new_generation(config, clock).await
+    sync(pki)
+}
+
+/// Makes what was written to a file, or the names in a folder, durable.
+fn sync(path: &Path) -> anyhow::Result<()> {
+    let file = fs::File::open(path).and_then(|file| file.sync_all());
+    file.with_context(|| format!("cannot make {} durable", path.display()))
 }
 
 /// Gives a database that went back in time a new generation.
@@ -125,9 +207,16 @@ pub async fn restore(config: Config, file: &Path, clock: Clock) -> anyhow::Resul
 /// The database cannot be opened or written.
 pub async fn new_generation(config: Config, clock: Clock) -> anyhow::Result<Generation> {
     let mut opened = init::open(config, clock, None).await?;
-    let generation = Generation(random::number());
     let ctx: &mut Context =
         std::sync::Arc::get_mut(&mut opened.ctx).context("the state is shared already")?;
+    let begun = begin_generation(ctx).await;
+    ctx.db.close().await;
+    begun
+}
+
+/// In one transaction: a generation, command logs and desired states that nobody has seen yet.
+async fn begin_generation(ctx: &mut Context) -> anyhow::Result<Generation> {
+    let generation = Generation(random::number());
     ctx.generation = generation;
     let tenant = TenantId::parse(DEFAULT_TENANT)?;
     let mut tx = ctx.db.write().await?;
@@ -138,7 +227,6 @@ pub async fn new_generation(config: Config, clock: Clock) -> anyhow::Result<Gene
         .await
         .map_err(|fault| anyhow::anyhow!("{fault}"))?;
     tx.commit().await?;
-    ctx.db.close().await;
     Ok(generation)
 }
 
@@ -148,3 +236,6 @@ async fn connect(path: &Path, create: bool) -> anyhow::Result<SqliteConnection> 
         .await
         .with_context(|| format!("cannot open {} as a database", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ pub(crate) type Pins = BTreeMap<String, (String, String)>;
 #[derive(Debug, Clone)]
 pub(crate) struct DeploymentRow {
     pub(crate) id: String,
+    /// Its place among the tenant's deployments, by which the latest decides; 0 until stored.
+    pub(crate) number: u64,
     pub(crate) workflow: String,
     pub(crate) revision: u32,
     /// Plugin reference to the version it was resolved to when this was deployed.
@@ -31,6 +33,7 @@ impl DeploymentRow {
         let previous_revision = previous_revision.and_then(|number| u32::try_from(number).ok());
         Ok(Self {
             id: row.text("id")?,
+            number: row.count("number")?,
             workflow: row.text("workflow")?,
             revision: row.small("revision")?,
             pins: row.json("pins")?,
@@ -57,18 +60,20 @@ pub(crate) struct DeploymentDeviceRow {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, workflow, revision, pins, previous_revision, previous_pins, target,
+            "SELECT id, number, workflow, revision, pins, previous_revision, previous_pins, target,
              created_by, created_ms FROM deployments ",
             $rest
         )
     };
 }
 
-/// Writes down a deployment.
+/// Writes down a deployment as the latest. The caller holds the tenant's lock, so no two get one
+/// number, whatever any clock says.
 pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, row: &DeploymentRow) -> Result<()> {
     const INSERT: &str = "INSERT INTO deployments (tenant, id, workflow, revision, pins,
-        previous_revision, previous_pins, target, created_by, created_ms)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        previous_revision, previous_pins, target, created_by, created_ms, number)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+        (SELECT COALESCE(MAX(number), 0) + 1 FROM deployments WHERE tenant = $1))";
     let key = args![tenant, &row.id, &row.workflow];
     let target = serde_json::json!(row.target).to_string();
     let values = args![target, &row.created_by, row.created_ms];
@@ -117,21 +122,21 @@ pub(crate) async fn find(
     tx.row(SELECT, args![tenant, id]).await?.as_ref().map(DeploymentRow::read).transpose()
 }
 
-/// Deployments, newest first, made before `below`, at most `limit`.
+/// Deployments with numbers below `below`, latest first, at most `limit`.
 pub(crate) async fn list(
     tx: &mut Tx,
     tenant: &TenantId,
-    below: &str,
+    below: i64,
     limit: u32,
 ) -> Result<Vec<DeploymentRow>> {
-    const SELECT: &str = select!("WHERE tenant = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
+    const SELECT: &str = select!("WHERE tenant = $1 AND number < $2 ORDER BY number DESC LIMIT $3");
     tx.rows(SELECT, args![tenant, below, limit]).await?.iter().map(DeploymentRow::read).collect()
 }
 
-/// All deployments of a tenant, oldest first: where two name the same workflow for a device, the
+/// All deployments of a tenant in the order they were made: where two name the same workflow for a device, the
 /// later one decides.
 pub(crate) async fn all(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<DeploymentRow>> {
-    const SELECT: &str = select!("WHERE tenant = $1 ORDER BY id");
+    const SELECT: &str = select!("WHERE tenant = $1 ORDER BY number");
     tx.rows(SELECT, args![tenant]).await?.iter().map(DeploymentRow::read).collect()
 }
 

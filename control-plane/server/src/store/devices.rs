@@ -83,6 +83,10 @@ pub(crate) struct NewDevice<'a> {
 
 /// Writes down an enrolled device. Answers `false` where the id is taken.
 ///
+/// A device that had this id before and was removed may have kept its database, and with it the
+/// revision in force and the number of its last command: both go on from where they were, or it
+/// would take everything new for old.
+///
 /// # Errors
 /// The database could not.
 pub(crate) async fn insert(
@@ -92,7 +96,12 @@ pub(crate) async fn insert(
     now_ms: i64,
 ) -> Result<bool> {
     const INSERT: &str = "INSERT INTO devices (tenant, id, labels, enrolled_ms,
-        certificate_fingerprint, certificate_expires_ms) VALUES ($1, $2, $3, $4, $5, $6)
+        certificate_fingerprint, certificate_expires_ms, desired_revision, next_command,
+        command_digest) VALUES ($1, $2, $3, $4, $5, $6,
+        COALESCE((SELECT desired_revision FROM removed_devices WHERE tenant = $1 AND id = $2), 0),
+        COALESCE((SELECT next_command FROM removed_devices WHERE tenant = $1 AND id = $2), 1),
+        COALESCE((SELECT command_digest FROM removed_devices WHERE tenant = $1 AND id = $2),
+            '0000000000000000'))
         ON CONFLICT DO NOTHING";
     let values = args![
         tenant,
@@ -174,9 +183,16 @@ pub(crate) async fn is_certificate_revoked(tx: &mut Tx, fingerprint: Digest) -> 
     Ok(tx.row(SELECT, args![&fingerprint]).await?.is_some())
 }
 
-/// Removes a device and all facts of it.
+/// Removes a device and all facts of it; the numbers it has reached stay, for [`insert`].
 pub(crate) async fn remove(tx: &mut Tx, tenant: &TenantId, id: &DeviceId) -> Result<()> {
-    const DELETES: [&str; 9] = [
+    // First, because it locks the row: nobody counts up behind it.
+    const REMOVE: &str = "DELETE FROM devices WHERE tenant = $1 AND id = $2
+        RETURNING desired_revision, next_command, command_digest";
+    const KEEP: &str = "INSERT INTO removed_devices
+        (tenant, id, desired_revision, next_command, command_digest) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (tenant, id) DO UPDATE SET desired_revision = excluded.desired_revision,
+        next_command = excluded.next_command, command_digest = excluded.command_digest";
+    const DELETES: [&str; 8] = [
         "DELETE FROM deployment_devices WHERE tenant = $1 AND device = $2",
         "DELETE FROM requests WHERE tenant = $1 AND device = $2",
         "DELETE FROM lanes WHERE tenant = $1 AND device = $2",
@@ -185,8 +201,12 @@ pub(crate) async fn remove(tx: &mut Tx, tenant: &TenantId, id: &DeviceId) -> Res
         "DELETE FROM runs WHERE tenant = $1 AND device = $2",
         "DELETE FROM parked_records WHERE tenant = $1 AND device = $2",
         "DELETE FROM join_codes WHERE tenant = $1 AND device = $2",
-        "DELETE FROM devices WHERE tenant = $1 AND id = $2",
     ];
+    if let Some(row) = tx.row(REMOVE, args![tenant, id]).await? {
+        let (revision, command) = (row.count("desired_revision")?, row.count("next_command")?);
+        let digest = row.text("command_digest")?;
+        tx.run(KEEP, args![tenant, id, revision, command, digest]).await?;
+    }
     for delete in DELETES {
         tx.run(delete, args![tenant, id]).await?;
     }

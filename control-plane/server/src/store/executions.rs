@@ -97,24 +97,48 @@ pub(crate) async fn find(
     tx.row(SELECT, args![tenant, device, run]).await?.as_ref().map(RunRow::read).transpose()
 }
 
-/// Events of a run after number `after`, in order, at most `limit`.
+/// Some of a run's events.
+#[derive(Debug)]
+pub(crate) struct Events {
+    /// In order.
+    pub(crate) events: Vec<RunEventRecord>,
+    /// Bytes they take in the database.
+    pub(crate) bytes: u64,
+    /// There are more.
+    pub(crate) more: bool,
+}
+
+/// Events of a run after number `after`, in order, at most `limit` and about `bytes` of them (at
+/// least one, if there is one).
 pub(crate) async fn events(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
     run: &RunId,
     after: u32,
-    limit: u32,
-) -> Result<Vec<RunEventRecord>> {
-    const SELECT: &str = "SELECT body FROM run_events
+    (limit, bytes): (u32, u64),
+) -> Result<Events> {
+    // Sizes first, so that what is not wanted is never read into memory.
+    const SIZES: &str = "SELECT seq, CAST(length(body) AS BIGINT) AS size FROM run_events
         WHERE tenant = $1 AND device = $2 AND run = $3 AND seq > $4 ORDER BY seq LIMIT $5";
-    let rows = tx.rows(SELECT, args![tenant, device, run, after, limit]).await?;
-    rows.iter()
-        .map(|row| {
-            let event = wire::unpack(Kind::RunEvent, &row.bytes("body")?, limits::RECORD_BYTES);
-            event.map_err(|e| super::row::unreadable("body", e.to_string()))
-        })
-        .collect()
+    const SELECT: &str = "SELECT body FROM run_events
+        WHERE tenant = $1 AND device = $2 AND run = $3 AND seq > $4 AND seq <= $5 ORDER BY seq";
+    let rows = tx.rows(SIZES, args![tenant, device, run, after, limit.saturating_add(1)]).await?;
+    let (mut last, mut taken, mut size) = (after, 0_u32, 0);
+    for row in rows.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+        let more = row.count("size")?;
+        if taken > 0 && size + more > bytes {
+            break;
+        }
+        (last, taken, size) = (row.small("seq")?, taken + 1, size + more);
+    }
+    let more = rows.len() as u64 > u64::from(taken);
+    let rows = tx.rows(SELECT, args![tenant, device, run, after, last]).await?;
+    let events = rows.iter().map(|row| {
+        let event = wire::unpack(Kind::RunEvent, &row.bytes("body")?, limits::RECORD_BYTES);
+        event.map_err(|e| super::row::unreadable("body", e.to_string()))
+    });
+    Ok(Events { events: events.collect::<Result<_>>()?, bytes: size, more })
 }
 
 /// A run's result and its number in the results lane, once that is here.

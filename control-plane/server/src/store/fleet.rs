@@ -4,7 +4,8 @@
 //! was heard of when.
 
 use openclaw_protocol::id::{DeviceId, Digest, Epoch, TenantId};
-use openclaw_protocol::sync::{Announcement, Cursor, Holding, Lane, Record};
+use openclaw_protocol::sync::{Announcement, Cursor, Dropped, Holding, Lane, Record};
+use openclaw_protocol::wire::{self, Kind};
 
 use super::{Result, Tx, args, devices, lanes};
 
@@ -109,7 +110,8 @@ pub(crate) async fn announce(
     Ok(())
 }
 
-/// What the commands lane of a device holds.
+/// What the commands lane of a device holds: from the oldest command it has not answered on. What
+/// it has answered it has done, whatever became of its database since.
 ///
 /// # Errors
 /// The database could not, or a row is damaged.
@@ -118,8 +120,8 @@ pub(crate) async fn commands_holding(
     tenant: &TenantId,
     device: &DeviceId,
 ) -> Result<Holding> {
-    const OLDEST: &str =
-        "SELECT MIN(seq) AS oldest FROM requests WHERE tenant = $1 AND device = $2";
+    const OLDEST: &str = "SELECT MIN(seq) AS oldest FROM requests
+        WHERE tenant = $1 AND device = $2 AND answered_ms IS NULL";
     let row = tx.row(OLDEST, args![tenant, device]).await?;
     let oldest = row.map(|row| row.opt_int("oldest")).transpose()?.flatten();
     let next = devices::find(tx, tenant, device).await?.map_or(1, |row| row.next_command);
@@ -127,8 +129,10 @@ pub(crate) async fn commands_holding(
     Ok(Holding { lane: Lane::Commands, oldest, next })
 }
 
-/// Commands of a device from number `first` on, in order, up to about `bytes` of bodies (at least
-/// one, if there is one).
+/// Commands of a device from number `first` on and below `before`, in order and without gaps, up
+/// to about `bytes` of bodies (at least one). Where commands are answered or no longer kept, a
+/// [`Dropped`] marker stands for them: a device whose database was lost must not do again what it
+/// has done, and its lane must not wait for what is gone.
 ///
 /// # Errors
 /// The database could not, or a row is damaged.
@@ -136,23 +140,45 @@ pub(crate) async fn commands_from(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
-    first: u64,
+    (first, before): (u64, u64),
     bytes: usize,
 ) -> Result<Vec<Record>> {
-    const SELECT: &str = "SELECT seq, digest, body FROM requests
-        WHERE tenant = $1 AND device = $2 AND seq >= $3 ORDER BY seq LIMIT 100";
-    let rows = tx.rows(SELECT, args![tenant, device, first]).await?;
-    let (mut records, mut size) = (Vec::new(), 0);
+    const AT_ONCE: usize = 100;
+    const SELECT: &str = "SELECT seq, digest, body FROM requests WHERE tenant = $1
+        AND device = $2 AND seq >= $3 AND seq < $4 AND answered_ms IS NULL
+        ORDER BY seq LIMIT $5";
+    let at_once = u64::try_from(AT_ONCE).unwrap_or(u64::MAX);
+    let rows = tx.rows(SELECT, args![tenant, device, first, before, at_once]).await?;
+    let (mut records, mut size, mut expected) = (Vec::new(), 0, first);
     for row in &rows {
-        let record =
-            Record { seq: row.count("seq")?, digest: row.hex("digest")?, body: row.bytes("body")? };
-        size += record.body.len();
+        let (seq, body) = (row.count("seq")?, row.bytes("body")?);
+        size += body.len();
         if size > bytes && !records.is_empty() {
-            break;
+            return Ok(records);
         }
-        records.push(record);
+        if expected < seq {
+            records.push(done(tx, tenant, device, expected, seq - 1).await?);
+        }
+        records.push(Record { seq, digest: row.hex("digest")?, body });
+        expected = seq + 1;
+    }
+    if rows.len() < AT_ONCE && expected < before {
+        records.push(done(tx, tenant, device, expected, before - 1).await?);
     }
     Ok(records)
+}
+
+/// Stands for commands that are not to be sent, with the last one's digest where that is known.
+async fn done(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    device: &DeviceId,
+    first: u64,
+    last: u64,
+) -> Result<Record> {
+    let digest = command_digest(tx, tenant, device, last).await?.unwrap_or(0);
+    let marker = Dropped { first, last, reason: "answered".to_owned() };
+    Ok(Record { seq: last, digest, body: wire::pack(Kind::Dropped, &marker) })
 }
 
 /// The running digest of a device's command `seq`; `None` where it is no longer kept.
@@ -237,7 +263,8 @@ pub(crate) async fn blob(
     row.map(|row| Ok((row.small("size")?, row.bytes("part")?))).transpose()
 }
 
-/// Writes down something a security officer wants to know.
+/// Writes down something a security officer wants to know, that happened at `at_ms` by the clock of
+/// whoever noticed it and was heard of at `now_ms`.
 ///
 /// # Errors
 /// The database could not.
@@ -245,13 +272,14 @@ pub(crate) async fn security_event(
     tx: &mut Tx,
     tenant: &TenantId,
     device: &DeviceId,
-    now_ms: i64,
+    (at_ms, now_ms): (i64, i64),
     code: &str,
     message: &str,
 ) -> Result<()> {
-    const INSERT: &str = "INSERT INTO security_events (id, tenant, device, at_ms, code, message)
-        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+    const INSERT: &str = "INSERT INTO security_events
+        (id, tenant, device, at_ms, received_ms, code, message)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
     let id = crate::random::ordered_id(now_ms);
-    tx.run(INSERT, args![id, tenant, device, now_ms, code, message]).await?;
+    tx.run(INSERT, args![id, tenant, device, at_ms, now_ms, code, message]).await?;
     Ok(())
 }

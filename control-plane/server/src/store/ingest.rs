@@ -8,11 +8,12 @@ use openclaw_protocol::limits;
 use openclaw_protocol::report::{Report, ReportRecord};
 use openclaw_protocol::run::{RunEventRecord, RunResult};
 use openclaw_protocol::sync::{Cursor, Dropped, Lane, Record, chain};
-use openclaw_protocol::wire::{self, Kind, WireError};
+use openclaw_protocol::wire::{self, Kind};
 
 use crate::context::LiveChange;
 
 use super::lanes::{self, Standing};
+use super::parked::{Unreadable, park};
 use super::{Column, Result, Tx, args, fleet, insert_many, projection};
 
 /// What came of a batch.
@@ -34,6 +35,8 @@ pub(super) struct Source<'a> {
     pub(super) device: &'a DeviceId,
     pub(super) epoch: Epoch,
     pub(super) now_ms: i64,
+    /// The record came long ago and could not be read then: what has been said since is newer.
+    pub(super) is_late: bool,
 }
 
 /// Takes records of one lane. A repeated record is a no-op; in an ordered lane a record beyond a
@@ -50,7 +53,7 @@ pub(crate) async fn ingest(
     records: Vec<Record>,
     now_ms: i64,
 ) -> Result<IngestOutcome> {
-    let source = Source { tenant, device, epoch, now_ms };
+    let source = Source { tenant, device, epoch, now_ms, is_late: false };
     let mut standing = lanes::lock(tx, tenant, device, epoch, lane, now_ms).await?;
     let before = standing.clone();
     let taken = take(&mut standing, lane, records);
@@ -61,15 +64,10 @@ pub(crate) async fn ingest(
              one device database may be at work",
             lane = lane.name()
         );
-        fleet::security_event(tx, tenant, device, now_ms, "sync.fork", &message).await?;
+        let at = (now_ms, now_ms);
+        fleet::security_event(tx, tenant, device, at, "sync.fork", &message).await?;
     }
-    let changes = match lane {
-        Lane::Results => store_results(tx, &source, taken.fresh).await?,
-        Lane::History => store_history(tx, &source, taken.fresh).await?,
-        Lane::Control => store_reports(tx, &source, taken.fresh).await?,
-        // Samples are counted and acknowledged; commands never come up.
-        Lane::Telemetry | Lane::Commands => Vec::new(),
-    };
+    let changes = store(tx, &source, lane, taken.fresh).await?;
     if lane == Lane::Results && standing.upto != before.upto {
         standing.digest = digest_at(tx, &source, &standing, taken.last_digest).await?;
     }
@@ -77,6 +75,22 @@ pub(crate) async fn ingest(
         lanes::save(tx, tenant, device, lane, &standing).await?;
     }
     Ok(IngestOutcome { inserted, repeated: taken.repeated, cursor: standing.cursor(lane), changes })
+}
+
+/// Stores records that are new as what they are.
+pub(super) async fn store(
+    tx: &mut Tx,
+    source: &Source<'_>,
+    lane: Lane,
+    fresh: Vec<Record>,
+) -> Result<Vec<LiveChange>> {
+    match lane {
+        Lane::Results => store_results(tx, source, fresh).await,
+        Lane::History => store_history(tx, source, fresh).await,
+        Lane::Control => store_reports(tx, source, fresh).await,
+        // Samples are counted and acknowledged; commands never come up.
+        Lane::Telemetry | Lane::Commands => Ok(Vec::new()),
+    }
 }
 
 /// What of a batch is new.
@@ -250,9 +264,11 @@ async fn store_report(
     const ANSWER: &str = "UPDATE requests SET run = COALESCE($4, run), refusal = $5,
         answered_ms = $6 WHERE tenant = $1 AND id = $2 AND device = $3";
     const REPORTED: &str = "UPDATE devices SET reported_revision = $3, refused = $4
-        WHERE tenant = $1 AND id = $2";
-    const INVENTORY: &str = "UPDATE devices SET inventory = $3 WHERE tenant = $1 AND id = $2";
-    let Source { tenant, device, now_ms, .. } = *source;
+        WHERE tenant = $1 AND id = $2
+        AND ($5 = 0 OR (reported_revision < $3 AND $3 <= desired_revision))";
+    const INVENTORY: &str = "UPDATE devices SET inventory = $3
+        WHERE tenant = $1 AND id = $2 AND ($4 = 0 OR inventory IS NULL)";
+    let Source { tenant, device, now_ms, is_late, .. } = *source;
     let this_device = || Some(LiveChange::Device { device: device.to_string() });
     Ok(match report {
         Report::Command { request, outcome } => {
@@ -266,21 +282,22 @@ async fn store_report(
         Report::Desired { revision, refused } => {
             let refused: BTreeMap<_, _> = refused.into_iter().collect();
             let refused = serde_json::json!(refused).to_string();
-            tx.run(REPORTED, args![tenant, device, revision, refused]).await?;
+            tx.run(REPORTED, args![tenant, device, revision, refused, is_late]).await?;
             this_device()
         }
         Report::Inventory(inventory) => {
             let inventory = serde_json::json!(inventory).to_string();
-            tx.run(INVENTORY, args![tenant, device, inventory]).await?;
+            tx.run(INVENTORY, args![tenant, device, inventory, is_late]).await?;
             this_device()
         }
         Report::Security { code, message } => {
-            fleet::security_event(tx, tenant, device, at_ms, &code, &message).await?;
+            fleet::security_event(tx, tenant, device, (at_ms, now_ms), &code, &message).await?;
             this_device()
         }
         Report::Dropped { workflow, reason, count } => {
             let message = format!("{count} starts of `{workflow}` never became runs: {reason}");
-            fleet::security_event(tx, tenant, device, at_ms, "starts.dropped", &message).await?;
+            let at = (at_ms, now_ms);
+            fleet::security_event(tx, tenant, device, at, "starts.dropped", &message).await?;
             this_device()
         }
     })
@@ -289,8 +306,6 @@ async fn store_report(
 fn run_change(source: &Source<'_>, run: &openclaw_protocol::id::RunId) -> LiveChange {
     LiveChange::Run { device: source.device.to_string(), run: run.to_string() }
 }
-
-type Unreadable = (Record, WireError);
 
 fn unpack_all<T: serde::de::DeserializeOwned>(
     kind: Kind,
@@ -304,18 +319,4 @@ fn unpack_all<T: serde::de::DeserializeOwned>(
         }
     }
     (read, parked)
-}
-
-/// Keeps what this build cannot read: a newer one may.
-async fn park(tx: &mut Tx, source: &Source<'_>, lane: Lane, parked: Vec<Unreadable>) -> Result<()> {
-    const INSERT: &str = "INSERT INTO parked_records
-        (tenant, device, epoch, lane, seq, reason, body, received_ms)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
-    let Source { tenant, device, epoch, now_ms } = *source;
-    for (record, error) in parked {
-        let key = args![tenant, device, &epoch, lane.name(), record.seq];
-        let values = args![error.to_string(), record.body, now_ms];
-        tx.run(INSERT, [key, values].concat()).await?;
-    }
-    Ok(())
 }

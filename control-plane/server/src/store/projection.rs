@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use openclaw_protocol::id::RunId;
-use openclaw_protocol::run::{Run, RunEventRecord, RunResult, RunStatus, StepStatus};
+use openclaw_protocol::id::{DeviceId, Epoch, RunId, TenantId};
+use openclaw_protocol::run::{Run, RunError, RunEventRecord, RunResult, RunStatus, StepStatus};
 
 use super::ingest::Source;
 use super::{Column, Result, Tx, args, insert_many};
@@ -24,6 +24,40 @@ pub(crate) fn status_name(status: RunStatus) -> &'static str {
         RunStatus::Cancelled => "cancelled",
         RunStatus::Delayed => "delayed",
     }
+}
+
+/// Code of the error of a run that nobody will ever hear the end of.
+pub(crate) const LOST: &str = "run.lost";
+
+/// Ends the rows of a device's unsettled runs that belong to another database than `epoch`'s: its
+/// database is a new one, so nobody goes on with them. What they were is kept, so that a word of
+/// such a run that comes after all makes it what it is again.
+///
+/// # Errors
+/// The database could not.
+pub(crate) async fn lose(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    device: &DeviceId,
+    epoch: Epoch,
+    now_ms: i64,
+) -> Result<u64> {
+    const LOSE: &str = "UPDATE runs SET status = 'failed', error = $3, updated_ms = $4
+        WHERE tenant = $1 AND device = $2 AND status IN ('pending', 'running', 'delayed')
+        AND id NOT LIKE $5";
+    let error = RunError {
+        code: LOST.to_owned(),
+        message: "the device's database is a new one, and this run was only in the old one: it \
+                  was wiped, or its file was damaged and set aside; run it again if it matters"
+            .to_owned(),
+        step: None,
+        attempt: 0,
+        retryable: false,
+    };
+    let first = RunId::of(epoch, 0).to_string();
+    let own = format!("{}%", first.trim_end_matches(|digit| digit != '-'));
+    let error = serde_json::json!(error).to_string();
+    tx.run(LOSE, args![tenant, device, error, now_ms, own]).await
 }
 
 /// Settles the rows of runs whose results have come.
@@ -56,8 +90,10 @@ pub(super) async fn tell(
     for (id, events) in events {
         let known = tx.row(SELECT, args![source.tenant, source.device, &id]).await?;
         let is_settled = match &known {
+            // A lost run has its fold still.
             Some(row) => {
                 ["completed", "failed", "cancelled"].contains(&row.text("status")?.as_str())
+                    && row.opt_text("fold")?.is_none()
             }
             None => false,
         };

@@ -50,18 +50,17 @@ pub(crate) async fn append(
 ) -> Result<bool> {
     // The update locks the row, so numbers and digests form one chain.
     const NEXT: &str = "UPDATE devices SET next_command = next_command + 1
-        WHERE tenant = $1 AND id = $2 AND revoked = 0 RETURNING next_command - 1 AS seq";
-    const BEFORE: &str = "SELECT digest FROM requests
-        WHERE tenant = $1 AND device = $2 AND seq = $3 - 1";
+        WHERE tenant = $1 AND id = $2 AND revoked = 0
+        RETURNING next_command - 1 AS seq, command_digest";
+    const NEWEST: &str = "UPDATE devices SET command_digest = $3 WHERE tenant = $1 AND id = $2";
     const INSERT: &str = "INSERT INTO requests
         (tenant, id, device, seq, digest, body, created_by, created_ms, run)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let NewRequest { id, device, body, created_by, run } = request;
     let Some(row) = tx.row(NEXT, args![tenant, device]).await? else { return Ok(false) };
     let seq = row.count("seq")?;
-    let before = tx.row(BEFORE, args![tenant, device, seq]).await?;
-    let before = before.map_or(Ok(0), |row| row.hex("digest"))?;
-    let digest = format!("{:016x}", chain(before, &body));
+    let digest = format!("{:016x}", chain(row.hex("command_digest")?, &body));
+    tx.run(NEWEST, args![tenant, device, &digest]).await?;
     let key = args![tenant, id.as_str(), device, seq, digest];
     tx.run(INSERT, [key, args![body, created_by, now_ms, run]].concat()).await?;
     Ok(true)
@@ -75,15 +74,20 @@ pub(crate) async fn find(tx: &mut Tx, tenant: &TenantId, id: &str) -> Result<Opt
 }
 
 /// Begins the command logs of a new generation: what is answered leaves them, what is not goes on
-/// under new numbers with new digests.
+/// under new numbers with new digests. The wishes keep their ids, by which a device that has seen
+/// one already knows it. What removed devices had reached counts for nothing any more.
 pub(crate) async fn renumber(tx: &mut Tx, tenant: &TenantId) -> Result<()> {
-    const CLEAR: &str = "UPDATE devices SET next_command = 1, commands_acked = 0 WHERE tenant = $1";
+    const FORGET: &str = "DELETE FROM removed_devices WHERE tenant = $1";
+    const CLEAR: &str = "UPDATE devices SET next_command = 1, commands_acked = 0,
+        command_digest = '0000000000000000' WHERE tenant = $1";
     const OPEN: &str = "SELECT id, device, body FROM requests
         WHERE tenant = $1 AND answered_ms IS NULL AND seq IS NOT NULL ORDER BY device, seq";
     const UNSET: &str = "UPDATE requests SET seq = NULL WHERE tenant = $1";
     const SET: &str = "UPDATE requests SET seq = $3, digest = $4 WHERE tenant = $1 AND id = $2";
-    const COUNT: &str = "UPDATE devices SET next_command = $3 WHERE tenant = $1 AND id = $2";
+    const COUNT: &str = "UPDATE devices SET next_command = $3, command_digest = $4
+        WHERE tenant = $1 AND id = $2";
     let open = tx.rows(OPEN, args![tenant]).await?;
+    tx.run(FORGET, args![tenant]).await?;
     tx.run(CLEAR, args![tenant]).await?;
     tx.run(UNSET, args![tenant]).await?;
     let (mut device, mut seq, mut digest) = (String::new(), 0_u64, 0);
@@ -94,8 +98,9 @@ pub(crate) async fn renumber(tx: &mut Tx, tenant: &TenantId) -> Result<()> {
         }
         seq += 1;
         digest = chain(digest, &row.bytes("body")?);
-        tx.run(SET, args![tenant, row.text("id")?, seq, format!("{digest:016x}")]).await?;
-        tx.run(COUNT, args![tenant, &device, seq + 1]).await?;
+        let digest = format!("{digest:016x}");
+        tx.run(SET, args![tenant, row.text("id")?, seq, &digest]).await?;
+        tx.run(COUNT, args![tenant, &device, seq + 1, &digest]).await?;
     }
     Ok(())
 }

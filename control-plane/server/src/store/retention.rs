@@ -29,21 +29,37 @@ pub(crate) async fn runs(tx: &mut Tx, before_ms: i64) -> Result<u64> {
     tx.run(DELETE, args![before_ms, AT_ONCE]).await
 }
 
-/// Deletes up to [`AT_ONCE`] answered wishes that their device has acknowledged. The newest of
-/// each device stays, because the next one's digest follows from it.
+/// Deletes up to [`AT_ONCE`] answered wishes that their device has acknowledged, or that belong to
+/// a former generation.
 pub(crate) async fn requests(tx: &mut Tx, before_ms: i64) -> Result<u64> {
     const DELETE: &str = "DELETE FROM requests WHERE (tenant, id) IN
         (SELECT r.tenant, r.id FROM requests r
          JOIN devices d ON d.tenant = r.tenant AND d.id = r.device
-         WHERE r.created_ms < $1 AND r.answered_ms IS NOT NULL AND r.seq < d.commands_acked
-         AND r.seq < d.next_command - 1 ORDER BY r.created_ms LIMIT $2)";
+         WHERE r.created_ms < $1 AND r.answered_ms IS NOT NULL
+         AND (r.seq IS NULL OR r.seq < d.commands_acked) ORDER BY r.created_ms LIMIT $2)";
     tx.run(DELETE, args![before_ms, AT_ONCE]).await
 }
 
-/// Deletes up to [`AT_ONCE`] security events older than `before_ms`.
+/// Deletes up to [`AT_ONCE`] security events heard of before `before_ms`, by our clock: a device
+/// whose clock is wrong neither loses nor keeps them by that.
 pub(crate) async fn security_events(tx: &mut Tx, before_ms: i64) -> Result<u64> {
     const DELETE: &str = "DELETE FROM security_events WHERE id IN
-        (SELECT id FROM security_events WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)";
+        (SELECT id FROM security_events WHERE received_ms < $1 ORDER BY received_ms LIMIT $2)";
+    tx.run(DELETE, args![before_ms, AT_ONCE]).await
+}
+
+/// Deletes up to [`AT_ONCE`] lines of the audit trail written before `before_ms`.
+pub(crate) async fn audit(tx: &mut Tx, before_ms: i64) -> Result<u64> {
+    const DELETE: &str = "DELETE FROM audit WHERE id IN
+        (SELECT id FROM audit WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)";
+    tx.run(DELETE, args![before_ms, AT_ONCE]).await
+}
+
+/// Deletes up to [`AT_ONCE`] records that nobody could read and that came before `before_ms`.
+pub(crate) async fn parked(tx: &mut Tx, before_ms: i64) -> Result<u64> {
+    const DELETE: &str = "DELETE FROM parked_records WHERE (tenant, device, epoch, lane, seq) IN
+        (SELECT tenant, device, epoch, lane, seq FROM parked_records WHERE received_ms < $1
+         ORDER BY received_ms LIMIT $2)";
     tx.run(DELETE, args![before_ms, AT_ONCE]).await
 }
 
@@ -86,6 +102,15 @@ pub(crate) async fn run_events_size(tx: &mut Tx) -> Result<Size> {
     const COUNT: &str = "SELECT COUNT(*) AS n FROM run_events";
     const AVERAGE: &str = "SELECT CAST(COALESCE(AVG(n), 0) AS BIGINT) AS n FROM
         (SELECT length(body) + 150 AS n FROM run_events ORDER BY received_ms DESC LIMIT 1000) AS s";
+    size(tx, COUNT, AVERAGE).await
+}
+
+/// About how much the records take that nobody could read.
+pub(crate) async fn parked_size(tx: &mut Tx) -> Result<Size> {
+    const COUNT: &str = "SELECT COUNT(*) AS n FROM parked_records";
+    const AVERAGE: &str = "SELECT CAST(COALESCE(AVG(n), 0) AS BIGINT) AS n FROM
+        (SELECT length(body) + 200 AS n FROM parked_records
+         ORDER BY received_ms DESC LIMIT 1000) AS s";
     size(tx, COUNT, AVERAGE).await
 }
 

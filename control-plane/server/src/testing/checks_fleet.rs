@@ -3,9 +3,11 @@
 use reqwest::Method;
 use serde_json::json;
 
+use openclaw_protocol::api::Role;
 use openclaw_protocol::id::Digest;
+use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::{Refusal, Report};
-use openclaw_protocol::run::RunStatus;
+use openclaw_protocol::run::{RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus};
 use openclaw_protocol::sync::{Dropped, Holding, Lane, Record};
 use openclaw_protocol::wire::{self, Kind};
 
@@ -13,7 +15,7 @@ use super::facts::{
     COUNT, EPOCH, MODULE, answer, device, enrol, events, history, inventory, lane, manifest,
     reports, result, results, run_id, tell,
 };
-use super::server::{Database, Server};
+use super::server::{Database, START_MS, Server};
 use crate::random;
 use crate::store::join_codes::JoinCodeRow;
 use crate::store::{self, args};
@@ -254,5 +256,93 @@ pub(super) async fn a_join_code_is_good_once(database: Database) {
     let body = Some(json!({ "device_id": "pump-1" }));
     let exists = (409, "device.exists");
     admin.refused(Method::POST, "/api/v1/devices/enroll-codes", body, exists).await;
+    server.stop().await;
+}
+
+pub(super) async fn security_events_are_shown(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let (one, two) = (enrol(&server, "pump-1", &[]).await, enrol(&server, "pump-2", &[]).await);
+    let noticed = |code: &str| {
+        reports(vec![Report::Security { code: code.to_owned(), message: "<b>".to_owned() }])
+    };
+    tell(&server, &one, Lane::Control, noticed("first")).await;
+    server.pass_ms(60_000);
+    tell(&server, &two, Lane::Control, noticed("second")).await;
+    server.pass_ms(60_000);
+    let mut third = noticed("first");
+    third.extend(noticed("third"));
+    let third = lane(third.into_iter().map(|record| record.body).collect());
+    tell(&server, &one, Lane::Control, third).await;
+    let path = "/api/v1/security-events";
+    let viewer = server.session(crate::config::DEFAULT_TENANT, Role::Viewer).await;
+    let first_page = viewer.get(&format!("{path}?limit=2")).await;
+    let codes = |page: &serde_json::Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|item| item["code"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(codes(&first_page), ["third", "second"], "latest first");
+    let event = &first_page["items"][1];
+    assert_eq!((&event["device"], &event["message"]), (&json!("pump-2"), &json!("<b>")));
+    assert_eq!(event["received_at"], crate::clock::rfc3339(START_MS + 60_000));
+    assert_eq!(event["at"], crate::clock::rfc3339(START_MS + 500), "by the device's clock");
+    let cursor = first_page["next_cursor"].as_str().unwrap();
+    let rest = viewer.get(&format!("{path}?limit=2&cursor={cursor}")).await;
+    assert_eq!((codes(&rest), &rest["next_cursor"]), (vec!["first".to_owned()], &json!(null)));
+    let of_one = admin.get(&format!("{path}?device=pump-1")).await;
+    assert_eq!(codes(&of_one), ["third", "first"]);
+    let stranger = server.session("other", Role::Admin).await;
+    assert_eq!(stranger.get(path).await["items"], json!([]));
+    let malformed = (400, "request.malformed");
+    admin.refused(Method::GET, &format!("{path}?cursor=x"), None, malformed).await;
+    server.stop().await;
+}
+
+/// By bytes, not only by events; and it says so.
+pub(super) async fn a_view_of_a_long_run_is_bounded(database: Database) {
+    const STEPS: u32 = 120;
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    let all = events(1);
+    let large = "x".repeat(100_000);
+    let settled = |n: u32| RunEventRecord {
+        run: run_id(1),
+        seq: 3 + n,
+        at: super::facts::stamp(1_000),
+        event: RunEvent::StepSettled {
+            step: StepPath(format!("one#{n}")),
+            status: StepStatus::Succeeded,
+            attempts: 1,
+            output: Some(JsonText::of(&json!(large))),
+            error: None,
+        },
+    };
+    let mut told = all[..3].to_vec();
+    told.extend((1..=STEPS).map(settled));
+    told.push(RunEventRecord { seq: 4 + STEPS, ..all[4].clone() });
+    tell(&server, &pump, Lane::History, history(&told)).await;
+    let path = format!("/api/v1/executions/pump-1/{}", run_id(1));
+    let seen = admin.get(&path).await;
+    assert_eq!((&seen["truncated"], &seen["run"]["status"]), (&json!(true), &json!("completed")));
+    let steps = seen["run"]["steps"].as_array().unwrap().len();
+    assert!((2..STEPS as usize).contains(&steps), "{steps}");
+    assert!(seen.to_string().len() < 9 * 1024 * 1024);
+    // Its events are all there, page by page.
+    let (mut events, mut cursor) = (0, String::new());
+    loop {
+        let page = admin.get(&format!("{path}/events?limit=200{cursor}")).await;
+        assert!(page.to_string().len() < 5 * 1024 * 1024);
+        events += page["items"].as_array().unwrap().len();
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(events, told.len());
+    tell(&server, &pump, Lane::Results, results(2)).await;
+    assert_eq!(admin.get(&path).await["truncated"], true);
+    let other = admin.get(&format!("/api/v1/executions/pump-1/{}", run_id(2))).await;
+    assert_eq!(other["truncated"], false);
     server.stop().await;
 }

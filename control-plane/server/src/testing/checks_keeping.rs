@@ -6,10 +6,14 @@ use serde_json::json;
 
 use openclaw_protocol::desired::{Desired, SignedDesired};
 use openclaw_protocol::limits::DESIRED_BYTES;
+use openclaw_protocol::report::{Report, ReportRecord};
 use openclaw_protocol::sync::Lane;
+use openclaw_protocol::time::{ClockTrust, Stamp};
 use openclaw_protocol::wire::{self, Kind};
 
-use super::facts::{COUNT, answer, device, enrol, events, history, reports, results, run_id, tell};
+use super::facts::{
+    COUNT, answer, device, enrol, events, history, lane, reports, results, run_id, tell,
+};
 use super::server::{Database, Server, config};
 use crate::clock::Clock;
 use crate::service::housekeeping;
@@ -36,6 +40,40 @@ pub(super) async fn old_facts_go_and_the_ledger_stays(database: Database) {
     assert_eq!((outcome.inserted, outcome.repeated), (0, 4), "what was deleted is not new again");
     let ledger = &admin.get("/api/v1/devices/pump-1").await["ledger"][0];
     assert_eq!((&ledger["received"], &ledger["complete_to"]), (&json!(4), &json!(4)));
+    server.stop().await;
+}
+
+/// The audit trail is kept longer than facts; security events go by our clock, not the device's.
+pub(super) async fn trails_and_riddles_go_too(database: Database) {
+    let server = Server::start_with(&database, |config| config.retention.days = 7).await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    tell(&server, &pump, Lane::Results, lane(vec![vec![9, 9, 9]])).await;
+    let noticed = Report::Security { code: "clock.odd".to_owned(), message: "1970".to_owned() };
+    let at = Stamp { boot: 1, boot_ms: 1, wall_ms: 5, trust: ClockTrust::Unset };
+    let record = ReportRecord { at, report: noticed };
+    tell(&server, &pump, Lane::Control, lane(vec![wire::pack(Kind::Report, &record)])).await;
+    let rows = async || {
+        let mut tx = server.ctx.db.read().await.unwrap();
+        let mut counts = Vec::new();
+        for sql in [
+            "SELECT COUNT(*) AS n FROM parked_records",
+            "SELECT COUNT(*) AS n FROM security_events",
+            "SELECT COUNT(*) AS n FROM audit",
+        ] {
+            counts.push(tx.row(sql, args![]).await.unwrap().unwrap().int("n").unwrap());
+        }
+        counts
+    };
+    let before = rows().await;
+    assert!(before.iter().all(|&count| count > 0), "{before:?}");
+    housekeeping::round(&server.ctx).await.unwrap();
+    assert_eq!(rows().await, before, "it came this moment, whatever the device's clock says");
+    server.pass_ms(8 * DAY_MS);
+    housekeeping::round(&server.ctx).await.unwrap();
+    assert_eq!(rows().await, [0, 0, before[2]]);
+    server.pass_ms(400 * DAY_MS);
+    housekeeping::round(&server.ctx).await.unwrap();
+    assert_eq!(rows().await, [0, 0, 0]);
     server.stop().await;
 }
 
@@ -69,7 +107,12 @@ pub(super) async fn a_new_generation_signs_and_numbers_anew(database: Database) 
         made["requests"][0]["id"].as_str().unwrap().to_owned()
     };
     let (answered, open) = (wish().await, wish().await);
+    let body = async |tx: &mut store::Tx| {
+        let sql = "SELECT body FROM requests WHERE answered_ms IS NULL";
+        tx.row(sql, args![]).await.unwrap().unwrap().bytes("body").unwrap()
+    };
     tell(&server, &pump, Lane::Control, reports(vec![answer(&answered, run_id(1))])).await;
+    let wished = body(&mut server.write().await).await;
     let before = server.ctx.generation;
     let tenant = server.tenant();
     let file = server.dir.path().join("backup");
@@ -107,8 +150,9 @@ pub(super) async fn a_new_generation_signs_and_numbers_anew(database: Database) 
     let signed: SignedDesired = wire::unpack(Kind::SignedDesired, &bytes, DESIRED_BYTES).unwrap();
     let desired: Desired = wire::unpack(Kind::Desired, &signed.document, DESIRED_BYTES).unwrap();
     assert_eq!((desired.generation, desired.revision), (opened.ctx.generation, 2));
-    let log = store::fleet::commands_from(&mut tx, &tenant, &pump, 1, 1 << 20).await.unwrap();
+    let log = store::fleet::commands_from(&mut tx, &tenant, &pump, (1, 2), 1 << 20).await.unwrap();
     assert_eq!(log.len(), 1);
+    assert_eq!(log[0].body, wished, "the same wish, by the same name");
     assert_eq!((log[0].seq, log[0].digest), (1, openclaw_protocol::sync::chain(0, &log[0].body)));
     let holding = store::fleet::commands_holding(&mut tx, &tenant, &pump).await.unwrap();
     assert_eq!((holding.oldest, holding.next), (1, 2));

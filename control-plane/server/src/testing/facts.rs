@@ -23,6 +23,9 @@ pub(super) const EPOCH: Epoch = Epoch(0x1234_5678_9abc_def0);
 pub(super) const COUNT: &str = "workflow: count
 version: '1'
 description: counts to one
+inputs:
+  limit: { type: number, maximum: 100, optional: true }
+  zones: { type: array, items: { type: integer }, optional: true }
 triggers:
   - id: hourly
     interval: 1h

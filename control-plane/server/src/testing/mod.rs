@@ -3,8 +3,10 @@
 
 mod checks_access;
 mod checks_api;
+mod checks_door;
 mod checks_fleet;
 mod checks_keeping;
+mod checks_rollout;
 mod contract;
 mod facts;
 pub(crate) mod postgres;
@@ -48,10 +50,19 @@ checks! {
     checks_api::a_rollback_leads_back_and_forth,
     checks_api::labels_move_deployments,
     checks_api::wishes_are_written_down_in_order,
+    checks_api::inputs_that_a_device_would_refuse_are_refused,
     checks_api::the_same_key_is_the_same_wish,
     checks_api::pages_hold_everything_once,
     checks_api::changes_are_streamed_and_resumed,
     checks_api::pages_and_probes_are_served,
+    checks_door::a_stream_ends_with_its_login,
+    checks_door::streams_of_one_login_are_counted,
+    checks_door::a_reader_that_stops_reading_is_cut_off,
+    checks_door::one_host_has_so_many_connections,
+    checks_door::only_a_trusted_proxy_says_who_is_behind_it,
+    checks_door::guessing_join_codes_is_no_login,
+    checks_door::under_https_only_our_own_cookie_counts,
+    checks_door::metrics_are_open_to_this_machine_only_if_so_wanted,
     checks_fleet::each_result_is_here_once_whatever_the_order,
     checks_fleet::history_is_taken_in_order,
     checks_fleet::results_and_history_agree,
@@ -60,7 +71,12 @@ checks! {
     checks_fleet::what_a_quota_dropped_leaves_no_gap,
     checks_fleet::blobs_are_read_in_parts,
     checks_fleet::a_join_code_is_good_once,
+    checks_fleet::security_events_are_shown,
+    checks_fleet::a_view_of_a_long_run_is_bounded,
+    checks_rollout::the_later_deployment_decides_whatever_the_clock_says,
+    checks_rollout::a_rollback_leads_back_to_the_plugins_before,
     checks_keeping::old_facts_go_and_the_ledger_stays,
+    checks_keeping::trails_and_riddles_go_too,
     checks_keeping::too_many_bytes_go_oldest_first,
     checks_keeping::a_new_generation_signs_and_numbers_anew,
 }
