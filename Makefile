@@ -6,7 +6,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest)
 RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --workspace,$(CARGO) test --workspace)
 
-.PHONY: demo dev test check plugins setup bench chaos clean help
+.PHONY: demo dev test check plugins setup release bench chaos clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,13 +19,14 @@ dev: plugins ## a control plane and three agents to play with
 	$(CARGO) build --bins
 	./target/debug/openclaw dev $(ARGS)
 
-test: setup plugins check ## everything that CI runs
+test: setup plugins check release ## everything that CI runs
 	$(CARGO) build --bins --tests
 	$(RUN_TESTS)
 
-check: ## format and lints
+check: ## format and lints, of the guests' workspace too
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	./deploy/wasm/check-plugins.sh
 
 plugins: ## compile the WebAssembly plugins from source
 	./deploy/wasm/build-plugins.sh
@@ -33,10 +34,14 @@ plugins: ## compile the WebAssembly plugins from source
 setup: ## what the tests need from the system
 	./deploy/dev/setup.sh
 
-bench: plugins ## figures into target/bench.json
+release: ## the agent as devices get it, and what measures and attacks it
+	$(CARGO) build --release -p openclaw-agent --bin openclaw-agent
+	$(CARGO) build --release -p openclaw-sandbox --examples
+
+bench: plugins release ## figures into target/bench.json
 	./deploy/dev/bench.sh
 
-chaos: setup plugins ## the long runs: 200 kills and cuts, hostile guests on the release binary
+chaos: setup plugins ## the long run: 200 kills and cuts
 	./deploy/dev/chaos.sh
 
 clean: ## remove everything that was built

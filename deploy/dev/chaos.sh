@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long runs. BLOWS and SEED choose the storm; a failing seed is printed and can be given again.
+# The long run. BLOWS and SEED choose the storm; a failing seed is printed and can be given again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --bins

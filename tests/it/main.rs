@@ -1,4 +1,6 @@
 //! The few tests that need real processes, and the rules of the house.
 
 mod chaos;
+mod dev;
+mod release;
 mod tidy;

@@ -218,6 +218,22 @@ fn tidy_both_databases_migrate_in_step() {
 }
 
 #[test]
+fn tidy_every_table_carries_the_tenant() {
+    let mut tables = 0;
+    for (path, text) in files(&[".sql"]) {
+        for table in text.split("CREATE TABLE ").skip(1) {
+            let name = table.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+            let columns = table.split_once("\n);").map_or(table, |(columns, _)| columns);
+            // What the database is belongs to nobody.
+            let whose = name == Some("server") || columns.contains("    tenant ");
+            assert!(whose, "{path}: {name:?} has no tenant");
+            tables += 1;
+        }
+    }
+    assert!(tables > 40, "{tables} tables");
+}
+
+#[test]
 fn tidy_no_binary_plugin_is_committed() {
     let tracked = Command::new("git").args(["ls-files", "*.wasm"]).current_dir(root()).output();
     if let Ok(tracked) = tracked {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use openclaw::Failure;
 use openclaw::dev::ledger::Line;
 use openclaw::dev::world::{Programs, World};
+use tempfile::TempDir;
 
 /// How long the world may take to come to rest after a storm.
 const REST_WITHIN: Duration = Duration::from_secs(180);
@@ -53,6 +54,15 @@ impl Dice {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % bound
     }
+}
+
+/// A directory for one attempt at a storm. Fresh for each, so that a seed can be played again
+/// beside what its failure left.
+///
+/// # Errors
+/// It cannot be made.
+pub fn attempt_dir(seed: u64) -> std::io::Result<TempDir> {
+    tempfile::Builder::new().prefix(&format!("openclaw-chaos-{seed}-")).tempdir()
 }
 
 /// Makes a world of three agents in `dir`, lets a storm of `count` blows loose on it, waits for
@@ -138,4 +148,21 @@ async fn lose_a_database(world: &mut World) -> Result<(), Failure> {
     world.agents[0].forget_database()?;
     world.agents[0].start(&logs)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_can_be_played_again() {
+        let kept = attempt_dir(7).expect("a directory").keep();
+        std::fs::write(kept.join("control-plane"), "what a failure left").expect("it is ours");
+        let again = attempt_dir(7).expect("a second directory");
+        assert_eq!(std::fs::read_dir(again.path()).expect("it is there").count(), 0);
+        std::fs::remove_dir_all(kept).expect("it is ours");
+        let (a, b) = (Dice::new(7), Dice::new(7));
+        let rolls = |mut dice: Dice| (0..50).map(|_| dice.below(1_000)).collect::<Vec<_>>();
+        assert_eq!(rolls(a), rolls(b), "the same seed, the same storm");
+    }
 }

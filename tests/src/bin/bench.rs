@@ -13,9 +13,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use openclaw::Failure;
 use openclaw::dev::world::{Programs, World};
-use openclaw_sandbox::{
-    Call, Context, DirEntry, Host, HostError, HttpRequest, HttpResponse, Sandbox,
-};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -70,7 +67,7 @@ async fn bench() -> Result<(), Failure> {
     rows.push(row("disk.fdatasync_per_s", syncs, "1/s", &[]));
     let size = std::fs::metadata(&agent)?.len();
     rows.push(row("agent.binary_bytes", number(size), "B", &[("target", 6.0 * 1024.0 * 1024.0)]));
-    let bare = bare_calls_per_second(&root)?;
+    let bare = bare_calls_per_second(&root, &dir)?;
     let first = start_to_first_step_ms(&agent, &root, &dir.join("alone"))?;
     rows.push(row("agent.start_to_first_step_ms", first, "ms", &[("target", 100.0)]));
 
@@ -104,23 +101,22 @@ async fn in_world(
     // Once to warm up: modules translated, the file grown.
     run_at_once(world, &socket, 1).await?;
     let alone = run_at_once(world, &socket, 1).await?;
-    rows.push(row("step.fsyncs_alone", alone.commits_per_step, "1", &[("target", 1.2)]));
+    let bytes = alone.bytes_per_step;
+    rows.push(row("step.written_bytes_alone", bytes, "B", &[]));
+    rows.push(row("step.fsyncs_alone", alone.syncs_per_step, "1", &[("target", 1.2)]));
     run_at_once(world, &socket, RUNS).await?;
     let many = run_at_once(world, &socket, RUNS).await?;
-    rows.push(row("step.fsyncs_64", many.commits_per_step, "1", &[("target", 0.2)]));
-    let beside = [("bare_calls_per_s_dev_build", bare), ("disk.fdatasync_per_s", syncs)];
+    rows.push(row("step.written_bytes_64", many.bytes_per_step, "B", &[]));
+    rows.push(row("step.fsyncs_64", many.syncs_per_step, "1", &[("target", 0.2)]));
+    let beside = [("bare_calls_per_s", bare), ("disk.fdatasync_per_s", syncs)];
     rows.push(row("step.durable_per_s_64", many.steps_per_second, "1/s", &beside));
-    rows.push(row(
-        "step.cpu_us",
-        many.cpu_us_per_step,
-        "us",
-        &[("bare_call_us_dev_build", 1e6 / bare)],
-    ));
+    rows.push(row("step.cpu_us", many.cpu_us_per_step, "us", &[("bare_call_us", 1e6 / bare)]));
     Ok(())
 }
 
 struct Measured {
-    commits_per_step: f64,
+    syncs_per_step: f64,
+    bytes_per_step: f64,
     steps_per_second: f64,
     cpu_us_per_step: f64,
 }
@@ -143,7 +139,8 @@ async fn run_at_once(world: &World, socket: &Path, count: u64) -> Result<Measure
     let elapsed = begun.elapsed().as_secs_f64();
     let steps = number(count * STEPS);
     Ok(Measured {
-        commits_per_step: number(after.commits - before.commits) / steps,
+        syncs_per_step: number(after.syncs - before.syncs) / steps,
+        bytes_per_step: number(after.written_bytes - before.written_bytes) / steps,
         steps_per_second: steps / elapsed,
         cpu_us_per_step: (cpu_us(pid)? - cpu_before) / steps,
     })
@@ -203,40 +200,19 @@ fn fdatasync_per_second(dir: &Path) -> std::io::Result<f64> {
     Ok(number(count) / begun.elapsed().as_secs_f64())
 }
 
-/// The same calls in a bare loop: this program's own sandbox, no engine, no database.
-fn bare_calls_per_second(root: &Path) -> Result<f64, Failure> {
-    let module = std::fs::read(root.join("target/plugins/json-transform/plugin.wasm"))?;
-    let manifest = std::fs::read_to_string(root.join("target/plugins/json-transform/plugin.toml"))?;
-    let manifest = openclaw_protocol::plugin::Manifest::from_toml(&manifest)
-        .map_err(|e| std::io::Error::other(e.to_string()))?;
-    let input = batch_of_295_bytes().to_string();
-    let work = move || {
-        let sandbox = Sandbox::new();
-        let module = sandbox
-            .load(openclaw_sandbox::digest_of(&module), &module)
-            .map_err(|e| std::io::Error::other(e.to_string()))?;
-        let config = BTreeMap::new();
-        let begun = Instant::now();
-        let mut count = 0;
-        while begun.elapsed() < Duration::from_secs(2) {
-            let call = Call {
-                export: "execute",
-                input: input.as_bytes(),
-                config: &config,
-                vars: BTreeMap::new(),
-                limits: manifest.limits,
-                permissions: &manifest.permissions,
-                context: Context::default(),
-            };
-            let outcome = sandbox.run(&module, call, &mut NoHost, &|| None);
-            outcome.result.map_err(|fault| std::io::Error::other(fault.message))?;
-            count += 1;
-        }
-        Ok::<f64, std::io::Error>(number(count) / begun.elapsed().as_secs_f64())
-    };
-    let thread =
-        std::thread::Builder::new().stack_size(openclaw_sandbox::STACK_BYTES).spawn(work)?;
-    Ok(thread.join().map_err(|_| std::io::Error::other("the sandbox's thread ended"))??)
+/// The same calls in a bare loop of the same build: no engine, no database.
+fn bare_calls_per_second(root: &Path, dir: &Path) -> Result<f64, Failure> {
+    let input = dir.join("input.json");
+    std::fs::write(&input, batch_of_295_bytes().to_string())?;
+    let output = std::process::Command::new(root.join("target/release/examples/bare_loop"))
+        .args([root.join("target/plugins/json-transform"), input])
+        .arg("2")
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let calls = text.trim().parse();
+    calls.map_err(|_| {
+        std::io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()).into()
+    })
 }
 
 /// From the process's start to the start of the first step of a run, with no network at all.
@@ -317,29 +293,4 @@ fn cpu_us(pid: u32) -> std::io::Result<f64> {
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 fn number(count: u64) -> f64 {
     count as f64
-}
-
-/// A host for a plugin that asks for nothing.
-struct NoHost;
-
-impl Host for NoHost {
-    fn http(&mut self, _: &HttpRequest) -> Result<HttpResponse, HostError> {
-        Err(HostError::Invalid("no network in this bench".to_owned()))
-    }
-
-    fn read_file(&mut self, _: &str, _: &str, _: usize) -> Result<Vec<u8>, HostError> {
-        Err(HostError::Invalid("no files in this bench".to_owned()))
-    }
-
-    fn list_dir(&mut self, _: &str, _: &str) -> Result<Vec<DirEntry>, HostError> {
-        Err(HostError::Invalid("no files in this bench".to_owned()))
-    }
-
-    fn now_ms(&mut self) -> i64 {
-        0
-    }
-
-    fn random(&mut self, buffer: &mut [u8]) {
-        buffer.fill(0);
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use openclaw_tests::storm;
+use openclaw_tests::{attempt_dir, storm};
 
 fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -15,8 +15,14 @@ fn main() -> ExitCode {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |d| d.as_secs())
     });
-    let dir = std::env::temp_dir().join(format!("openclaw-chaos-{seed}"));
-    println!("seed {seed}, {count} blows, in {}", dir.display());
+    let dir = match attempt_dir(seed) {
+        Ok(dir) => dir,
+        Err(error) => {
+            eprintln!("cannot make a directory: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("seed {seed}, {count} blows, in {}", dir.path().display());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -24,7 +30,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(storm(&dir, seed, count, false)) {
+    let is_clean = match runtime.block_on(storm(dir.path(), seed, count, false)) {
         Ok(aftermath) => {
             println!("{:?}", aftermath.blows);
             for line in &aftermath.ledger {
@@ -32,11 +38,16 @@ fn main() -> ExitCode {
             }
             let clean = aftermath.ledger.iter().all(|l| l.is_clean() && l.witnessed == l.recorded);
             println!("{}", if clean { "0 lost, 0 duplicate" } else { "THE LEDGER IS NOT CLEAN" });
-            if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            clean
         }
         Err(failure) => {
-            eprintln!("seed {seed}: {failure:?}; logs in {}", dir.display());
-            ExitCode::FAILURE
+            eprintln!("{failure:?}");
+            false
         }
+    };
+    if is_clean {
+        return ExitCode::SUCCESS;
     }
+    eprintln!("seed {seed}, {count} blows: everything is kept in {}", dir.keep().display());
+    ExitCode::FAILURE
 }

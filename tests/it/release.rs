@@ -1,0 +1,240 @@
+//! The agent as devices get it: its size, and guests that mean harm on its real worker stacks.
+//! What a guest can do to the interpreter differs between builds, so this is not left to the
+//! development build. `make release` makes what is needed here.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use openclaw_protocol::run::{Run, RunStatus};
+use serde_json::Value;
+
+/// The most that the stripped program may weigh, in bytes.
+const SIZE: u64 = 6 * 1024 * 1024;
+/// When a guest is told to stop, in milliseconds; it must have stopped at twice that.
+const WALL_MS: i64 = 2_000;
+/// What a plugin may hold, the native stack of its worker, and the agent itself, in KiB.
+const RSS_KIB: u64 = (8 + 8 + 16) * 1024;
+/// How long the agent may take to come up or go down.
+const SOON: Duration = Duration::from_secs(30);
+/// How long all guests at once may take, on a machine that is busy with other things too.
+const SETTLED: Duration = Duration::from_secs(120);
+/// How a call of a hostile guest may end. None of these guests is ever content.
+const ENDS: [&str; 5] = ["timeout", "plugin.fuel", "plugin.trap", "plugin.memory", "plugin.output"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn built(path: &str) -> PathBuf {
+    let base =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let path = base.join("release").join(path);
+    assert!(path.exists(), "{} is not there: `make release` builds it", path.display());
+    path
+}
+
+#[test]
+fn the_agent_is_small() {
+    let bytes = std::fs::metadata(built("openclaw-agent")).expect("a file").len();
+    assert!(bytes <= SIZE, "{bytes} bytes");
+}
+
+/// The control of the hostile set: without our slices this very build of the interpreter is
+/// killed by a guest.
+#[test]
+fn control_without_slices_the_release_build_dies() {
+    let status = Command::new(built("examples/one_big_slice"))
+        .stderr(Stdio::null())
+        .status()
+        .expect("the control runs");
+    assert!(status.signal().is_some(), "the control ended by itself: {status}");
+}
+
+/// An agent alone, of the release build, with the hostile guests and one that means well.
+struct Alone {
+    process: Child,
+    config: PathBuf,
+}
+
+impl Alone {
+    fn start(dir: &Path) -> Self {
+        let config = dir.join("agent.toml");
+        let text = format!(
+            "data_dir = {:?}\n[standalone]\nworkflows = {:?}\nplugins = {:?}\n[files]\nproc = \
+             \"/proc\"\n",
+            dir.join("data"),
+            dir.join("workflows"),
+            dir.join("plugins"),
+        );
+        std::fs::write(&config, text).expect("the configuration");
+        let log = std::fs::File::create(dir.join("agent.log")).expect("a log");
+        let process = Command::new(built("openclaw-agent"))
+            .args(["run", "--config"])
+            .arg(&config)
+            .stderr(log)
+            .spawn()
+            .expect("the agent starts");
+        let agent = Self { process, config };
+        let until = Instant::now() + SOON;
+        while !agent.ask(&["status"]).status.success() {
+            assert!(Instant::now() < until, "the agent does not come up");
+            std::thread::yield_now();
+        }
+        agent
+    }
+
+    fn ask(&self, words: &[&str]) -> Output {
+        Command::new(built("openclaw-agent"))
+            .args(words)
+            .args(["-o", "json", "--config"])
+            .arg(&self.config)
+            .output()
+            .expect("the agent's command line runs")
+    }
+
+    fn run(&self, workflow: &str) -> Run {
+        let output = self.ask(&["run", workflow, "--wait"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+            panic!("{workflow}: {e}: {}", String::from_utf8_lossy(&output.stderr))
+        })
+    }
+
+    /// Starts a run and does not wait for it; gives its id.
+    fn begin(&self, workflow: &str) -> String {
+        let answer: Value =
+            serde_json::from_slice(&self.ask(&["run", workflow]).stdout).expect("an answer");
+        answer["run"].as_str().expect("the id of a run").to_owned()
+    }
+
+    fn settled(&self, run: &str) -> Run {
+        let until = Instant::now() + SETTLED;
+        loop {
+            let shown: Run =
+                serde_json::from_slice(&self.ask(&["show", run]).stdout).expect("a run");
+            if shown.status.is_settled() {
+                return shown;
+            }
+            assert!(Instant::now() < until, "{run} does not settle");
+        }
+    }
+
+    /// Its process as it says itself, and its resident memory in KiB.
+    fn health(&self) -> (u64, u64) {
+        let status: Value =
+            serde_json::from_slice(&self.ask(&["status"]).stdout).expect("a status");
+        let rss = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.process.id()))
+            .expect("the agent lives");
+        let line = rss.lines().find(|l| l.starts_with("Rss:")).unwrap_or_default();
+        let kib = line.split_whitespace().nth(1).and_then(|n| n.parse().ok());
+        (status["pid"].as_u64().unwrap_or_default(), kib.expect("a number of KiB"))
+    }
+
+    fn neighbour_is_well(&self, after: &str) {
+        let run = self.run("neighbour");
+        assert_eq!(run.status, RunStatus::Completed, "after {after}: {:?}", run.error);
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn write(path: PathBuf, bytes: impl AsRef<[u8]>) {
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("the directory");
+    std::fs::write(path, bytes).expect("a file");
+}
+
+fn workflow(dir: &Path, name: &str, call: &str, with: &Value) {
+    let text = format!(
+        "workflow: {name}\nmode: parallel\nmax: 64\nsteps:\n  - {{ id: only, plugin: {call}, \
+         timeout: {WALL_MS}ms, retry: {{ max_retries: 0 }}, with: {with} }}\n"
+    );
+    write(dir.join(format!("workflows/{name}.yaml")), text);
+}
+
+/// Lays out all guests, and a workflow for each of their actions; gives the workflows' names.
+fn lay_out(dir: &Path) -> Vec<String> {
+    let mut guests: BTreeMap<String, String> = BTreeMap::new();
+    let hostile = root().join("agent/sandbox/tests/hostile");
+    for entry in std::fs::read_dir(hostile).expect("the hostile set") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().and_then(|n| n.to_str()).expect("a name").to_owned();
+        guests.insert(name, std::fs::read_to_string(&path).expect("a guest"));
+    }
+    let (deep, ends) = ("(block ".repeat(20_000), ")".repeat(20_000));
+    let shapes = [
+        ("deep-blocks", format!("{deep}{ends}")),
+        ("branch-table", format!("(block (br_table {} (i32.const 7)))", "0 ".repeat(60_000))),
+        ("long-row", "(drop (i32.const 1))".repeat(400_000)),
+    ];
+    for (name, body) in shapes {
+        // Cheap to run and dear to translate: they trap at the end.
+        let text = format!(r#"(module (func (export "execute") {body} unreachable))"#);
+        guests.insert(name.to_owned(), text);
+    }
+    let mut names = Vec::new();
+    for (name, text) in guests {
+        let module = wat::parse_str(&text).expect("valid text");
+        let exports = match name.as_str() {
+            "traps" => openclaw_sandbox::Sandbox::inspect(&module).expect("a module").exports,
+            _ => vec!["execute".to_owned()],
+        };
+        let actions: String = exports.iter().map(|e| format!("[actions.{e}]\n")).collect();
+        let manifest = format!(
+            "name = {name:?}\nversion = \"1.0.0\"\ndescription = \"means harm\"\n[permissions]\n\
+             files = [\"proc\"]\ntime = true\nrandom = true\n{actions}"
+        );
+        write(dir.join(format!("plugins/{name}/plugin.toml")), manifest);
+        write(dir.join(format!("plugins/{name}/plugin.wasm")), module);
+        for export in exports {
+            let workflow_name = format!("{name}-{}", export.replace('_', "-"));
+            workflow(dir, &workflow_name, &format!("{name}.{export}"), &Value::Null);
+            names.push(workflow_name);
+        }
+    }
+    for file in ["plugin.toml", "plugin.wasm"] {
+        let from = root().join("target/plugins/json-transform").join(file);
+        let bytes = std::fs::read(&from).expect("a plugin: `make plugins` builds it");
+        write(dir.join("plugins/json-transform").join(file), bytes);
+    }
+    let good = serde_json::json!({"device": "d", "sensor": "s", "samples": [1, 2, 3]});
+    workflow(dir, "neighbour", "json-transform", &good);
+    names
+}
+
+#[test]
+fn hostile_guests_cost_one_step_each() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let names = lay_out(dir.path());
+    assert!(names.len() >= 38, "{} guests", names.len());
+    let agent = Alone::start(dir.path());
+    agent.neighbour_is_well("the start");
+    let (pid, _) = agent.health();
+    for name in &names {
+        let run = agent.run(name);
+        assert_eq!((run.status, run.steps.len()), (RunStatus::Failed, 1), "{name}");
+        let step = &run.steps[0];
+        let code = step.error.as_ref().map(|e| e.code.as_str()).unwrap_or_default();
+        assert!(ENDS.contains(&code), "{name}: {:?}", step.error);
+        let took = step.settled_wall_ms.zip(step.started_wall_ms).map(|(end, begun)| end - begun);
+        assert!(took.is_some_and(|ms| ms <= 2 * WALL_MS), "{name} took {took:?} ms");
+        agent.neighbour_is_well(name);
+        let (same, rss_kib) = agent.health();
+        assert_eq!(same, pid, "{name} took the agent with it");
+        assert!(rss_kib <= 10 * RSS_KIB, "after {name} the agent holds {rss_kib} KiB");
+    }
+    // And all of them at once.
+    let runs: Vec<String> = names.iter().map(|name| agent.begin(name)).collect();
+    for run in runs {
+        let run = agent.settled(&run);
+        assert_eq!(run.status, RunStatus::Failed, "{}: {:?}", run.workflow, run.error);
+    }
+    agent.neighbour_is_well("all at once");
+    assert_eq!(agent.health().0, pid);
+}
