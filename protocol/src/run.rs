@@ -9,7 +9,7 @@ mod tally;
 
 use serde::{Deserialize, Serialize};
 
-use crate::definition::{DefinitionHash, Priority};
+use crate::definition::{DefinitionHash, LogLevel, Priority};
 use crate::id::{RequestId, RunId, WorkflowName};
 use crate::json::JsonText;
 use crate::time::Stamp;
@@ -76,6 +76,8 @@ pub enum StepStatus {
     Skipped,
     /// Ended by a cancellation.
     Cancelled,
+    /// Waiting for a message, a decision, another run or the clock.
+    Waiting,
 }
 
 /// Why something failed.
@@ -95,6 +97,42 @@ pub struct RunError {
     /// Whether another attempt could help.
     #[serde(default)]
     pub retryable: bool,
+    /// Whatever the author of the error adds.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<serde_json::Value>))]
+    pub details: Option<JsonText>,
+    /// Other errors that belong to it: of the other branches, of a `finally`; a few at most.
+    #[serde(default)]
+    pub causes: Vec<ErrorCause>,
+}
+
+impl RunError {
+    /// An error that another attempt would not mend, not yet of any step.
+    #[must_use]
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            step: None,
+            attempt: 0,
+            retryable: false,
+            details: None,
+            causes: Vec::new(),
+        }
+    }
+}
+
+/// An error beside another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ErrorCause {
+    /// Stable code.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// The step instance it arose in.
+    #[serde(default)]
+    pub step: Option<StepPath>,
 }
 
 /// What a device says happened in a run. Append-only: postcard knows variants by number.
@@ -179,6 +217,33 @@ pub enum RunEvent {
         outputs: JsonText,
         /// Its error, where it failed.
         error: Option<RunError>,
+    },
+    /// A step instance waits for something that is not a length of time.
+    StepWaiting {
+        /// Which.
+        step: StepPath,
+        /// What for: `mqtt`, `event`, `signal`, `until`, `approval`, `call`, `broker`, `clock`.
+        reason: String,
+        /// Of an approval the prompt, roles and choices; of a call the run.
+        details: Option<JsonText>,
+    },
+    /// A `log` step spoke.
+    Logged {
+        /// Which.
+        step: StepPath,
+        /// How important.
+        level: LogLevel,
+        /// What it said.
+        message: String,
+        /// What goes with it, a JSON object.
+        fields: JsonText,
+    },
+    /// The compensations of a scope have been run.
+    Compensated {
+        /// The `sequence` step; the empty path for the whole run.
+        step: StepPath,
+        /// Whether all of them succeeded.
+        complete: bool,
     },
 }
 

@@ -25,6 +25,8 @@ pub struct Decision {
     /// facts and given back by [`crate::Engine::restore_wishes`], so that a wish that comes again
     /// does nothing again.
     pub wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
+    /// Messages for the site's local broker, to be kept with the facts until they are sent.
+    pub publications: Vec<Publication>,
     /// What to do once the above is durable.
     pub effects: Vec<Effect>,
     /// Whether anything here must be durable before it counts. `false` for decisions that hold
@@ -79,6 +81,25 @@ pub struct AttemptId {
     pub step: StepPath,
     /// Which attempt, from 1.
     pub attempt: u32,
+}
+
+/// A message for the site's local broker. It is stored in the transaction of the facts, so it goes
+/// out even if the device dies now, and perhaps twice: receivers know it by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The same for every repetition of the step instance.
+    pub message_id: String,
+    /// Topic name.
+    pub topic: String,
+    /// 0 or 1.
+    pub qos: u8,
+    /// The broker keeps it for those who come later.
+    pub retain: bool,
+    /// As it is sent.
+    pub payload: Vec<u8>,
+    /// The attempt that waits for the broker's acknowledgement, to be answered by
+    /// `Input::Settled`, with output `null`.
+    pub confirm: Option<AttemptId>,
 }
 
 /// A plugin call to make.

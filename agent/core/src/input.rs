@@ -7,6 +7,7 @@ use openclaw_protocol::definition::{Priority, Workflow};
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::{RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::run::StepPath;
 
 use crate::effect::AttemptId;
 use crate::fact::AttemptOutcome;
@@ -35,6 +36,19 @@ pub struct StartRequest {
     pub request: Option<RequestId>,
 }
 
+/// A message of the site's local broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Topic name.
+    pub topic: String,
+    /// JSON where the payload reads as such, else its text, else its bytes in base64.
+    pub payload: JsonText,
+    /// As it was delivered.
+    pub qos: u8,
+    /// The broker had kept it; nobody has just said it.
+    pub retained: bool,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -58,6 +72,41 @@ pub enum Input {
         force: bool,
         /// The operator's wish behind it.
         request: Option<RequestId>,
+    },
+    /// Somebody says something to a run. Answered by [`crate::Told::Answer`].
+    Signal {
+        /// To which run.
+        run: RunId,
+        /// The signal's name.
+        name: String,
+        /// What goes with it.
+        data: JsonText,
+        /// The operator's wish behind it.
+        request: Option<RequestId>,
+    },
+    /// Somebody answers an `approval`. Answered by [`crate::Told::Answer`].
+    Decide {
+        /// Of which run.
+        run: RunId,
+        /// Which step instance.
+        step: StepPath,
+        /// One of its choices.
+        choice: String,
+        /// Who.
+        by: String,
+        /// The form as filled in, a JSON object.
+        form: JsonText,
+        /// The operator's wish behind it.
+        request: Option<RequestId>,
+    },
+    /// The site's local broker delivered a message that [`crate::Engine::subscriptions`] asks for.
+    Message(Message),
+    /// Something happened on the device: an event for its own bus.
+    Event {
+        /// Its name, such as `link.down`.
+        name: String,
+        /// What goes with it.
+        data: JsonText,
     },
     /// Time has passed; look at the deadlines.
     Tick,

@@ -7,9 +7,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cron::Cron;
+mod kind;
+mod trigger;
+
+pub use kind::*;
+pub use trigger::*;
+
 use crate::expr::{Expr, Template};
-use crate::id::{PluginName, StepId, TriggerId, WorkflowName};
+use crate::id::{StepId, WorkflowName};
 use crate::limits;
 
 /// Index of a step in [`Workflow::steps`].
@@ -56,12 +61,21 @@ pub struct Workflow {
     pub mode: Mode,
     /// Waiting (queued) or simultaneous (parallel) runs at most.
     pub max: u32,
+    /// One queue per value of this expression instead of one per workflow; sees `inputs` and
+    /// `trigger`.
+    pub concurrency_key: Option<Expr>,
+    /// What happens to a start that finds [`Workflow::max`] reached.
+    pub max_exceeded: MaxExceeded,
     /// Bound of a whole run, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// Declared inputs by name.
     pub inputs: BTreeMap<String, InputSpec>,
     /// Outputs by name, evaluated when the run has succeeded.
     pub outputs: BTreeMap<String, Template>,
+    /// Secrets it may name, by their logical names.
+    pub secrets: Vec<String>,
+    /// When the compensations that no inner `sequence` took are run.
+    pub compensation: Compensation,
     /// Variables and their first values (a JSON object's entries).
     pub vars: BTreeMap<String, serde_json::Value>,
     /// What starts a run.
@@ -181,6 +195,35 @@ pub enum Mode {
     Parallel,
 }
 
+/// What happens to a start for which there is no room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxExceeded {
+    /// It is dropped, and counted.
+    #[default]
+    DropNewest,
+    /// The oldest one that waits is cancelled to make room; where none waits, the new one is
+    /// dropped.
+    DropOldest,
+    /// A run is made that fails at once with `limit.runs`, so that it is seen like any other.
+    Fail,
+}
+
+/// Which ends of a scope run the compensations that were registered in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compensation {
+    /// A failure that leaves the scope.
+    pub on_failed: bool,
+    /// A cancellation.
+    pub on_cancelled: bool,
+}
+
+impl Default for Compensation {
+    fn default() -> Self {
+        Self { on_failed: true, on_cancelled: true }
+    }
+}
+
 /// One list of steps that belong together.
 #[derive(Debug, Clone)]
 pub struct Scope {
@@ -214,6 +257,8 @@ pub enum EdgeKind {
     Then,
     /// The step's `condition` was false.
     Else,
+    /// The step's `switch` chose the case of that number, from 0; `None`: its default.
+    Case(Option<u16>),
     /// The step failed for good.
     OnFailure,
 }
@@ -257,8 +302,9 @@ pub struct Step {
     pub timeout_ms: Option<u64>,
     /// Bound of all attempts and the waits between them, in milliseconds.
     pub total_timeout_ms: Option<u64>,
-    /// What follows a failed attempt.
-    pub retry: Retry,
+    /// What follows a failed attempt: the first policy that matches the error, each with a counter
+    /// of its own. None: nothing does.
+    pub retry: Vec<Retry>,
     /// What a repeated attempt would do to the world.
     pub effects: Effects,
     /// What a power cut in the middle of an at-most-once attempt means.
@@ -269,6 +315,10 @@ pub struct Step {
     pub output: Option<Template>,
     /// Variables set from the result.
     pub export: Vec<(String, Template)>,
+    /// Overrides the derived idempotency key; gives a text.
+    pub idempotency_key: Option<Expr>,
+    /// What undoes the step, once it has succeeded and a failure leaves the scope it counts for.
+    pub compensate: Option<ScopeIx>,
 }
 
 /// What a repeated attempt would do; decides when the attempt's start is synced to disk.
@@ -314,15 +364,11 @@ pub struct Retry {
     pub errors: Vec<String>,
     /// Error patterns that are not retried.
     pub not_errors: Vec<String>,
+    /// No further retry once this long has passed since the step's first attempt, in milliseconds.
+    pub max_elapsed_ms: Option<u64>,
 }
 
 impl Retry {
-    /// No retries.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { max_retries: 0, delay_ms: 0, ..Self::plugin() }
-    }
-
     /// What a plugin step gets that says nothing: 3 retries, after 60, 120 and 180 s.
     #[must_use]
     pub fn plugin() -> Self {
@@ -335,6 +381,19 @@ impl Retry {
             jitter: Jitter::None,
             errors: Vec::new(),
             not_errors: Vec::new(),
+            max_elapsed_ms: None,
+        }
+    }
+
+    /// What a plugin step of a `compensate` gets that says nothing: 5 retries, after 1, 2, 4, 8
+    /// and 16 s.
+    #[must_use]
+    pub fn compensation() -> Self {
+        Self {
+            max_retries: 5,
+            backoff: Backoff::Exponential,
+            delay_ms: 1_000,
+            ..Self::plugin()
         }
     }
 }
@@ -361,180 +420,4 @@ pub enum Jitter {
     Full,
     /// x/2 + uniform in 0..x/2
     Equal,
-}
-
-/// What a step does. Kinds of the language that are not here yet (`switch, foreach, wait, call,
-/// publish, emit, approval, try, sequence, log, succeed, fail`) are refused by name in `draft.rs`.
-#[derive(Debug, Clone)]
-pub enum StepKind {
-    /// Calls a plugin.
-    Plugin(PluginCall),
-    /// Evaluates a boolean and takes one of two ways.
-    Condition {
-        /// The question.
-        expr: Expr,
-        /// Inline steps for true. Targets by id are edges of the step.
-        then: Option<ScopeIx>,
-        /// Inline steps for false.
-        otherwise: Option<ScopeIx>,
-        /// Neither target nor inline steps: false ends the scope successfully.
-        gate: bool,
-    },
-    /// Assigns variables, all right sides against the old values.
-    Set(Vec<(String, Template)>),
-    /// Waits; survives a restart.
-    Delay(DelayFor),
-    /// Runs branches at the same time.
-    Parallel {
-        /// What counts as done.
-        mode: ParallelMode,
-        /// Branch name (or decimal index of an unnamed one) and its scope, in document order.
-        branches: Vec<(String, ScopeIx)>,
-        /// Whether the branches were named: decides map or list as the result.
-        named: bool,
-        /// Branches running at once at most; `None` for all.
-        concurrency: Option<u16>,
-    },
-    /// Repeats its body.
-    Loop {
-        /// What ends it.
-        test: LoopTest,
-        /// Reaching it is the error `loop.limit`.
-        max_iterations: u32,
-        /// Collected from each iteration into `items`.
-        collect: Option<Expr>,
-        /// The steps that are repeated.
-        body: ScopeIx,
-    },
-}
-
-impl StepKind {
-    /// The kind's key in the language.
-    #[must_use]
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Plugin(_) => "plugin",
-            Self::Condition { .. } => "condition",
-            Self::Set(_) => "set",
-            Self::Delay(_) => "delay",
-            Self::Parallel { .. } => "parallel",
-            Self::Loop { .. } => "loop",
-        }
-    }
-}
-
-/// A call of a plugin action.
-#[derive(Debug, Clone)]
-pub struct PluginCall {
-    /// Which plugin.
-    pub plugin: PluginName,
-    /// Which action; `execute` where the author names none.
-    pub action: String,
-    /// Which versions will do.
-    pub range: semver::VersionReq,
-    /// The input.
-    pub with: Template,
-}
-
-impl PluginCall {
-    /// The call's target as `name.action@range`, with nothing left out: `http@1` is
-    /// `http.execute@^1`, and no range is `*`. Equal references resolve to equal plugins.
-    #[must_use]
-    pub fn reference(&self) -> String {
-        format!("{}.{}@{}", self.plugin, self.action, self.range)
-    }
-}
-
-/// How long a delay is.
-#[derive(Debug, Clone)]
-pub enum DelayFor {
-    /// Known when written, in milliseconds.
-    Fixed(u64),
-    /// Seconds as a number, or a duration text, once evaluated.
-    Computed(Expr),
-}
-
-/// What counts as done for `parallel`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParallelMode {
-    /// The first failure cancels the others and is the step's failure.
-    FailFast,
-    /// All settle; then the step fails if any failed.
-    WaitAll,
-    /// The first success cancels the others; all failed means failed.
-    Race,
-    /// As `Race`, after n successes.
-    Need(u16),
-}
-
-/// What ends a loop.
-#[derive(Debug, Clone)]
-pub enum LoopTest {
-    /// Tested before each iteration.
-    While(Expr),
-    /// Tested after each iteration; the body runs at least once.
-    Until(Expr),
-    /// A number of iterations, evaluated once.
-    Times(Expr),
-}
-
-/// What starts a run.
-#[derive(Debug, Clone)]
-pub struct Trigger {
-    /// Its id, unique in the document.
-    pub id: TriggerId,
-    /// A disabled trigger never fires.
-    pub enabled: bool,
-    /// Inputs it gives; may use `trigger`.
-    pub inputs: BTreeMap<String, Template>,
-    /// When.
-    pub kind: TriggerKind,
-}
-
-/// When a trigger fires. Kinds of the language that are not here yet (`mqtt, webhook, file,
-/// event, workflow`) are refused by name in `draft.rs`.
-#[derive(Debug, Clone)]
-pub enum TriggerKind {
-    /// Every so many milliseconds of boot time.
-    Interval {
-        /// The period.
-        every_ms: u64,
-    },
-    /// By the wall clock.
-    Cron {
-        /// When, in which time zone.
-        schedule: Box<Cron>,
-        /// What happens to slots that passed while the device was off.
-        catch_up: CatchUp,
-    },
-    /// Once per boot.
-    Startup,
-    /// By a person: locally, from the control plane.
-    Manual,
-}
-
-impl TriggerKind {
-    /// The kind's key in the language.
-    #[must_use]
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Interval { .. } => "interval",
-            Self::Cron { .. } => "cron",
-            Self::Startup => "startup",
-            Self::Manual => "manual",
-        }
-    }
-}
-
-/// What happens to cron slots that passed unseen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CatchUp {
-    /// Nothing.
-    Skip,
-    /// One run for the latest of them.
-    #[default]
-    Latest,
-    /// One run each, up to 10.
-    All,
 }
