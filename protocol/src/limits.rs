@@ -16,6 +16,34 @@ pub const VALUE_BYTES: usize = 64 * 1024;
 pub const RUN_STATE_BYTES: usize = 1024 * 1024;
 /// Branches of a `parallel` step.
 pub const PARALLEL_BRANCHES: usize = 64;
+/// Items of a `foreach`; more are the error `limit.payload`.
+pub const FOREACH_ITEMS: usize = 10_000;
+/// Iterations of a `foreach` that may run at once.
+pub const FOREACH_CONCURRENCY: u32 = 64;
+/// Cases of a `switch`, and `catch`es of a `try`.
+pub const CASES: usize = 256;
+/// Runs that `call` one another; a deeper one is the error `limit.depth`.
+pub const CALL_DEPTH: u32 = 8;
+/// Messages that one `wait` may ask for.
+pub const WAIT_MESSAGES: u32 = 1_000;
+/// How often a `wait` with `until` asks again where the author names no `poll`.
+pub const POLL_MS: u64 = 10_000;
+/// The shortest `poll`.
+pub const POLL_LEAST_MS: u64 = 1_000;
+/// Bound of a `finally` where the author names none.
+pub const FINALLY_TIMEOUT_MS: u64 = 30_000;
+/// Answers that one `approval` may offer.
+pub const CHOICES: usize = 16;
+/// Bytes of an MQTT topic or topic filter.
+pub const TOPIC_BYTES: usize = 1_024;
+/// Bytes of the name of an event or signal.
+pub const EVENT_NAME_BYTES: usize = 128;
+/// Secrets that one workflow may declare.
+pub const SECRETS: usize = 64;
+/// Keys that the `dedupe` of one trigger remembers; the least recently seen goes first.
+pub const DEDUPE_KEYS: usize = 4_096;
+/// How long a `dedupe` remembers a key where the author names no `window`.
+pub const DEDUPE_WINDOW_MS: u64 = 86_400_000;
 /// Iterations of a `loop` where the author names no bound.
 pub const LOOP_ITERATIONS: u32 = 1_000;
 /// Settled step instances in one run; the next one ends it with `limit.history`.
@@ -34,6 +62,8 @@ pub const QUEUED_RUNS: u32 = 10;
 pub const ATTEMPT_TIMEOUT_MS: u64 = 300_000;
 /// Default number of retries of a plugin step.
 pub const MAX_RETRIES: u32 = 3;
+/// Policies in the list of one `retry`.
+pub const RETRY_POLICIES: usize = 16;
 /// Default (linear) retry delay: the n-th retry waits n times this.
 pub const RETRY_DELAY_MS: u64 = 60_000;
 /// How long a cancelled attempt may take to notice before its guest is stopped.

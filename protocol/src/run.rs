@@ -4,9 +4,11 @@
 //! and local command line show, so they cannot disagree. A [`RunResult`] is the one
 //! self-contained record of a settled run and travels in the `results` lane.
 
+mod error;
 mod fold;
 mod tally;
 
+pub use error::{ErrorCause, RunError};
 use serde::{Deserialize, Serialize};
 
 use crate::definition::{DefinitionHash, LogLevel, Priority};
@@ -78,61 +80,6 @@ pub enum StepStatus {
     Cancelled,
     /// Waiting for a message, a decision, another run or the clock.
     Waiting,
-}
-
-/// Why something failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct RunError {
-    /// Stable code, such as `plugin.trap`.
-    pub code: String,
-    /// For people.
-    pub message: String,
-    /// The step instance it arose in.
-    #[serde(default)]
-    pub step: Option<StepPath>,
-    /// The attempt it arose in, from 1; 0 where there was none.
-    #[serde(default)]
-    pub attempt: u32,
-    /// Whether another attempt could help.
-    #[serde(default)]
-    pub retryable: bool,
-    /// Whatever the author of the error adds.
-    #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<serde_json::Value>))]
-    pub details: Option<JsonText>,
-    /// Other errors that belong to it: of the other branches, of a `finally`; a few at most.
-    #[serde(default)]
-    pub causes: Vec<ErrorCause>,
-}
-
-impl RunError {
-    /// An error that another attempt would not mend, not yet of any step.
-    #[must_use]
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-            step: None,
-            attempt: 0,
-            retryable: false,
-            details: None,
-            causes: Vec::new(),
-        }
-    }
-}
-
-/// An error beside another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct ErrorCause {
-    /// Stable code.
-    pub code: String,
-    /// For people.
-    pub message: String,
-    /// The step instance it arose in.
-    #[serde(default)]
-    pub step: Option<StepPath>,
 }
 
 /// What a device says happened in a run. Append-only: postcard knows variants by number.

@@ -29,6 +29,21 @@ pub struct Stamp {
     pub trust: ClockTrust,
 }
 
+impl Stamp {
+    /// Milliseconds from here to a later stamp, as far as they are certain: by the boot clock within
+    /// one boot; else by the wall clock where it was synchronised at both, and no less than the new
+    /// boot has lasted.
+    #[must_use]
+    pub fn elapsed_ms(self, later: Self) -> u64 {
+        if self.boot == later.boot {
+            return later.boot_ms.saturating_sub(self.boot_ms);
+        }
+        let trusted = self.trust == ClockTrust::Synced && later.trust == ClockTrust::Synced;
+        let by_wall = if trusted { later.wall_ms.saturating_sub(self.wall_ms) } else { 0 };
+        u64::try_from(by_wall).unwrap_or(0).max(later.boot_ms)
+    }
+}
+
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a duration: write seconds as a number, `500ms`, `5m`, `1h30m` or `PT5M`")]

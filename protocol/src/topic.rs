@@ -5,6 +5,7 @@
 //! so a name never holds `+`, `#`, NUL or a non-ASCII character.
 
 use crate::id::{DeviceId, TenantId};
+use crate::limits;
 
 /// Which way frames go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,41 @@ pub fn parse(topic: &str) -> Option<(TenantId, DeviceId, Direction)> {
     (parts.next()? == "sync" && parts.next().is_none()).then_some((tenant, device, direction))
 }
 
+/// Whether a text is a topic name that something can be published to (MQTT 3.1.1 §4.7).
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(topic: &str) -> Result<(), &'static str> {
+    if topic.contains(['+', '#']) {
+        return Err("a topic that is published to has no `+` and no `#`");
+    }
+    check_filter(topic)
+}
+
+/// Whether a text is a topic filter (MQTT 3.1.1 §4.7): `+` stands for one level, `#` at the end for
+/// all that follow.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), &'static str> {
+    if filter.is_empty() || filter.len() > limits::TOPIC_BYTES {
+        return Err("a topic has 1 to 1024 bytes");
+    }
+    if filter.contains('\0') {
+        return Err("a topic has no null character");
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        if level.len() > 1 && level.contains(['+', '#']) {
+            return Err("`+` and `#` stand for whole levels, as in `site/+/temp` and `site/#`");
+        }
+        if level == "#" && levels.peek().is_some() {
+            return Err("`#` stands at the end");
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +90,19 @@ mod tests {
         }
         for bad in ["", "é/1", "openclaw/v1/acme/+/up/sync", "openclaw/v1/acme/p/up/sync/x", "#"] {
             assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+    #[test]
+    fn names_and_filters_of_the_local_broker() {
+        for good in ["a", "/", "a/b c/ä", "$SYS/x", "site//x"] {
+            assert_eq!((check_name(good), check_filter(good)), (Ok(()), Ok(())), "{good}");
+        }
+        for filter in ["#", "+", "a/#", "+/+/x", "a/+/#"] {
+            assert!(check_name(filter).is_err() && check_filter(filter).is_ok(), "{filter}");
+        }
+        let long = "x".repeat(limits::TOPIC_BYTES + 1);
+        for bad in ["", "a\0b", "a+", "#/a", "a/#/b", "a/b#", &long] {
+            assert!(check_name(bad).is_err() && check_filter(bad).is_err(), "{bad}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use openclaw_protocol::definition::{Mode, Priority, Workflow};
+use openclaw_protocol::definition::{MaxExceeded, Mode, Priority, StepKind, Workflow};
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::expr::{Template, Value};
 use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
@@ -14,32 +14,60 @@ use serde_json::{Map, Value as Json};
 
 use crate::effect::{Decision, Told};
 use crate::engine::Engine;
-use crate::fact::{Fact, FactRecord};
+use crate::fact::{Callee, Fact, FactRecord, Parent};
 use crate::input::StartRequest;
-use crate::plan::Pins;
-use crate::run::{Head, Run};
+use crate::plan::{Pins, Plan};
+use crate::run::{Head, Pinned, Run};
 use crate::{fault, limits};
 
 /// The origin of runs that no trigger made.
 const MANUAL: &str = "manual";
 
 /// A run that somebody or something wants.
-struct Wanted {
-    workflow: WorkflowName,
-    trigger: String,
-    trigger_data: JsonText,
-    inputs: JsonText,
-    priority: Option<Priority>,
-    request: Option<RequestId>,
+pub(crate) struct Wanted {
+    pub(crate) workflow: WorkflowName,
+    pub(crate) trigger: String,
+    pub(crate) trigger_data: JsonText,
+    pub(crate) inputs: JsonText,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) request: Option<RequestId>,
+    pub(crate) parent: Option<Parent>,
+    /// The definition to take, where it is not the one in force.
+    pub(crate) pinned: Option<(Arc<Plan>, Pins)>,
+}
+
+impl Wanted {
+    /// What everything that wants a run says.
+    pub(crate) fn new(
+        workflow: WorkflowName,
+        trigger: &str,
+        trigger_data: &Json,
+        inputs: JsonText,
+    ) -> Self {
+        Self {
+            workflow,
+            trigger: trigger.to_owned(),
+            trigger_data: JsonText::of(trigger_data),
+            inputs,
+            priority: None,
+            request: None,
+            parent: None,
+            pinned: None,
+        }
+    }
 }
 
 /// Why no run came of it.
-struct Refused {
-    code: &'static str,
-    message: String,
+pub(crate) struct Refused {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
-/// The runs of one workflow that are not settled, by number.
+/// The runs that wait for one another: of a workflow and, where it has one, of one value of its
+/// `concurrency_key`.
+pub(crate) type LaneKey = (WorkflowName, String);
+
+/// The runs of one lane that are not settled, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
     /// Waiting for their turn.
@@ -54,13 +82,11 @@ impl Engine {
             return;
         }
         let request = wish.request.clone();
+        let data = serde_json::json!({ "id": MANUAL, "kind": MANUAL });
         let wanted = Wanted {
-            workflow: wish.workflow,
-            trigger: MANUAL.to_owned(),
-            trigger_data: JsonText::of(&serde_json::json!({ "id": MANUAL, "kind": MANUAL })),
-            inputs: wish.inputs,
             priority: wish.priority,
             request: wish.request,
+            ..Wanted::new(wish.workflow, MANUAL, &data, wish.inputs)
         };
         let outcome = self
             .accept(wanted, now, decision)
@@ -94,7 +120,7 @@ impl Engine {
     }
 
     /// Whether the wish has been answered before; then it gets the same answer and does nothing.
-    fn answer_again(&self, request: Option<&RequestId>, decision: &mut Decision) -> bool {
+    pub(crate) fn answer_again(&self, request: Option<&RequestId>, decision: &mut Decision) -> bool {
         let known = request.and_then(|request| self.requests.get_key_value(request));
         let Some((request, outcome)) = known else { return false };
         let (request, outcome) = (Some(request.clone()), outcome.clone());
@@ -103,7 +129,7 @@ impl Engine {
     }
 
     /// Answers a wish, and remembers the answer where the wish has a name.
-    fn answer(
+    pub(crate) fn answer(
         &mut self,
         request: Option<RequestId>,
         outcome: Result<RunId, Refusal>,
@@ -132,14 +158,13 @@ impl Engine {
             }
         }
         for (workflow, firing) in fired {
-            let outcome = self.fire(&workflow, &firing.trigger, &firing.data, now, decision);
-            if let Err(refused) = outcome {
-                decision.told.push(Told::Dropped { workflow, reason: refused.code });
-            }
+            self.fire_gated(&workflow, &firing.trigger, &firing.data, now, decision);
         }
+        self.fire_held_back(now, decision);
     }
 
-    fn fire(
+    /// A trigger sets a run off.
+    pub(crate) fn fire(
         &mut self,
         name: &WorkflowName,
         trigger: &TriggerId,
@@ -152,40 +177,39 @@ impl Engine {
             workflow.triggers.iter().find(|one| one.id == *trigger).map(|one| &one.inputs)
         });
         let inputs = trigger_inputs(templates, data)?;
-        let wanted = Wanted {
-            workflow: name.clone(),
-            trigger: trigger.as_str().to_owned(),
-            trigger_data: data
-                .to_json_typed()
-                .map_or_else(|_| JsonText::null(), |j| JsonText::of(&j)),
-            inputs,
-            priority: None,
-            request: None,
-        };
+        let data = data.to_json_typed().unwrap_or(Json::Null);
+        let wanted = Wanted::new(name.clone(), trigger.as_str(), &data, inputs);
         self.accept(wanted, now, decision)
     }
 
     /// Lets a run in, if its workflow's mode and its inputs allow it.
-    fn accept(
+    pub(crate) fn accept(
         &mut self,
         wanted: Wanted,
         now: Stamp,
         decision: &mut Decision,
     ) -> Result<RunId, Refused> {
-        let Some(deployment) = self.deployed.get(&wanted.workflow) else {
+        let in_force = self.deployed.get(&wanted.workflow);
+        let in_force = in_force.map(|one| (Arc::clone(&one.plan), Arc::clone(&one.pins)));
+        let Some((plan, pins)) = wanted.pinned.or(in_force) else {
             let message = format!("workflow `{}` is not deployed on this device", wanted.workflow);
             return Err(Refused { code: "workflow.unknown", message });
         };
-        let plan = Arc::clone(&deployment.plan);
-        let pins = Arc::clone(&deployment.pins);
         let inputs = plan.workflow.check_inputs(&wanted.inputs).map_err(|problems| {
             let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Refused { code: "inputs.invalid", message: fault::cut(texts.join("; ")) }
         })?;
-        self.admit(&plan.workflow)?;
-        if plan.workflow.mode == Mode::Restart {
-            self.supersede(&wanted.workflow, now, decision);
+        let above =
+            wanted.parent.as_ref().is_some_and(|parent| self.is_above(parent, &wanted.workflow));
+        let lane = (wanted.workflow.clone(), lane_of_json(&plan, &inputs, &wanted.trigger_data)?);
+        let mut no_room = None;
+        if !above {
+            no_room = self.make_room(&plan.workflow, &lane, now, decision)?;
+            if plan.workflow.mode == Mode::Restart {
+                self.supersede(&lane, now, decision);
+            }
         }
+        let callees = self.callees_of(&plan);
         let number = self.next_run;
         self.next_run += 1;
         let id = RunId::of(self.config.epoch, number);
@@ -198,21 +222,71 @@ impl Engine {
             inputs,
             priority: wanted.priority.unwrap_or(plan.workflow.priority),
             request: wanted.request,
+            parent: wanted.parent,
+            callees: callees.iter().map(Pinned::written).collect(),
+            agent: self.agent.clone(),
         };
         let record = FactRecord { at: now, fact };
-        if let Some(head) = Head::read(id.clone(), self.config.seed, &record, pins) {
+        if let Some(head) = Head::read(id.clone(), self.config.seed, &record, pins, callees) {
             let (run, out) = Run::new(head, plan);
             decision.needs_commit = true;
             decision.facts.push((id.clone(), record));
             self.hold(number, run);
             self.absorb(number, out, decision);
         }
+        if let Some(message) = no_room {
+            self.commit(number, Fact::Refused { message }, now, decision);
+        } else if above {
+            // It would wait for its own caller.
+            self.begin(number, &lane, now, decision);
+        }
         Ok(id)
     }
 
-    fn admit(&self, workflow: &Workflow) -> Result<(), Refused> {
+    /// The workflows that a workflow calls, as far as they are in force.
+    fn callees_of(&self, plan: &Plan) -> Vec<Pinned> {
+        let mut callees: Vec<Pinned> = Vec::new();
+        for step in &plan.workflow.steps {
+            let StepKind::Call(call) = &step.kind else { continue };
+            let known = callees.iter().any(|one| one.workflow == call.workflow);
+            if let Some(one) = self.deployed.get(&call.workflow).filter(|_| !known) {
+                callees.push(Pinned {
+                    workflow: call.workflow.clone(),
+                    plan: Arc::clone(&one.plan),
+                    pins: Arc::clone(&one.pins),
+                });
+            }
+        }
+        callees
+    }
+
+    /// Sees that a run may come in. Where there is no room for it, the workflow says what follows:
+    /// another one goes, this one is refused, or it comes in to fail at once with this message.
+    fn make_room(
+        &mut self,
+        workflow: &Workflow,
+        lane: &LaneKey,
+        now: Stamp,
+        decision: &mut Decision,
+    ) -> Result<Option<String>, Refused> {
+        let Err(refused) = self.admit(workflow, lane) else { return Ok(None) };
+        match workflow.max_exceeded {
+            MaxExceeded::Fail if self.runs.len() < limits::LIVE_RUNS => Ok(Some(refused.message)),
+            MaxExceeded::DropOldest if refused.code == "queue_full" => {
+                let oldest = self.lanes.get(lane).and_then(|lane| lane.pending.first().copied());
+                let Some(oldest) = oldest else { return Err(refused) };
+                self.commit(oldest, Fact::CancelRequested { force: false }, now, decision);
+                let dropped = lane.0.clone();
+                decision.told.push(Told::Dropped { workflow: dropped, reason: "queue_full" });
+                self.admit(workflow, lane).map(|()| None)
+            }
+            MaxExceeded::DropNewest | MaxExceeded::DropOldest | MaxExceeded::Fail => Err(refused),
+        }
+    }
+
+    fn admit(&self, workflow: &Workflow, lane: &LaneKey) -> Result<(), Refused> {
         let name = &workflow.name;
-        let lane = self.lanes.get(name);
+        let lane = self.lanes.get(lane);
         let pending = lane.map_or(0, |lane| lane.pending.len());
         let running = lane.map_or(0, |lane| lane.running.len());
         let most = workflow.max.max(1) as usize;
@@ -236,8 +310,8 @@ impl Engine {
     }
 
     /// `restart`: those before make room.
-    fn supersede(&mut self, name: &WorkflowName, now: Stamp, decision: &mut Decision) {
-        let lane = self.lanes.get(name);
+    fn supersede(&mut self, lane: &LaneKey, now: Stamp, decision: &mut Decision) {
+        let lane = self.lanes.get(lane);
         let before: Vec<u64> = lane
             .into_iter()
             .flat_map(|lane| lane.running.iter().chain(&lane.pending))
@@ -253,11 +327,12 @@ impl Engine {
     /// Lets waiting runs begin whose turn has come, in the order in which they were accepted.
     pub(crate) fn begin_runs(&mut self, now: Stamp, decision: &mut Decision) {
         // A run that settles at once makes room for the next one.
-        while let Some(name) = self.moved.pop_first() {
-            let Some(lane) = self.lanes.get(&name) else { continue };
+        while let Some(key) = self.moved.pop_first() {
+            let name = &key.0;
+            let Some(lane) = self.lanes.get(&key) else { continue };
             let Some(number) = lane.pending.first().copied() else { continue };
             let running = lane.running.len();
-            let workflow = self.deployed.get(&name).map(|one| Arc::clone(&one.plan.workflow));
+            let workflow = self.deployed.get(name).map(|one| Arc::clone(&one.plan.workflow));
             let workflow =
                 workflow.unwrap_or_else(|| Arc::clone(&self.runs[&number].run.plan.workflow));
             let most =
@@ -265,16 +340,20 @@ impl Engine {
             if running >= most {
                 continue;
             }
-            if let Some(lane) = self.lanes.get_mut(&name) {
-                lane.pending.remove(&number);
-                lane.running.insert(number);
-            }
-            self.commit(number, Fact::Began, now, decision);
-            self.moved.insert(name);
+            self.begin(number, &key, now, decision);
+            self.moved.insert(key);
             if decision.facts.len() > limits::FACTS_PER_DECISION {
                 return;
             }
         }
+    }
+
+    fn begin(&mut self, number: u64, key: &LaneKey, now: Stamp, decision: &mut Decision) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.pending.remove(&number);
+            lane.running.insert(number);
+        }
+        self.commit(number, Fact::Began, now, decision);
     }
 
     /// Notes what became of a wish; the oldest wishes are forgotten.
@@ -310,8 +389,16 @@ fn trigger_inputs(
 
 impl Head {
     /// What a run was accepted with, from its first fact. `None`: it is another fact.
-    pub(crate) fn read(id: RunId, seed: u64, record: &FactRecord, pins: Pins) -> Option<Self> {
-        let Fact::Accepted { trigger, trigger_data, inputs, priority, request, .. } = &record.fact
+    pub(crate) fn read(
+        id: RunId,
+        seed: u64,
+        record: &FactRecord,
+        pins: Pins,
+        callees: Vec<Pinned>,
+    ) -> Option<Self> {
+        let Fact::Accepted {
+            trigger, trigger_data, inputs, priority, request, parent, agent, ..
+        } = &record.fact
         else {
             return None;
         };
@@ -321,10 +408,59 @@ impl Head {
             pins,
             trigger: trigger.clone(),
             trigger_data: Value::from_json_typed(&trigger_data.value()),
+            agent: Value::from_json(&agent.value()),
             inputs: Value::from_json_typed(&inputs.value()),
             priority: *priority,
             request: request.clone(),
+            parent: parent.clone(),
+            callees,
             accepted: record.at,
         })
     }
+}
+
+impl Pinned {
+    fn written(&self) -> Callee {
+        let pin = |(name, pin): &(String, Arc<PluginPin>)| (name.clone(), PluginPin::clone(pin));
+        Callee {
+            workflow: self.workflow.clone(),
+            definition: self.plan.workflow.hash.clone(),
+            pins: self.pins.iter().map(pin).collect(),
+        }
+    }
+}
+
+/// The longest key of a lane that is kept as it is, in bytes; longer ones are hashed.
+const LANE_KEY_BYTES: usize = 64;
+
+/// Which of a workflow's lanes a run belongs to; the empty text where it has but one.
+///
+/// # Errors
+/// The `concurrency_key` has no value for these inputs.
+pub(crate) fn lane_of(
+    workflow: &Workflow,
+    inputs: &Value,
+    trigger: &Value,
+) -> Result<String, Refused> {
+    let Some(expr) = &workflow.concurrency_key else { return Ok(String::new()) };
+    let names = BTreeMap::from([
+        ("inputs".to_owned(), inputs.clone()),
+        ("trigger".to_owned(), trigger.clone()),
+    ]);
+    let wrong = |message: String| Refused { code: "inputs.invalid", message };
+    let value = expr.eval(&names).map_err(|error| wrong(format!("concurrency_key: {error}")))?;
+    let json = value.to_json().map_err(|error| wrong(format!("concurrency_key: {error}")))?;
+    let text = json.to_string();
+    if text.len() <= LANE_KEY_BYTES {
+        return Ok(text);
+    }
+    Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
+}
+
+fn lane_of_json(plan: &Plan, inputs: &JsonText, trigger: &JsonText) -> Result<String, Refused> {
+    if plan.workflow.concurrency_key.is_none() {
+        return Ok(String::new());
+    }
+    let inputs = Value::from_json_typed(&inputs.value());
+    lane_of(&plan.workflow, &inputs, &Value::from_json_typed(&trigger.value()))
 }

@@ -8,6 +8,7 @@ use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::{RunEventRecord, RunResult, StepPath};
+use openclaw_protocol::time::Stamp;
 
 use crate::fact::FactRecord;
 
@@ -19,6 +20,9 @@ pub struct Decision {
     pub facts: Vec<(RunId, FactRecord)>,
     /// Trigger positions that changed.
     pub marks: Vec<TriggerMark>,
+    /// Firings of triggers that must not start anything again, to be kept and given back by
+    /// [`crate::Engine::restore_seen`].
+    pub seen: Vec<SeenKey>,
     /// What to tell.
     pub told: Vec<Told>,
     /// Operators' wishes that were answered for the first time, and the answer. Kept with the
@@ -49,6 +53,19 @@ pub struct TriggerMark {
     pub boot: u32,
 }
 
+/// What makes firings of a trigger the same (its `dedupe`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenKey {
+    /// Of which workflow.
+    pub workflow: WorkflowName,
+    /// Which trigger.
+    pub trigger: TriggerId,
+    /// Hash of the key's value.
+    pub key: [u8; 16],
+    /// When it fired.
+    pub at: Stamp,
+}
+
 /// Something to tell. Goes to the outbox in the same transaction as the facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
@@ -67,7 +84,8 @@ pub enum Told {
     Dropped {
         /// Of which workflow.
         workflow: WorkflowName,
-        /// `queue_full`, `single` or `inputs.invalid`.
+        /// `queue_full`, `single`, `inputs.invalid`, `duplicate`, `throttled`, `when.error`,
+        /// `dedupe.error` or `events`.
         reason: &'static str,
     },
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use openclaw_protocol::definition::{DefinitionHash, Workflow};
 use openclaw_protocol::id::{Epoch, RequestId, RunId, WorkflowName};
+use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::RunStatus;
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
-use crate::admission::Lane;
+use crate::admission::{Lane, LaneKey};
+use crate::bus::Said;
 use crate::effect::{AttemptId, Decision, Effect, Told, TriggerMark};
 use crate::fact::{AttemptOutcome, Fact};
+use crate::gate::Gates;
 use crate::input::{Deployed, Input};
 use crate::limits;
 use crate::plan::{Pins, Plan};
@@ -48,10 +51,18 @@ pub struct Engine {
     pub(crate) marks: Marks,
     /// Runs that are not settled, by number.
     pub(crate) runs: BTreeMap<u64, Box<Held>>,
-    /// Their numbers by workflow.
-    pub(crate) lanes: BTreeMap<WorkflowName, Lane>,
-    /// Workflows in which a waiting run may be due.
-    pub(crate) moved: BTreeSet<WorkflowName>,
+    /// Their numbers by lane.
+    pub(crate) lanes: BTreeMap<LaneKey, Lane>,
+    /// Lanes in which a waiting run may be due.
+    pub(crate) moved: BTreeSet<LaneKey>,
+    /// Runs in which a step listens.
+    pub(crate) listeners: BTreeSet<u64>,
+    /// What has been said on the device's own bus and not been heard yet.
+    pub(crate) bus: VecDeque<Said>,
+    /// What holds triggers back.
+    pub(crate) gates: Gates,
+    /// What expressions see as `agent`, a JSON object.
+    pub(crate) agent: JsonText,
     pub(crate) queue: Queue,
     /// The earliest deadline of each run that has one, in milliseconds of this boot.
     pub(crate) deadlines: BTreeSet<(u64, u64)>,
@@ -79,12 +90,14 @@ pub(crate) struct Deployment {
     /// Those that its steps refer to.
     pub(crate) pins: Pins,
     pub(crate) triggers: Vec<Armed>,
+    pub(crate) triggers_enabled: bool,
 }
 
 /// A run, and what the engine keeps about it for speed.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) run: Run,
+    pub(crate) lane: LaneKey,
     pub(crate) due_ms: Option<u64>,
     pub(crate) delayed: usize,
 }
@@ -98,7 +111,8 @@ pub struct RunSummary {
     pub workflow: WorkflowName,
     /// Where it stands.
     pub status: RunStatus,
-    /// What it waits for, if it waits: `turn`, `slot`, `delay`, `retry`.
+    /// What it waits for, if it waits: `turn`, `slot`, `answer` (a message, a decision, another
+    /// run, the broker), `delay`, `retry`.
     pub waiting: Option<&'static str>,
     /// Step instances that are under way.
     pub steps_open: usize,
@@ -118,6 +132,10 @@ impl Engine {
             runs: BTreeMap::new(),
             lanes: BTreeMap::new(),
             moved: BTreeSet::new(),
+            listeners: BTreeSet::new(),
+            bus: VecDeque::new(),
+            gates: Gates::default(),
+            agent: JsonText::of(&serde_json::json!({})),
             queue: Queue::new(config.slots),
             deadlines: BTreeSet::new(),
             unfinished: BTreeSet::new(),
@@ -147,6 +165,20 @@ impl Engine {
             Input::Cancel { run, force, request } => {
                 self.cancel(&run, force, request, now, &mut decision);
             }
+            Input::Signal { run, name, data, request } => {
+                self.answered(request, &mut decision, |engine, decision| {
+                    engine.signal(&run, name, data, now, decision)
+                });
+            }
+            Input::Decide { run, step, choice, by, form, request } => {
+                self.answered(request, &mut decision, |engine, decision| {
+                    engine.decide(&run, (step, choice, by, form), now, decision)
+                });
+            }
+            Input::Message(message) => self.delivered(&message, now, &mut decision),
+            Input::Event { name, data } => {
+                self.bus.push_back(Said::Event { from: None, name, data });
+            }
             Input::Tick => {}
             Input::Drain => self.draining = true,
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
@@ -156,9 +188,11 @@ impl Engine {
             self.fire_timers(now, &mut decision);
             self.fire_triggers(now, &mut decision);
             self.begin_runs(now, &mut decision);
+            self.deliver(now, &mut decision);
             self.dispatch(now, &mut decision);
         }
         decision.needs_commit |= !decision.marks.is_empty()
+            || !decision.seen.is_empty()
             || decision.told.iter().any(|told| !matches!(told, Told::Event(_)));
         decision
     }
@@ -172,13 +206,13 @@ impl Engine {
             return Some((self.now.boot_ms, "work left over"));
         }
         let run = self.deadlines.first().and_then(|(due_ms, number)| {
-            let reason = self.runs.get(number)?.run.next_deadline(self.now.boot)?.1;
+            let reason = self.runs.get(number)?.run.next_deadline(self.now)?.1;
             Some((*due_ms, reason))
         });
         let triggers = self.deployed.values().flat_map(|deployment| &deployment.triggers);
         let trigger = triggers
             .filter_map(|armed| armed.deadline(self.now))
-            .min()
+            .chain(self.gates.deadline(self.now))
             .map(|due_ms| (due_ms, "trigger"));
         run.into_iter().chain(trigger).min()
     }
@@ -215,9 +249,11 @@ impl Engine {
                     armed.keep_beat(old);
                 }
             }
-            self.moved.insert(name.clone());
+            let lanes = self.lanes.keys().filter(|key| key.0 == name);
+            self.moved.extend(lanes.cloned());
+            let triggers_enabled = one.triggers_enabled;
             let pins = Arc::new(plan.pins_used(&one.pins));
-            self.deployed.insert(name, Deployment { plan, pins, triggers });
+            self.deployed.insert(name, Deployment { plan, pins, triggers, triggers_enabled });
         }
         self.plans.retain(|_, plan| Arc::strong_count(plan) > 1);
     }
@@ -299,6 +335,8 @@ impl Engine {
                     self.commit(number, Fact::TimerFired { step, what }, now, decision);
                 }
             }
+            // A deadline of the wall clock may have to be looked at once more.
+            self.rearm(number);
         }
     }
 

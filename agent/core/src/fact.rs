@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use openclaw_protocol::definition::{DefinitionHash, Priority};
 use openclaw_protocol::desired::PluginPin;
-use openclaw_protocol::id::{RequestId, WorkflowName};
+use openclaw_protocol::id::{RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::{RunError, RunStatus, StepPath};
 use openclaw_protocol::time::Stamp;
@@ -33,6 +33,12 @@ pub enum Fact {
         priority: Priority,
         /// The operator's wish that caused it.
         request: Option<RequestId>,
+        /// The `call` step that waits for it, if any.
+        parent: Option<Parent>,
+        /// Workflows its `call` steps name, as they were in force.
+        callees: Vec<Callee>,
+        /// What expressions see as `agent`, a JSON object.
+        agent: JsonText,
     },
     /// The run's turn came (concurrency mode).
     Began,
@@ -79,6 +85,71 @@ pub enum Fact {
     /// The agent was alive at this record's stamp. Written before [`Fact::Restarted`], with a
     /// stamp from before the interruption, so that what had passed of a wait is known.
     Alive,
+    /// Somebody said something to the run.
+    Signalled {
+        /// The signal's name.
+        name: String,
+        /// What goes with it.
+        data: JsonText,
+    },
+    /// A message or event came that a `wait` is for.
+    Message {
+        /// Step instance.
+        step: StepPath,
+        /// As expressions see it.
+        message: JsonText,
+    },
+    /// Somebody answered an `approval`.
+    Decided {
+        /// Step instance.
+        step: StepPath,
+        /// One of its choices.
+        choice: String,
+        /// Who.
+        by: String,
+        /// The form as filled in, a JSON object.
+        form: JsonText,
+    },
+    /// A `call` has its run.
+    ChildStarted {
+        /// Step instance.
+        step: StepPath,
+        /// From 1.
+        attempt: u32,
+        /// The run.
+        child: RunId,
+    },
+    /// There was no room for the run, and its workflow wants to see that as a failure.
+    Refused {
+        /// Why, for people.
+        message: String,
+    },
+}
+
+/// The `call` step that a run was started by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its run.
+    pub run: RunId,
+    /// Step instance.
+    pub step: StepPath,
+    /// From 1.
+    pub attempt: u32,
+    /// How many runs are above: 1 for the child of a run that nobody called.
+    pub depth: u8,
+    /// Nobody waits for the end.
+    pub detached: bool,
+}
+
+/// A workflow that may be called, as it was when the caller was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Callee {
+    /// Its name.
+    pub workflow: WorkflowName,
+    /// Its definition; the store keeps it while the caller is not settled.
+    pub definition: DefinitionHash,
+    /// Plugin references as written and the versions they are pinned to.
+    pub pins: Vec<(String, PluginPin)>,
 }
 
 /// Which timer of a step instance or run.
@@ -96,6 +167,16 @@ pub enum TimerKind {
     RunTimeout,
     /// A cancelled attempt did not end within its grace.
     Grace,
+    /// The point in wall-clock time that a `delay` waits for.
+    Deadline,
+    /// The next iteration of a `loop` with a beat may begin.
+    Beat,
+    /// What a `wait` waits for is looked at again.
+    Poll,
+    /// People are reminded of an `approval`.
+    Remind,
+    /// A `finally` took too long.
+    Finally,
 }
 
 /// How an attempt ended.

@@ -1,19 +1,24 @@
 //! Errors as the engine itself makes them.
 
 use openclaw_protocol::expr::{EvalError, TemplateFailure};
-use openclaw_protocol::run::RunError;
+use openclaw_protocol::run::{ErrorCause, RunError};
 
 use crate::limits;
 
 /// An error that another attempt would not mend. Step and attempt are filled in where it is
 /// noticed.
 pub(crate) fn fault(code: &str, message: impl Into<String>) -> RunError {
-    RunError {
-        code: code.to_owned(),
-        message: cut(message.into()),
-        step: None,
-        attempt: 0,
-        retryable: false,
+    RunError::new(code, cut(message.into()))
+}
+
+/// Adds an error that belongs to another one; a few are kept.
+pub(crate) fn attach(error: &mut RunError, cause: &RunError) {
+    if error.causes.len() < limits::CAUSES {
+        error.causes.push(ErrorCause {
+            code: cause.code.clone(),
+            message: cause.message.clone(),
+            step: cause.step.clone(),
+        });
     }
 }
 

@@ -9,16 +9,18 @@
 //! In reading order: `engine` takes inputs, `admission` and `trigger` make runs of them, `commit`
 //! writes facts down. `run` is what a fact changes; in it, `scope` has the edges and joins,
 //! `settle` the ends of attempts, `step` one file per kind, `timer` the waits, `root` the run as a
-//! whole. `queue` says whose turn it is. Kinds of the language that are not here yet (`switch,
-//! foreach, wait, call, publish, emit, approval, try, sequence, log, succeed, fail`) get a file in
-//! `step` each.
+//! whole. `queue` says whose turn it is. `bus` carries what is said on the device to those who
+//! listen, `gate` holds triggers back, `child` joins runs that call one another.
 
 mod admission;
+mod bus;
+mod child;
 mod commit;
 mod effect;
 mod engine;
 mod fact;
 mod fault;
+mod gate;
 mod input;
 mod key;
 pub mod limits;
@@ -34,15 +36,18 @@ mod settle;
 mod step;
 mod summary;
 mod timer;
+mod topic;
 mod trigger;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
-pub use effect::{AttemptId, Decision, Effect, PluginTask, StopReason, Told, TriggerMark};
+pub use effect::{
+    AttemptId, Decision, Effect, PluginTask, Publication, SeenKey, StopReason, Told, TriggerMark,
+};
 pub use engine::{Config, Engine, RunSummary};
-pub use fact::{AttemptOutcome, Fact, FactRecord, TimerKind};
-pub use input::{Deployed, Input, StartRequest};
+pub use fact::{AttemptOutcome, Callee, Fact, FactRecord, Parent, TimerKind};
+pub use input::{Deployed, Input, Message, StartRequest};
 pub use queue::{FailedRun, QueueView};
 pub use restore::RestoreError;

@@ -1,7 +1,9 @@
 //! The names that expressions of a run see.
 
+use std::sync::Arc;
+
 use openclaw_protocol::expr::{Expr, Key, Map, Scope, Template, Timestamp, Value};
-use openclaw_protocol::run::{RunError, StepStatus};
+use openclaw_protocol::run::{ErrorCause, RunError, StepStatus};
 use openclaw_protocol::time::Stamp;
 
 use crate::fault;
@@ -19,6 +21,26 @@ pub(crate) struct LoopAt {
     pub(crate) times: Option<u32>,
 }
 
+/// Names that a construct around a step gives it: its item, the error it catches.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) names: Vec<(String, Value)>,
+    pub(crate) outer: Option<Arc<Bound>>,
+}
+
+impl Bound {
+    fn find(&self, name: &str) -> Option<&Value> {
+        let mut here = Some(self);
+        while let Some(bound) = here {
+            if let Some((_, value)) = bound.names.iter().find(|(known, _)| known == name) {
+                return Some(value);
+            }
+            here = bound.outer.as_deref();
+        }
+        None
+    }
+}
+
 /// The names one step of one run sees at one fact.
 pub(crate) struct Names<'a> {
     pub(crate) head: &'a Head,
@@ -29,8 +51,12 @@ pub(crate) struct Names<'a> {
     pub(crate) began: Option<Stamp>,
     /// The innermost loop around the step.
     pub(crate) around: Option<LoopAt>,
+    /// Names that constructs around the step give.
+    pub(crate) bound: Option<&'a Bound>,
     /// The step's own result, in its `output` and `export`.
     pub(crate) output: Option<&'a Value>,
+    /// What a `wait` is offered, as `message`.
+    pub(crate) message: Option<&'a Value>,
     /// What made the run fail, in the workflow's `on_failure`.
     pub(crate) error: Option<&'a RunError>,
     /// The step's path, for what is derived from it.
@@ -70,9 +96,29 @@ impl Names<'_> {
         Ok(Value::from_json_typed(&json))
     }
 
+    /// Evaluates a value that must be a text.
+    ///
+    /// # Errors
+    /// The first expression's error, or `expr.type`.
+    pub(crate) fn text(&self, what: &str, template: &Template) -> Result<String, RunError> {
+        let value = self.fill(what, template)?;
+        value.as_str().map(str::to_owned).ok_or_else(|| {
+            let found = value.type_name();
+            fault::fault("expr.type", format!("{what}: {found} is no text"))
+        })
+    }
+
     fn inner(&self, path: &[String]) -> Option<(usize, Value)> {
         let (first, rest) = path.split_first()?;
         let whole = |value: Value| Some((1, value));
+        let own = match first.as_str() {
+            "output" => self.output,
+            "message" | "event" => self.message,
+            _ => None,
+        };
+        if let Some(value) = own.or_else(|| self.bound?.find(first)) {
+            return Some(descend(value, 1, rest));
+        }
         match first.as_str() {
             "inputs" => Some(descend(&self.head.inputs, 1, rest)),
             "trigger" => Some(descend(&self.head.trigger_data, 1, rest)),
@@ -87,7 +133,7 @@ impl Names<'_> {
             "execution" => whole(self.execution()),
             "loop" => self.around.and_then(|around| whole(loop_value(around))),
             "error" => self.error.and_then(|error| whole(error_value(error))),
-            "output" => self.output.map(|output| descend(output, 1, rest)),
+            "agent" => Some(descend(&self.head.agent, 1, rest)),
             "now" => whole(instant(self.at.wall_ms)),
             _ => None,
         }
@@ -172,6 +218,16 @@ pub(crate) fn error_value(error: &RunError) -> Value {
         ("step", step),
         ("attempt", Value::Int(i64::from(error.attempt))),
         ("retryable", Value::Bool(error.retryable)),
+        ("details", error.details.as_ref().map_or(Value::Null, |json| Value::from_json(&json.value()))),
+        ("causes", Value::from(error.causes.iter().map(cause_value).collect::<Vec<_>>())),
+    ])
+}
+
+fn cause_value(cause: &ErrorCause) -> Value {
+    object([
+        ("code", Value::from(cause.code.as_str())),
+        ("message", Value::from(cause.message.as_str())),
+        ("step", cause.step.as_ref().map_or(Value::Null, |step| Value::from(step.0.as_str()))),
     ])
 }
 
@@ -186,6 +242,7 @@ pub(crate) fn status_text(status: StepStatus) -> &'static str {
         StepStatus::Failed => "failed",
         StepStatus::Skipped => "skipped",
         StepStatus::Cancelled => "cancelled",
+        StepStatus::Waiting => "waiting",
     }
 }
 
@@ -209,7 +266,7 @@ fn loop_value(around: LoopAt) -> Value {
     ])
 }
 
-fn instant(wall_ms: i64) -> Value {
+pub(crate) fn instant(wall_ms: i64) -> Value {
     Timestamp::from_millis(wall_ms).map_or(Value::Null, Value::Timestamp)
 }
 

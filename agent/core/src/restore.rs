@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use openclaw_protocol::definition::Workflow;
+use openclaw_protocol::definition::{DefinitionHash, Workflow};
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::{Epoch, RequestId, RunId};
+use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::time::Stamp;
 
@@ -12,7 +13,7 @@ use crate::effect::TriggerMark;
 use crate::engine::Engine;
 use crate::fact::{Fact, FactRecord};
 use crate::plan::Pins;
-use crate::run::{Head, Run};
+use crate::run::{Head, Pinned, Run};
 
 /// How many of the runs before are looked at for the same pins.
 const SHARED: usize = 16;
@@ -55,7 +56,8 @@ impl Engine {
     }
 
     /// Takes back a run by folding its facts. A settled one is passed over. Nothing is told or
-    /// done before [`crate::Input::Restarted`].
+    /// done before [`crate::Input::Restarted`]. `definition_of` gives the definitions of workflows
+    /// that it may call; one that is not there is taken as it is in force when it is called.
     ///
     /// # Errors
     /// The facts do not belong to the run or the definition.
@@ -64,9 +66,13 @@ impl Engine {
         run: RunId,
         definition: Arc<Workflow>,
         facts: &[FactRecord],
+        definition_of: impl Fn(&DefinitionHash) -> Option<Arc<Workflow>>,
     ) -> Result<(), RestoreError> {
-        let Some(first @ FactRecord { fact: Fact::Accepted { definition: pinned, pins, .. }, .. }) =
-            facts.first()
+        let Some(
+            first @ FactRecord {
+                fact: Fact::Accepted { definition: pinned, pins, callees, .. }, ..
+            },
+        ) = facts.first()
         else {
             return Err(RestoreError::NoBeginning(run));
         };
@@ -83,7 +89,13 @@ impl Engine {
         self.next_run = self.next_run.max(number.saturating_add(1));
         let plan = self.plan_of(&definition);
         let pins = self.shared_pins(pins);
-        let Some(head) = Head::read(run.clone(), self.config.seed, first, pins) else {
+        let callees = callees.iter().filter_map(|callee| {
+            let plan = self.plan_of(&definition_of(&callee.definition)?);
+            let pins = self.shared_pins(&callee.pins);
+            Some(Pinned { workflow: callee.workflow.clone(), plan, pins })
+        });
+        let callees: Vec<Pinned> = callees.collect();
+        let Some(head) = Head::read(run.clone(), self.config.seed, first, pins, callees) else {
             return Err(RestoreError::NoBeginning(run));
         };
         let request = head.request.clone();
@@ -114,6 +126,12 @@ impl Engine {
     /// on, and runs that there are keep their names.
     pub fn set_epoch(&mut self, epoch: Epoch) {
         self.config.epoch = epoch;
+    }
+
+    /// What expressions see as `agent`: its id and labels, a JSON object. Runs keep what was there
+    /// when they were accepted.
+    pub fn set_agent(&mut self, agent: JsonText) {
+        self.agent = agent;
     }
 
     /// When the agent was last known to be alive, from any record of before the interruption. It

@@ -6,9 +6,22 @@ use openclaw_protocol::run::RunError;
 /// Waits are cut here even where the author names no cap: about 30 days.
 const MAX_WAIT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 
+/// The place of the first policy that is for this error.
+pub(crate) fn policy_for(policies: &[Retry], error: &RunError) -> Option<usize> {
+    policies.iter().position(|policy| retries(policy, error))
+}
+
+/// Whether one of these patterns is for an error of this code; none stands for `*`.
+pub(crate) fn catches(patterns: &[String], code: &str) -> bool {
+    if patterns.is_empty() {
+        return matches("*", code);
+    }
+    patterns.iter().any(|pattern| matches(pattern, code))
+}
+
 /// Whether `error` is one that this policy retries. Patterns decide; where the author wrote
 /// none, `*` does, and only for errors that another attempt could help.
-pub(crate) fn retries(policy: &Retry, error: &RunError) -> bool {
+fn retries(policy: &Retry, error: &RunError) -> bool {
     if policy.not_errors.iter().any(|pattern| matches(pattern, &error.code)) {
         return false;
     }
@@ -79,6 +92,7 @@ mod tests {
             jitter: Jitter::None,
             errors: Vec::new(),
             not_errors: Vec::new(),
+            max_elapsed_ms: None,
         }
     }
 

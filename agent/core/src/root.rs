@@ -6,6 +6,7 @@ use openclaw_protocol::run::{RunError, RunEvent, RunStatus};
 
 use crate::run::{Final, MAIN_VIEW, Phase, StepRef, Turn, outer};
 use crate::scope::{Ending, ScopeKey, Stage};
+use crate::step::{Inside, Work};
 use crate::timer::TimerKey;
 use crate::{fault, names, view};
 
@@ -32,21 +33,45 @@ impl Turn<'_> {
         }
         self.close_scope(ScopeKey::from(""), Ending::Cancelled);
         if force {
+            self.break_shields();
             self.abandon_stopping();
+        }
+    }
+
+    /// Ends what an ordinary cancellation leaves alone: `finally` blocks and compensations.
+    fn break_shields(&mut self) {
+        let own = self.run.undoing.as_ref().and_then(|undoing| undoing.scope());
+        let shielded = self.run.live().filter_map(|(at, _)| match self.run.active(&at)?.inside() {
+            Inside::Shielded(keys) => Some(keys),
+            Inside::Nothing | Inside::Scopes(_) => None,
+        });
+        let keys: Vec<ScopeKey> = shielded.flatten().chain(own).collect();
+        for key in keys {
+            self.close_scope(key, Ending::Cancelled);
+        }
+    }
+
+    /// There was no room for the run, and its workflow wants to see that.
+    pub(crate) fn refused(&mut self, message: &str) {
+        if self.run.phase == Phase::Pending {
+            let error = fault::fault("limit.runs", message);
+            self.settle_run(RunStatus::Failed, Value::Null, Some(error));
         }
     }
 
     /// Gives up on attempts that have been told to stop, without waiting for them.
     fn abandon_stopping(&mut self) {
-        let running: Vec<StepRef> = self
-            .run
-            .live()
-            .filter(|(_, stage)| *stage == Stage::Running)
-            .map(|(at, _)| at)
-            .collect();
-        for at in running {
-            if self.run.active(&at).is_some_and(|active| active.closing.is_some()) {
-                self.attempt_ended(&at, Err(fault::cancelled()));
+        let live: Vec<(StepRef, Stage)> = self.run.live().collect();
+        for (at, stage) in live {
+            let Some(active) = self.run.active(&at).filter(|active| active.closing.is_some())
+            else {
+                continue;
+            };
+            match (stage, &active.work) {
+                (Stage::Running, _) => self.attempt_ended(&at, Err(fault::cancelled())),
+                // The run it waits for is told once more, and urgently.
+                (Stage::Calling, Work::Call(Some(child))) => self.out.cancels.push(child.clone()),
+                (_, _) => {}
             }
         }
     }
@@ -65,24 +90,46 @@ impl Turn<'_> {
 
     /// The scope without an owner has ended: the root, or the workflow's `on_failure`.
     pub(crate) fn root_done(&mut self, outcome: Result<Value, RunError>) {
-        if self.run.phase == Phase::OnFailure {
-            let error = self.run.error.as_deref().cloned();
-            return self.settle_run(RunStatus::Failed, Value::Null, error);
+        match self.run.phase {
+            Phase::OnFailure => {
+                let error = self.run.error.as_deref().cloned();
+                return self.settle_run(RunStatus::Failed, Value::Null, error);
+            }
+            Phase::Compensating => {
+                if let Some(undoing) = self.run.undoing.take() {
+                    self.undone(None, undoing, outcome.is_ok());
+                }
+                return;
+            }
+            Phase::Pending | Phase::Main | Phase::Settled(_) => {}
         }
-        let Err(error) = outcome else {
-            return match self.outputs() {
-                Ok(outputs) => self.settle_run(RunStatus::Completed, outputs, None),
-                Err(error) => self.settle_run(RunStatus::Failed, Value::Null, Some(error)),
-            };
+        let outcome = match self.run.succeeding.take() {
+            Some(Some(outputs)) => bounded_outputs(outputs),
+            Some(None) => self.outputs(),
+            None => outcome.and_then(|_| self.outputs()),
         };
-        if self.run.cancelled.is_some() {
-            return self.settle_run(RunStatus::Cancelled, Value::Null, None);
+        let ending = match outcome {
+            Ok(outputs) => return self.settle_run(RunStatus::Completed, outputs, None),
+            Err(_) if self.run.cancelled.is_some() => Ending::Cancelled,
+            Err(error) => Ending::Failed(error),
+        };
+        self.run.timers.remove(&TimerKey::run());
+        self.run.phase = Phase::Compensating;
+        if !self.compensate(None, self.plan.workflow.compensation, ending.clone()) {
+            self.left_main(ending);
         }
+    }
+
+    /// The root scope has failed or was cancelled, and what could be undone is.
+    pub(crate) fn left_main(&mut self, ending: Ending) {
+        let error = match ending {
+            Ending::Cancelled => return self.settle_run(RunStatus::Cancelled, Value::Null, None),
+            Ending::Failed(error) => error,
+        };
         self.run.error = Some(Box::new(error.clone()));
         match self.plan.workflow.on_failure {
-            Some(scope) if !self.run.hard_stop => {
+            Some(scope) if !self.run.hard_stop && self.run.cancelled.is_none() => {
                 self.run.phase = Phase::OnFailure;
-                self.run.timers.remove(&TimerKey::run());
                 self.open_scope(scope, ScopeKey::from(""), None, MAIN_VIEW);
             }
             Some(_) | None => self.settle_run(RunStatus::Failed, Value::Null, Some(error)),
@@ -98,12 +145,7 @@ impl Turn<'_> {
             })?;
             entries.push((name.as_str(), value));
         }
-        let outputs = names::object(entries);
-        let bytes = view::size(&outputs)?;
-        if bytes > shared::VALUE_BYTES {
-            return Err(fault::payload("the run's outputs", bytes, shared::VALUE_BYTES));
-        }
-        Ok(outputs)
+        bounded_outputs(names::object(entries))
     }
 
     fn settle_run(&mut self, status: RunStatus, outputs: Value, error: Option<RunError>) {
@@ -113,7 +155,16 @@ impl Turn<'_> {
         self.run.timers.clear();
         self.run.agenda.clear();
         self.run.scopes.clear();
+        self.run.listening.clear();
         self.tell(RunEvent::Settled { status, outputs: outputs.clone(), error: error.clone() });
         self.out.settled = Some(Final { status, outputs, error });
     }
+}
+
+fn bounded_outputs(outputs: Value) -> Result<Value, RunError> {
+    let bytes = view::size(&outputs)?;
+    if bytes > shared::VALUE_BYTES {
+        return Err(fault::payload("the run's outputs", bytes, shared::VALUE_BYTES));
+    }
+    Ok(outputs)
 }

@@ -4,23 +4,23 @@
 //! [`Run::apply`] is the only way to change it, in life and after a restart, so what was folded
 //! from the journal is what was there before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{Priority, StepIx};
 use openclaw_protocol::expr::Value;
-use openclaw_protocol::id::{RequestId, RunId};
+use openclaw_protocol::id::{RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus};
 use openclaw_protocol::time::Stamp;
 
-use crate::effect::{AttemptId, StopReason};
-use crate::fact::{Fact, FactRecord};
+use crate::effect::{AttemptId, Publication, StopReason};
+use crate::fact::{Fact, FactRecord, Parent};
 use crate::limits;
 use crate::names::{LoopAt, Names};
 use crate::plan::{Pins, Plan};
 use crate::scope::{ScopeKey, ScopeState, Stage};
-use crate::step::Active;
+use crate::step::{Active, Undo, Undoing};
 use crate::timer::{Timer, TimerKey};
 use crate::view::View;
 
@@ -43,10 +43,21 @@ pub(crate) struct Head {
     pub(crate) pins: Pins,
     pub(crate) trigger: String,
     pub(crate) trigger_data: Value,
+    pub(crate) agent: Value,
     pub(crate) inputs: Value,
     pub(crate) priority: Priority,
     pub(crate) request: Option<RequestId>,
+    pub(crate) parent: Option<Parent>,
+    pub(crate) callees: Vec<Pinned>,
     pub(crate) accepted: Stamp,
+}
+
+/// A workflow that the run may call, as it was when the run was accepted.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) workflow: WorkflowName,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) pins: Pins,
 }
 
 /// How far a run is.
@@ -56,6 +67,8 @@ pub(crate) enum Phase {
     Pending,
     /// The root scope is under way.
     Main,
+    /// The root scope has failed or was cancelled, and what was done is being undone.
+    Compensating,
     /// The root scope has failed and the workflow's `on_failure` is under way.
     OnFailure,
     /// Over.
@@ -94,6 +107,17 @@ pub(crate) struct Run {
     pub(crate) cancelled: Option<bool>,
     /// The bounds are used up: no `on_failure` steps.
     pub(crate) hard_stop: bool,
+    /// A `succeed` step has ended the run: its outputs, or `None` for the declared ones.
+    pub(crate) succeeding: Option<Option<Value>>,
+    /// What would undo the steps that have succeeded, by the scope it counts for.
+    pub(crate) undo: BTreeMap<Option<StepRef>, Vec<Undo>>,
+    pub(crate) undo_bytes: usize,
+    /// The run's own compensations under way.
+    pub(crate) undoing: Option<Box<Undoing>>,
+    /// Signals that no `wait` has taken yet, oldest first.
+    pub(crate) signals: VecDeque<(String, Value)>,
+    /// Step instances that wait for something to be said or to become true.
+    pub(crate) listening: BTreeSet<StepRef>,
     pub(crate) settled_steps: u32,
     /// What counts against the bound of a run's history: settled steps and iterations.
     pub(crate) history: u32,
@@ -113,7 +137,24 @@ pub(crate) struct Out {
     /// A call's input was made, perhaps of the moment at hand.
     pub(crate) prepared: bool,
     pub(crate) stops: Vec<(AttemptId, StopReason)>,
+    pub(crate) publications: Vec<Publication>,
+    /// Names and data of events for the device's own bus.
+    pub(crate) emitted: Vec<(String, JsonText)>,
+    /// Runs that `call` steps want.
+    pub(crate) calls: Vec<ChildWish>,
+    /// Runs of `call` steps that are to end.
+    pub(crate) cancels: Vec<RunId>,
     pub(crate) settled: Option<Final>,
+}
+
+/// A run that a `call` step wants.
+#[derive(Debug)]
+pub(crate) struct ChildWish {
+    pub(crate) at: StepRef,
+    pub(crate) attempt: u32,
+    pub(crate) workflow: WorkflowName,
+    pub(crate) inputs: JsonText,
+    pub(crate) detached: bool,
 }
 
 /// How a run ended.
@@ -130,6 +171,13 @@ pub(crate) struct Turn<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) at: Stamp,
     pub(crate) out: &'a mut Out,
+}
+
+impl Head {
+    /// How many runs are above.
+    pub(crate) fn depth(&self) -> u8 {
+        self.parent.as_ref().map_or(0, |parent| parent.depth)
+    }
 }
 
 impl Run {
@@ -150,6 +198,12 @@ impl Run {
             error: None,
             cancelled: None,
             hard_stop: false,
+            succeeding: None,
+            undo: BTreeMap::new(),
+            undo_bytes: 0,
+            undoing: None,
+            signals: VecDeque::new(),
+            listening: BTreeSet::new(),
             settled_steps: 0,
             history: 0,
             told: 0,
@@ -189,9 +243,17 @@ impl Run {
             Fact::TimerFired { step, what } => turn.timer_fired(step, *what),
             Fact::CancelRequested { force } => turn.cancel(*force),
             Fact::Restarted { unclean } => turn.restarted(*unclean),
+            Fact::Signalled { name, data } => turn.signalled(name, data),
+            Fact::Message { step, message } => turn.message(step, message),
+            Fact::Decided { step, choice, by, form } => turn.decided(step, choice, by, form),
+            Fact::ChildStarted { step, attempt, child } => {
+                turn.child_started(step, *attempt, child);
+            }
+            Fact::Refused { message } => turn.refused(message),
             Fact::Accepted { .. } | Fact::Settled { .. } | Fact::Continued | Fact::Alive => {}
         }
         turn.drain();
+        turn.look_again();
         self.last = record.at;
         out
     }
@@ -252,7 +314,9 @@ impl Run {
     /// Names for expressions of a step.
     pub(crate) fn names<'a>(&'a self, at: &'a StepRef, path: &'a str, now: Stamp) -> Names<'a> {
         let view = self.view_of(at);
-        self.names_in(view, self.loop_around(&at.scope), path, now)
+        let mut names = self.names_in(view, self.loop_around(&at.scope), path, now);
+        names.bound = self.scopes.get(&at.scope).and_then(|scope| scope.bound.as_deref());
+        names
     }
 
     /// Names for expressions in a view.
@@ -272,7 +336,9 @@ impl Run {
             at: now,
             began: self.began,
             around,
+            bound: None,
             output: None,
+            message: None,
             error: self.error.as_deref(),
             path,
         }
@@ -304,7 +370,7 @@ impl Turn<'_> {
     }
 
     /// Works off the agenda, as far as one fact may.
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         for _ in 0..limits::TASKS_PER_FACT {
             let Some(task) = self.run.agenda.pop_front() else { return };
             match task {

@@ -13,8 +13,9 @@ use openclaw_protocol::run::{RunError, StepStatus};
 
 use crate::effect::StopReason;
 use crate::fault;
+use crate::names::Bound;
 use crate::run::{StepRef, Task, Turn};
-use crate::step::Active;
+use crate::step::{Active, Inside};
 
 /// Names a scope under way: the path of its owner with branch or iteration, `""` for the root.
 /// The same text never names two scopes at a time.
@@ -29,6 +30,16 @@ pub(crate) enum Ending {
     Failed(RunError),
 }
 
+impl Ending {
+    /// As what is under way sees it.
+    pub(crate) fn error(&self) -> RunError {
+        match self {
+            Self::Cancelled => fault::cancelled(),
+            Self::Failed(error) => error.clone(),
+        }
+    }
+}
+
 /// A scope under way.
 #[derive(Debug)]
 pub(crate) struct ScopeState {
@@ -36,6 +47,8 @@ pub(crate) struct ScopeState {
     /// The composite step it belongs to.
     pub(crate) owner: Option<StepRef>,
     pub(crate) view: u32,
+    /// Names that constructs around it give.
+    pub(crate) bound: Option<Arc<Bound>>,
     /// By place in the scope.
     pub(crate) steps: Vec<StepState>,
     /// How many are not settled.
@@ -73,15 +86,30 @@ pub(crate) enum Stage {
     Retrying,
     /// A composite with scopes under way.
     Open,
+    /// For something to be said, decided or to become true.
+    Listening,
+    /// For the end of another run.
+    Calling,
+    /// For the broker's acknowledgement.
+    Publishing,
     /// Over.
     Settled,
+}
+
+/// What a step chose, where it is one that chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// A `condition` was true, or not.
+    Truth(bool),
+    /// A `switch` took the case of that number, or its default.
+    Case(Option<u16>),
 }
 
 /// How a step ended, as far as its edges are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leaving {
-    /// Well; with the answer, if it was a `condition`.
-    Well(Option<bool>),
+    /// Well; with what it chose.
+    Well(Option<Choice>),
     /// Failed, and goes on as if it had not.
     Forgiven,
     /// Failed, and `on_failure` takes over.
@@ -123,13 +151,31 @@ impl StepState {
 }
 
 impl Turn<'_> {
-    /// Enters a scope: its entry steps are due.
+    /// Enters a scope: its entry steps are due. It sees the names that its owner sees.
     pub(crate) fn open_scope(
         &mut self,
         ix: ScopeIx,
         key: ScopeKey,
         owner: Option<StepRef>,
         view: u32,
+    ) {
+        let around = owner.as_ref().and_then(|owner| self.bound_around(owner));
+        self.open_bound(ix, key, owner, view, around);
+    }
+
+    /// The names that constructs around a step give it.
+    pub(crate) fn bound_around(&self, at: &StepRef) -> Option<Arc<Bound>> {
+        self.run.scopes.get(&at.scope)?.bound.clone()
+    }
+
+    /// As [`Self::open_scope`], with these names.
+    pub(crate) fn open_bound(
+        &mut self,
+        ix: ScopeIx,
+        key: ScopeKey,
+        owner: Option<StepRef>,
+        view: u32,
+        bound: Option<Arc<Bound>>,
     ) {
         let plan = self.plan;
         let scope = plan.scope(ix);
@@ -141,7 +187,8 @@ impl Turn<'_> {
             self.run.agenda.push_back(Task::Launch(at));
         }
         let open = steps.len();
-        let state = ScopeState { ix, owner, view, steps, open, ending: None, result: Value::Null };
+        let (ending, result) = (None, Value::Null);
+        let state = ScopeState { ix, owner, view, bound, steps, open, ending, result };
         if open == 0 {
             self.run.agenda.push_back(Task::ScopeDone(Arc::clone(&key)));
         }
@@ -165,7 +212,7 @@ impl Turn<'_> {
         let step = self.plan.step(at.ix);
         let path = self.run.path(at);
         let gate_closed = matches!(step.kind, StepKind::Condition { gate: true, .. })
-            && leaving == Leaving::Well(Some(false));
+            && leaving == Leaving::Well(Some(Choice::Truth(false)));
         let mut edges = Vec::with_capacity(step.edges.len());
         for edge in &step.edges {
             let taken = match (&edge.kind, leaving) {
@@ -176,10 +223,14 @@ impl Turn<'_> {
                     self.run.names(at, &path.0, self.at).truth("when", when)?
                 }
                 // A condition that is switched off counts as true.
-                (EdgeKind::Then, Leaving::Well(answer)) => answer != Some(false),
-                (EdgeKind::Else, Leaving::Well(answer)) => answer == Some(false),
+                (EdgeKind::Then, Leaving::Well(choice)) => choice != Some(Choice::Truth(false)),
+                (EdgeKind::Else, Leaving::Well(choice)) => choice == Some(Choice::Truth(false)),
+                // A switch that is switched off chooses nothing.
+                (EdgeKind::Case(case), Leaving::Well(choice)) => choice == Some(Choice::Case(*case)),
                 (EdgeKind::OnFailure, Leaving::Caught) => true,
-                (EdgeKind::Then | EdgeKind::Else | EdgeKind::OnFailure, _) => false,
+                (EdgeKind::Then | EdgeKind::Else | EdgeKind::Case(_) | EdgeKind::OnFailure, _) => {
+                    false
+                }
             };
             edges.push((edge.to, taken));
         }
@@ -256,15 +307,15 @@ impl Turn<'_> {
         match stage {
             Stage::Settled => {}
             Stage::Waiting | Stage::Due => self.settle_idle(at, StepStatus::Cancelled),
-            Stage::Ready | Stage::Delayed | Stage::Retrying => {
+            Stage::Ready
+            | Stage::Delayed
+            | Stage::Retrying
+            | Stage::Listening
+            | Stage::Publishing => {
                 if stage == Stage::Ready {
                     self.out.unready.push(at.clone());
                 }
-                let error = if let Ending::Failed(error) = &ending {
-                    error.clone()
-                } else {
-                    fault::cancelled()
-                };
+                let error = ending.error();
                 self.set_closing(at, ending);
                 self.attempt_ended(at, Err(error));
             }
@@ -273,16 +324,22 @@ impl Turn<'_> {
                     self.stop_attempt(at, reason);
                 }
             }
+            Stage::Calling => self.close_call(at, ending),
             Stage::Open => {
+                let error = ending.error();
                 self.set_closing(at, ending);
-                return self.run.active(at).map(Active::children).unwrap_or_default();
+                match self.run.active(at).map(Active::inside) {
+                    Some(Inside::Scopes(keys)) => return keys,
+                    Some(Inside::Nothing) => self.attempt_ended(at, Err(error)),
+                    Some(Inside::Shielded(_)) | None => {}
+                }
             }
         }
         Vec::new()
     }
 
     /// Notes why a step is being ended; the first reason stays.
-    fn set_closing(&mut self, at: &StepRef, ending: Ending) -> bool {
+    pub(crate) fn set_closing(&mut self, at: &StepRef, ending: Ending) -> bool {
         let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) else {
             return false;
         };

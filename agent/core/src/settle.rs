@@ -26,11 +26,12 @@ impl Turn<'_> {
     /// being ended from outside, that decides; only a plugin's success that came in time counts
     /// all the same, because what it did has been done.
     pub(crate) fn attempt_ended(&mut self, at: &StepRef, result: Result<Value, RunError>) {
-        for kind in
-            [TimerKind::AttemptTimeout, TimerKind::Grace, TimerKind::Delay, TimerKind::Retry]
-        {
-            self.run.timers.remove(&TimerKey::step(at, kind));
+        for kind in TimerKind::OF_STEP {
+            if kind != TimerKind::TotalTimeout {
+                self.run.timers.remove(&TimerKey::step(at, kind));
+            }
         }
+        self.run.listening.remove(at);
         let is_plugin = matches!(self.plan.step(at.ix).kind, StepKind::Plugin(_));
         let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) else {
             return;
@@ -52,10 +53,11 @@ impl Turn<'_> {
 
     fn succeed(&mut self, at: &StepRef, raw: Value) {
         let Some(active) = self.run.active(at) else { return };
-        let (attempts, answer) = (active.attempt, active.answer());
+        let (attempts, choice) = (active.attempt, active.choice());
         let edges = self
             .keep_result(at, raw, attempts)
-            .and_then(|()| self.edges_of(at, Leaving::Well(answer)));
+            .and_then(|()| self.register_undo(at))
+            .and_then(|()| self.edges_of(at, Leaving::Well(choice)));
         match edges {
             Ok(edges) => {
                 let follows = Follows::Edges(edges);
@@ -98,7 +100,8 @@ impl Turn<'_> {
 
     /// An attempt has failed: wait and try again, or fail for good.
     pub(crate) fn fail(&mut self, at: &StepRef, mut error: RunError) {
-        let step = self.plan.step(at.ix);
+        let (plan, now) = (self.plan, self.at);
+        let step = plan.step(at.ix);
         let path = self.run.path(at);
         let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) else {
             return;
@@ -107,15 +110,13 @@ impl Turn<'_> {
             error.step = Some(path.clone());
             error.attempt = active.attempt;
         }
-        let (attempt, retries) = (active.attempt, active.retries);
-        let again = !active.is_final
-            && retries < step.retry.max_retries
-            && retry::retries(&step.retry, &error);
+        let attempt = active.attempt;
+        let again = if active.is_final { None } else { active.again(&step.retry, &error, now) };
         let ending = self.run.scopes.get(&at.scope).is_some_and(|scope| scope.ending.is_some());
-        if again && !ending {
+        if let Some((policy, retries)) = again.filter(|_| !ending) {
             let (seed, id) = (self.run.head.seed, &self.run.head.id);
-            let draw = |bound| key::jitter(seed, id, &path.0, retries + 1, bound);
-            let wait_ms = retry::wait_ms(&step.retry, retries + 1, draw);
+            let draw = |bound| key::jitter(seed, id, &path.0, retries, bound);
+            let wait_ms = retry::wait_ms(policy, retries, draw);
             self.set_stage(at, Stage::Retrying);
             self.arm(TimerKey::step(at, TimerKind::Retry), wait_ms);
             let event = RunEvent::StepDelayed { step: path, attempt, wait_ms, error: Some(error) };
@@ -225,7 +226,7 @@ impl Turn<'_> {
         debug_assert!(kept.is_ok(), "null is always kept");
     }
 
-    fn output_of(&self, at: &StepRef) -> Option<Value> {
+    pub(crate) fn output_of(&self, at: &StepRef) -> Option<Value> {
         let view = self.run.view_of(at);
         self.run.views.get(&view)?.result(at.ix).map(|result| result.output.clone())
     }

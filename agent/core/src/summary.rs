@@ -9,7 +9,7 @@ use crate::scope::Stage;
 impl Run {
     pub(crate) fn summary(&self) -> RunSummary {
         let mut open = 0;
-        let (mut working, mut slots, mut delays, mut retries) = (0, 0, 0, 0);
+        let (mut working, mut slots, mut delays, mut retries, mut ears) = (0, 0, 0, 0, 0);
         for (_, stage) in self.live() {
             open += 1;
             match stage {
@@ -17,19 +17,28 @@ impl Run {
                 Stage::Ready => slots += 1,
                 Stage::Delayed => delays += 1,
                 Stage::Retrying => retries += 1,
+                Stage::Listening | Stage::Calling | Stage::Publishing => ears += 1,
                 Stage::Waiting | Stage::Due | Stage::Open | Stage::Settled => {}
             }
         }
         let (status, waiting) = match self.phase {
             Phase::Pending => (RunStatus::Pending, Some("turn")),
             Phase::Settled(status) => (status, None),
-            Phase::Main | Phase::OnFailure if working > 0 || self.is_unfinished() => {
-                (RunStatus::Running, None)
+            Phase::Main | Phase::Compensating | Phase::OnFailure => {
+                if working > 0 || self.is_unfinished() {
+                    (RunStatus::Running, None)
+                } else if slots > 0 {
+                    (RunStatus::Running, Some("slot"))
+                } else if ears > 0 {
+                    (RunStatus::Running, Some("answer"))
+                } else if retries > 0 {
+                    (RunStatus::Delayed, Some("retry"))
+                } else if delays > 0 {
+                    (RunStatus::Delayed, Some("delay"))
+                } else {
+                    (RunStatus::Running, None)
+                }
             }
-            Phase::Main | Phase::OnFailure if slots > 0 => (RunStatus::Running, Some("slot")),
-            Phase::Main | Phase::OnFailure if retries > 0 => (RunStatus::Delayed, Some("retry")),
-            Phase::Main | Phase::OnFailure if delays > 0 => (RunStatus::Delayed, Some("delay")),
-            Phase::Main | Phase::OnFailure => (RunStatus::Running, None),
         };
         RunSummary {
             id: self.head.id.clone(),

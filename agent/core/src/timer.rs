@@ -5,12 +5,14 @@
 //! is taken off only if the wall clock was synchronised before and after, because a wait must
 //! never end early. An attempt's own bound does not survive: the attempt was interrupted.
 
+use openclaw_protocol::definition::CountDowntime;
 use openclaw_protocol::run::{RunError, StepPath};
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
 use crate::effect::StopReason;
 use crate::fact::TimerKind;
 use crate::fault;
+use crate::limits::WALL_LOOK_MS;
 use crate::run::{Phase, Run, StepRef, Turn};
 use crate::scope::{Ending, ScopeKey, Stage};
 
@@ -30,12 +32,26 @@ pub(crate) struct Timer {
     due_ms: u64,
     /// As it was set, for the error's text.
     bound_ms: u64,
+    /// What a reboot takes off.
+    counts: CountDowntime,
+    /// It is for a point in wall-clock time instead, at a clock that is trusted so far.
+    wall: Option<(i64, ClockTrust)>,
 }
 
 impl TimerKind {
     /// The timers a step instance may have.
-    pub(crate) const OF_STEP: [Self; 5] =
-        [Self::Delay, Self::Retry, Self::AttemptTimeout, Self::TotalTimeout, Self::Grace];
+    pub(crate) const OF_STEP: [Self; 10] = [
+        Self::Delay,
+        Self::Retry,
+        Self::AttemptTimeout,
+        Self::TotalTimeout,
+        Self::Grace,
+        Self::Deadline,
+        Self::Beat,
+        Self::Poll,
+        Self::Remind,
+        Self::Finally,
+    ];
 
     /// What the timer is for, in a word or two.
     pub(crate) fn reason(self) -> &'static str {
@@ -46,6 +62,11 @@ impl TimerKind {
             Self::TotalTimeout => "total timeout",
             Self::RunTimeout => "run timeout",
             Self::Grace => "grace",
+            Self::Deadline => "deadline",
+            Self::Beat => "beat",
+            Self::Poll => "poll",
+            Self::Remind => "remind",
+            Self::Finally => "finally timeout",
         }
     }
 }
@@ -62,9 +83,9 @@ impl TimerKey {
 
 impl Run {
     /// The earliest deadline in the boot at hand, and what for.
-    pub(crate) fn next_deadline(&self, boot: u32) -> Option<(u64, &'static str)> {
-        let armed = self.timers.iter().filter(|(_, timer)| timer.boot == boot);
-        armed.map(|(key, timer)| (timer.due_ms, key.kind.reason())).min()
+    pub(crate) fn next_deadline(&self, now: Stamp) -> Option<(u64, &'static str)> {
+        let armed = self.timers.iter().filter(|(_, timer)| timer.boot == now.boot);
+        armed.map(|(key, timer)| (timer.look_ms(now), key.kind.reason())).min()
     }
 
     /// The timers that are due, earliest first.
@@ -72,7 +93,7 @@ impl Run {
         let mut due: Vec<(u64, &TimerKey)> = self
             .timers
             .iter()
-            .filter(|(_, timer)| timer.boot == now.boot && timer.due_ms <= now.boot_ms)
+            .filter(|(_, timer)| timer.is_due(now))
             .map(|(key, timer)| (timer.due_ms, key))
             .collect();
         due.sort_unstable();
@@ -91,13 +112,14 @@ impl Run {
         } else {
             self.find(path).map(|at| TimerKey::step(&at, kind))
         };
-        key.and_then(|key| self.timers.get(&key))
-            .is_some_and(|timer| timer.boot == now.boot && timer.due_ms <= now.boot_ms)
+        key.and_then(|key| self.timers.get(&key)).is_some_and(|timer| timer.is_due(now))
     }
 
     /// How many steps wait for a point in time.
     pub(crate) fn delayed_steps(&self) -> usize {
-        let waits = |key: &&TimerKey| matches!(key.kind, TimerKind::Delay | TimerKind::Retry);
+        let waits = |key: &&TimerKey| {
+            matches!(key.kind, TimerKind::Delay | TimerKind::Retry | TimerKind::Deadline)
+        };
         self.timers.keys().filter(waits).count()
     }
 }
@@ -105,8 +127,21 @@ impl Run {
 impl Turn<'_> {
     /// Sets a timer, instead of the one of that name.
     pub(crate) fn arm(&mut self, key: TimerKey, wait_ms: u64) {
+        self.arm_counting(key, wait_ms, CountDowntime::Auto);
+    }
+
+    /// As [`Self::arm`], for a wait that says what a reboot takes off.
+    pub(crate) fn arm_counting(&mut self, key: TimerKey, wait_ms: u64, counts: CountDowntime) {
         let due_ms = self.at.boot_ms.saturating_add(wait_ms);
-        let timer = Timer { boot: self.at.boot, due_ms, bound_ms: wait_ms };
+        let timer = Timer { boot: self.at.boot, due_ms, bound_ms: wait_ms, counts, wall: None };
+        self.run.timers.insert(key, timer);
+    }
+
+    /// Sets a timer for a point in wall-clock time.
+    pub(crate) fn arm_deadline(&mut self, key: TimerKey, until_ms: i64, wanted: ClockTrust) {
+        let (boot, wall) = (self.at.boot, Some((until_ms, wanted)));
+        let timer =
+            Timer { boot, due_ms: 0, bound_ms: 0, counts: CountDowntime::Auto, wall };
         self.run.timers.insert(key, timer);
     }
 
@@ -125,8 +160,15 @@ impl Turn<'_> {
         let Some(at) = self.run.find(path) else { return };
         let Some(timer) = self.run.timers.remove(&TimerKey::step(&at, kind)) else { return };
         match kind {
-            TimerKind::Delay => self.delay_over(&at),
+            TimerKind::Delay | TimerKind::Deadline => self.delay_over(&at),
             TimerKind::Retry => self.try_again(&at),
+            TimerKind::Beat => self.beat(&at),
+            TimerKind::Poll => self.poll(&at),
+            TimerKind::Remind => self.remind(&at),
+            TimerKind::Finally => self.finally_over(&at, timer.bound_ms),
+            TimerKind::AttemptTimeout if self.run.stage(&at) == Some(Stage::Listening) => {
+                self.wait_over(&at, timer.bound_ms);
+            }
             TimerKind::AttemptTimeout => {
                 self.time_out(&at, fault::timeout("the attempt", timer.bound_ms));
             }
@@ -156,7 +198,6 @@ impl Turn<'_> {
             return;
         };
         active.attempt = active.attempt.saturating_add(1);
-        active.retries += 1;
         active.interrupted = false;
         active.deaths = (0, 0);
         self.begin_attempt(at);
@@ -183,6 +224,9 @@ impl Turn<'_> {
                 | Stage::Delayed
                 | Stage::Retrying
                 | Stage::Open
+                | Stage::Listening
+                | Stage::Calling
+                | Stage::Publishing
                 | Stage::Settled => {}
             }
         }
@@ -190,9 +234,34 @@ impl Turn<'_> {
 }
 
 impl Timer {
+    fn is_due(&self, now: Stamp) -> bool {
+        self.boot == now.boot
+            && match self.wall {
+                None => self.due_ms <= now.boot_ms,
+                Some((until_ms, wanted)) => now.trust >= wanted && now.wall_ms >= until_ms,
+            }
+    }
+
+    /// When to look at it, in milliseconds of the boot at hand.
+    fn look_ms(&self, now: Stamp) -> u64 {
+        let Some((until_ms, wanted)) = self.wall else { return self.due_ms };
+        let left = u64::try_from(until_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
+        let wait_ms = if now.trust >= wanted { left.min(WALL_LOOK_MS) } else { WALL_LOOK_MS };
+        now.boot_ms.saturating_add(wait_ms)
+    }
+
+    /// What is left of the wait, in milliseconds.
+    pub(crate) fn left_ms(&self, now: Stamp) -> u64 {
+        self.due_ms.saturating_sub(now.boot_ms)
+    }
+
     /// Moves the deadline into a new boot. `before` is when the run was last heard of.
     fn carry_over(&mut self, before: Stamp, now: Stamp) {
         if self.boot == now.boot {
+            return;
+        }
+        if self.wall.is_some() {
+            self.boot = now.boot;
             return;
         }
         // What is left as far as the old boot is known.
@@ -201,10 +270,15 @@ impl Timer {
         } else {
             self.bound_ms
         };
-        let trusted = before.trust == ClockTrust::Synced && now.trust == ClockTrust::Synced;
-        let by_wall = if trusted { now.wall_ms.saturating_sub(before.wall_ms) } else { 0 };
-        // The time since this boot has passed in any case.
-        let credit = u64::try_from(by_wall).unwrap_or(0).max(now.boot_ms);
+        let estimated = before.trust.min(now.trust) >= ClockTrust::Estimated;
+        let credit = match self.counts {
+            CountDowntime::Never => 0,
+            CountDowntime::Always if estimated => {
+                let by_wall = now.wall_ms.saturating_sub(before.wall_ms);
+                u64::try_from(by_wall).unwrap_or(0).max(now.boot_ms)
+            }
+            CountDowntime::Auto | CountDowntime::Always => before.elapsed_ms(now),
+        };
         self.boot = now.boot;
         self.due_ms = now.boot_ms.saturating_add(left.saturating_sub(credit));
     }

@@ -75,7 +75,11 @@ impl Armed {
                 Rhythm::Cron { cron: schedule.clone(), catch_up: *catch_up, next: None }
             }
             TriggerKind::Startup => Rhythm::Startup,
-            TriggerKind::Manual => return None,
+            // These are set off by what is said, not by time.
+            TriggerKind::Manual
+            | TriggerKind::Mqtt { .. }
+            | TriggerKind::Event { .. }
+            | TriggerKind::Workflow { .. } => return None,
         };
         Some(Self { id: trigger.id.clone(), rhythm })
     }

@@ -60,6 +60,11 @@ impl View {
         Self { exported: BTreeMap::new(), ..self.clone() }
     }
 
+    /// Whether `export` wrote something since the view was taken.
+    pub(crate) fn has_exports(&self) -> bool {
+        !self.exported.is_empty()
+    }
+
     pub(crate) fn var(&self, name: &str) -> Option<&Value> {
         self.vars.get(name).map(|kept| &kept.value)
     }

@@ -86,6 +86,8 @@ pub(crate) enum Noun {
     /// What devices and the control plane noticed
     #[command(subcommand, name = "security-event", alias = "security-events")]
     SecurityEvent(SecurityEventVerb),
+    /// Evaluate an expression on this machine
+    Expr(ExprArgs),
     /// Print the completion script of a shell
     Completion {
         /// Which shell
@@ -111,6 +113,21 @@ pub(crate) struct DevArgs {
     /// With --demo: stop after the story and print its summary as JSON
     #[arg(long, requires = "demo")]
     pub(crate) exit: bool,
+}
+
+/// `openclaw expr`.
+#[derive(Debug, Args)]
+pub(crate) struct ExprArgs {
+    /// The expression, or - to read it from standard input
+    #[arg(required_unless_present = "json", allow_hyphen_values = true)]
+    pub(crate) expression: Option<String>,
+    /// A name it sees, as NAME=VALUE (VALUE is JSON if it parses, else text); may be repeated
+    #[arg(short, long = "bind", value_parser = key_value, value_name = "NAME=VALUE")]
+    pub(crate) bindings: Vec<(String, String)>,
+    /// Read requests from standard input, as JSON, and answer each on a line of its own:
+    /// {"expr": "a + b", "bindings": {"a": 1, "b": 2}} gives {"value": 3, "type": "int", ...}
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `openclaw login`.
@@ -332,6 +349,25 @@ pub(crate) enum WorkflowVerb {
         #[arg(long, default_value_t = 300)]
         timeout: u64,
     },
+    /// Play scenarios on a virtual device, in virtual time; exit code 1 if one fails
+    Test(TestArgs),
+}
+
+/// `openclaw workflow test`.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The workflow's document, or - for standard input; the scenario's `definition` where absent
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) definition: Option<PathBuf>,
+    /// A scenario, or a directory with some (*.scenario.yaml, .yml or .json); may be repeated
+    #[arg(short, long = "scenario", value_name = "PATH", required = true)]
+    pub(crate) scenarios: Vec<PathBuf>,
+    /// Another document to deploy beside it, such as one that it calls; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) with: Vec<PathBuf>,
+    /// Where to write the trace: one line of JSON for each step that settled, one for the run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 /// Which devices.

@@ -13,6 +13,7 @@ mod context;
 pub mod dev;
 mod exit;
 mod output;
+pub mod scenario;
 
 use std::process::ExitCode;
 

@@ -2,12 +2,12 @@
 //!
 //! The way of a text: [`read`] makes a tree that knows its places, [`workflow`], [`step`], [`kind`]
 //! and [`trigger`] take it apart key by key, [`super::graph`] joins the steps of each scope, [`refs`]
-//! looks up the names in expressions, and [`canonical`] writes the one spelling that is hashed.
+//! looks up the names that expressions use, and [`canonical`] writes the one spelling that is hashed.
 //! Problems are collected on the way; a workflow comes out only where there are none.
 //!
 //! # How a scope flows
-//! A scope is a *graph* if one of its steps has `next_steps`, or is a `condition` whose `then` or
-//! `else` names steps by id; then all of its edges are written. Otherwise it is a *sequence*: list
+//! A scope is a *graph* if one of its steps has `next_steps`, or is a `condition` or `switch` that
+//! names steps by id; then all of its edges are written. Otherwise it is a *sequence*: list
 //! order is the flow. A step that is the target of an `on_failure` in a sequence is taken out of
 //! the list flow: it runs only after that failure, and ends the scope well unless it fails itself.
 
@@ -16,6 +16,7 @@ mod canonical;
 mod fields;
 mod input;
 mod kind;
+mod names;
 mod problem;
 mod read;
 mod refs;
@@ -29,8 +30,10 @@ mod workflow;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 pub(super) use fields::did_you_mean;
+use names::Sight;
 pub use problem::{DraftError, Problem, ProblemCode};
 pub(super) use problem::{Place, Problems};
 pub(super) use read::excerpt;
@@ -70,13 +73,25 @@ struct Draft {
     problems: Problems,
     /// What plugin steps get where they say nothing; set from `defaults`.
     timeout_ms: Option<u64>,
-    retry: Option<Retry>,
+    retry: Option<Vec<Retry>>,
     /// By [`StepIx`]; `None` while a step is being read, or where it could not be.
     steps: Vec<Option<Step>>,
     /// By [`ScopeIx`].
     scopes: Vec<ScopeDraft>,
     /// Where each step id was first given, and in which scope.
     ids: BTreeMap<String, (Place, ScopeIx)>,
+    /// What an expression at the place being read sees.
+    sight: Rc<Sight>,
+    /// What is seen where each step stands.
+    sights: BTreeMap<String, Rc<Sight>>,
+    /// Where each name was first bound, by a `foreach` or `catch`.
+    bound: BTreeMap<String, Place>,
+    /// Inside a `compensate`.
+    compensating: bool,
+    /// Inside the `with` of a plugin step, the one place for secrets.
+    secrets_pass: bool,
+    /// Names of declared secrets.
+    secrets: BTreeSet<String>,
     /// Names of declared inputs.
     inputs: BTreeSet<String>,
     /// Names of variables that are declared, set or exported somewhere.
@@ -98,6 +113,7 @@ struct ScopeDraft {
 struct Reference {
     at: Place,
     path: Path,
+    sight: Rc<Sight>,
 }
 
 impl Draft {

@@ -9,4 +9,4 @@ mod schema;
 pub use cron::{Cron, CronError};
 pub use draft::{DraftError, Problem, ProblemCode, parse};
 pub use model::*;
-pub use schema::InputProblem;
+pub use schema::{InputProblem, check_against};

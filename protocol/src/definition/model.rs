@@ -389,12 +389,7 @@ impl Retry {
     /// and 16 s.
     #[must_use]
     pub fn compensation() -> Self {
-        Self {
-            max_retries: 5,
-            backoff: Backoff::Exponential,
-            delay_ms: 1_000,
-            ..Self::plugin()
-        }
+        Self { max_retries: 5, backoff: Backoff::Exponential, delay_ms: 1_000, ..Self::plugin() }
     }
 }
 

@@ -12,7 +12,7 @@ use std::fmt;
 use serde_json::{Map, Number, Value as Json};
 
 use super::draft::{did_you_mean, excerpt};
-use super::model::{InputKind, Workflow};
+use super::model::{InputKind, InputSpec, Workflow};
 use crate::api::ProblemItem;
 use crate::expr::{Expr, Value};
 use crate::json::JsonText;
@@ -153,43 +153,59 @@ impl Workflow {
     /// The first twenty things that are wrong: not an object, an unknown or missing input, a value
     /// that breaks the input's schema, more than [`limits::VALUE_BYTES`].
     pub fn check_inputs(&self, given: &JsonText) -> Result<JsonText, Vec<InputProblem>> {
-        let mut problems = Faults::default();
-        let checked = self.checked(given, &mut problems);
-        let checked = checked.filter(|text| is_small(text, &mut problems));
-        checked.filter(|_| problems.count == 0).ok_or(problems.found)
+        check_against(&self.inputs, given)
     }
+}
 
-    fn checked(&self, given: &JsonText, problems: &mut Faults) -> Option<JsonText> {
-        if !is_small(given, problems) {
+/// Checks values by name against what is declared of them, such as a run's inputs or an approval's
+/// form, and fills in the defaults.
+///
+/// # Errors
+/// As [`Workflow::check_inputs`].
+pub fn check_against(
+    declared: &BTreeMap<String, InputSpec>,
+    given: &JsonText,
+) -> Result<JsonText, Vec<InputProblem>> {
+    let mut problems = Faults::default();
+    let checked = checked(declared, given, &mut problems);
+    let checked = checked.filter(|text| is_small(text, &mut problems));
+    checked.filter(|_| problems.count == 0).ok_or(problems.found)
+}
+
+fn checked(
+    declared: &BTreeMap<String, InputSpec>,
+    given: &JsonText,
+    problems: &mut Faults,
+) -> Option<JsonText> {
+    if !is_small(given, problems) {
+        return None;
+    }
+    let mut given = match given.read::<Json>() {
+        Ok(Json::Object(given)) => given,
+        Ok(Json::Null) => Map::new(),
+        Ok(Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_)) | Err(_) => {
+            problems.add(&Way::Inputs, "must be a map from names to values".to_owned());
             return None;
         }
-        let mut given = match given.read::<Json>() {
-            Ok(Json::Object(given)) => given,
-            Ok(Json::Null) => Map::new(),
-            Ok(Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_)) | Err(_) => {
-                problems.add(&Way::Inputs, "must be a map from names to values".to_owned());
-                return None;
+    };
+    let mut checked = Map::new();
+    for (name, spec) in declared {
+        let at = Way::Input(name);
+        let Some(value) = given.remove(name).or_else(|| spec.default.clone()) else {
+            if !spec.optional {
+                problems.add(&at, "is missing and has no default".to_owned());
             }
+            continue;
         };
-        let mut checked = Map::new();
-        for (name, spec) in &self.inputs {
-            let at = Way::Input(name);
-            let Some(value) = given.remove(name).or_else(|| spec.default.clone()) else {
-                if !spec.optional {
-                    problems.add(&at, "is missing and has no default".to_owned());
-                }
-                continue;
-            };
-            checked.insert(name.clone(), conform(&spec.schema, value, &at, problems));
-        }
-        for name in given.keys().take(PROBLEMS) {
-            let suggestion = did_you_mean(&excerpt(name), self.inputs.keys().map(String::as_str));
-            let suggestion = suggestion.map_or(String::new(), |text| format!("; {text}"));
-            let message = format!("is not an input of this workflow{suggestion}");
-            problems.add(&Way::Input(name), message);
-        }
-        Some(JsonText::of(&Json::Object(checked)))
+        checked.insert(name.clone(), conform(&spec.schema, value, &at, problems));
     }
+    for name in given.keys().take(PROBLEMS) {
+        let suggestion = did_you_mean(&excerpt(name), declared.keys().map(String::as_str));
+        let suggestion = suggestion.map_or(String::new(), |text| format!("; {text}"));
+        let message = format!("is not an input of this workflow{suggestion}");
+        problems.add(&Way::Input(name), message);
+    }
+    Some(JsonText::of(&Json::Object(checked)))
 }
 
 fn is_small(inputs: &JsonText, problems: &mut Faults) -> bool {

@@ -38,6 +38,13 @@ impl Timestamp {
         Self::new(millis.div_euclid(1_000), nanos)
     }
 
+    /// Reads RFC 3339: `2026-01-31T12:30:00.5Z`, with `Z` or an offset. `None`: the text is of
+    /// another format, or a date that does not exist.
+    #[must_use]
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        parse_rfc3339(text)
+    }
+
     /// Milliseconds since 1970 UTC, rounded down.
     #[must_use]
     pub fn as_millis(self) -> i64 {

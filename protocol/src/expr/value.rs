@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::budget::Budget;
 use super::map::{Key, Map};
 use super::time::{Duration, Timestamp};
 
@@ -41,6 +42,13 @@ pub enum Value {
 }
 
 impl Value {
+    /// Whether `==` holds: numbers by value whatever their type. Values that are too large to be
+    /// compared within one evaluation's budget count as different.
+    #[must_use]
+    pub fn equals(&self, other: &Self) -> bool {
+        matches!(super::ops::equal(&mut Budget::standard(), self, other), Ok(true))
+    }
+
     /// The name of the value's type, as `type(x)` prints it.
     #[must_use]
     pub fn type_name(&self) -> TypeName {

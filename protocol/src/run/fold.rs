@@ -66,7 +66,9 @@ impl Run {
                 self.measure_head();
             }
             RunEvent::Began => self.status = RunStatus::Running,
-            RunEvent::CancelRequested { .. } => {}
+            RunEvent::CancelRequested { .. }
+            | RunEvent::Logged { .. }
+            | RunEvent::Compensated { .. } => {}
             RunEvent::Resumed { .. } => self.resumed += 1,
             RunEvent::Settled { status, outputs, error } => {
                 self.status = *status;
@@ -78,6 +80,7 @@ impl Run {
             RunEvent::StepQueued { step, .. }
             | RunEvent::StepStarted { step, .. }
             | RunEvent::StepDelayed { step, .. }
+            | RunEvent::StepWaiting { step, .. }
             | RunEvent::StepSettled { step, .. } => {
                 if self.status == RunStatus::Pending {
                     self.status = RunStatus::Running;
@@ -187,7 +190,10 @@ impl StepView {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.status, StepStatus::Queued | StepStatus::Running | StepStatus::Delayed)
+        matches!(
+            self.status,
+            StepStatus::Queued | StepStatus::Running | StepStatus::Delayed | StepStatus::Waiting
+        )
     }
 
     fn fold(&mut self, event: &RunEvent, at: i64) {
@@ -212,10 +218,13 @@ impl StepView {
                 self.note(error.as_ref());
                 self.settled_wall_ms = Some(at);
             }
+            RunEvent::StepWaiting { .. } => self.status = StepStatus::Waiting,
             RunEvent::Accepted { .. }
             | RunEvent::Began
             | RunEvent::CancelRequested { .. }
             | RunEvent::Resumed { .. }
+            | RunEvent::Logged { .. }
+            | RunEvent::Compensated { .. }
             | RunEvent::Settled { .. } => {}
         }
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::command::{Command, CommandRecord};
-use crate::definition::{DefinitionHash, Priority};
+use crate::definition::{DefinitionHash, LogLevel, Priority};
 use crate::desired::{Desired, DesiredWorkflow, PluginPin, SignedDesired};
 use crate::id::{
     DeviceId, Digest, Epoch, Generation, PluginName, RequestId, RunId, TenantId, WorkflowName,
@@ -51,6 +51,7 @@ variants!(
     event_name,
     RunEvent {
         Accepted Began StepQueued StepStarted StepDelayed StepSettled CancelRequested Resumed Settled
+        StepWaiting Logged Compensated
     }
 );
 variants!(
@@ -61,7 +62,7 @@ variants!(
 variants!(
     STEP_STATUSES,
     step_status_name,
-    StepStatus { Queued Running Delayed Succeeded Bypassed Failed Skipped Cancelled }
+    StepStatus { Queued Running Delayed Succeeded Bypassed Failed Skipped Cancelled Waiting }
 );
 variants!(PRIORITIES, priority_name, Priority { Low Normal High Critical });
 variants!(TRUSTS, trust_name, ClockTrust { Unset Estimated Synced });
@@ -126,6 +127,8 @@ fn error() -> RunError {
         step,
         attempt: 2,
         retryable: true,
+        details: None,
+        causes: Vec::new(),
     }
 }
 
@@ -219,6 +222,18 @@ fn events() -> Vec<RunEvent> {
         RunEvent::CancelRequested { force: true },
         RunEvent::Resumed { unclean: true },
         RunEvent::Settled { status: RunStatus::Failed, outputs: json("{}"), error: Some(error()) },
+        RunEvent::StepWaiting {
+            step: step(),
+            reason: "approval".to_owned(),
+            details: Some(json("{\"prompt\":\"go on?\"}")),
+        },
+        RunEvent::Logged {
+            step: step(),
+            level: LogLevel::Warn,
+            message: "too hot".to_owned(),
+            fields: json("{\"celsius\":81.5}"),
+        },
+        RunEvent::Compensated { step: StepPath(String::new()), complete: false },
     ]
 }
 

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use openclaw_protocol::definition::{LoopTest, ScopeIx};
+use openclaw_protocol::definition::{LoopTest, ScopeIx, StepKind};
 use openclaw_protocol::expr::{Expr, Value};
 use openclaw_protocol::limits;
 use openclaw_protocol::run::{RunError, StepPath};
+use openclaw_protocol::time::Stamp;
 
 use super::{Begun, Work};
+use crate::fact::TimerKind;
 use crate::names::{LoopAt, Names};
 use crate::run::{StepRef, Turn};
 use crate::scope::{ScopeKey, Stage};
+use crate::timer::TimerKey;
 use crate::{fault, names, view};
 
 /// Iterations under way.
@@ -21,16 +24,30 @@ pub(crate) struct Looping {
     times: Option<u32>,
     items: Vec<Value>,
     items_bytes: usize,
-    /// The scope of the iteration at hand.
+    /// The scope of the iteration at hand; none while the next one waits for its beat.
     pub(super) child: Option<ScopeKey>,
+    /// When the latest iteration was due to begin.
+    beat: Stamp,
 }
 
 /// The step as written.
 pub(super) struct Shape<'a> {
     pub(super) test: &'a LoopTest,
     pub(super) max_iterations: u32,
+    pub(super) every_ms: Option<u64>,
     pub(super) collect: Option<&'a Expr>,
     pub(super) body: ScopeIx,
+}
+
+impl<'a> Shape<'a> {
+    /// Of a `loop` step.
+    pub(super) fn of(kind: &'a StepKind) -> Option<Self> {
+        let StepKind::Loop { test, max_iterations, every_ms, collect, body } = kind else {
+            return None;
+        };
+        let (max_iterations, every_ms, body) = (*max_iterations, *every_ms, *body);
+        Some(Self { test, max_iterations, every_ms, collect: collect.as_ref(), body })
+    }
 }
 
 impl Looping {
@@ -44,11 +61,9 @@ impl Turn<'_> {
         &mut self,
         at: &StepRef,
         path: &StepPath,
-        test: &LoopTest,
-        max_iterations: u32,
-        body: ScopeIx,
+        shape: &Shape<'_>,
     ) -> Begun {
-        let times = match test {
+        let times = match shape.test {
             LoopTest::Times(expr) => {
                 let value = self.run.names(at, &path.0, self.at).value("times", expr);
                 match value.and_then(|value| iterations(&value)) {
@@ -58,10 +73,10 @@ impl Turn<'_> {
             }
             LoopTest::While(_) | LoopTest::Until(_) => None,
         };
-        let looping = Looping { index: 0, times, items: Vec::new(), items_bytes: 2, child: None };
+        let (items, beat) = (Vec::new(), self.at);
+        let looping = Looping { index: 0, times, items, items_bytes: 2, child: None, beat };
         self.set_work(at, Work::Loop(Box::new(looping)), Stage::Open);
-        let shape = Shape { test, max_iterations, collect: None, body };
-        self.iterate(at, &shape)
+        self.iterate(at, shape)
     }
 
     /// Begins the iteration that the state names, or ends the loop.
@@ -108,6 +123,7 @@ impl Turn<'_> {
             Ok(_) if closing => Err(fault::cancelled()),
             Ok(_) => match self.collect(at, shape) {
                 Ok(true) => Ok(self.loop_result(at)),
+                Ok(false) if self.wait_for_beat(at, shape) => return,
                 Ok(false) => match self.iterate(at, shape) {
                     Begun::Waits => return,
                     Begun::Done(result) => result,
@@ -116,6 +132,32 @@ impl Turn<'_> {
             },
         };
         self.attempt_ended(at, ended);
+    }
+
+    /// Whether the next iteration is not due yet. One that is late begins at once, and the beat goes
+    /// on from there.
+    fn wait_for_beat(&mut self, at: &StepRef, shape: &Shape<'_>) -> bool {
+        let Some(every_ms) = shape.every_ms else { return false };
+        let now = self.at;
+        let Some(Work::Loop(looping)) = self.work_mut(at) else { return false };
+        looping.child = None;
+        let passed = looping.beat.elapsed_ms(now);
+        if passed >= every_ms {
+            looping.beat = now;
+            return false;
+        }
+        looping.beat.boot_ms = looping.beat.boot_ms.saturating_add(every_ms);
+        self.arm(TimerKey::step(at, TimerKind::Beat), every_ms - passed);
+        true
+    }
+
+    /// The next iteration is due.
+    pub(crate) fn beat(&mut self, at: &StepRef) {
+        let plan = self.plan;
+        let Some(shape) = Shape::of(&plan.step(at.ix).kind) else { return };
+        if let Begun::Done(result) = self.iterate(at, &shape) {
+            self.attempt_ended(at, result);
+        }
     }
 
     /// Takes what the iteration leaves and moves on. Whether `until` says that this was the last.

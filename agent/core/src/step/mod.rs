@@ -1,39 +1,57 @@
 //! Steps under way: how one is launched, and the table of step kinds.
 //!
-//! One file per kind. A kind that is not here yet gets a file of its own, a variant of [`Work`]
-//! if it keeps something while it is under way, and a line in [`Turn::begin_attempt`].
+//! One file per kind. A kind has a variant of [`Work`] if it keeps something while it is under way,
+//! and a line in [`Turn::begin_attempt`].
 
+mod approval;
+mod call;
 mod condition;
 mod delay;
+mod end;
+mod foreach;
 mod looping;
 mod parallel;
 mod plugin;
+mod publish;
+mod say;
+mod sequence;
 mod set;
+mod switch;
+mod try_catch;
+mod wait;
 
-use openclaw_protocol::definition::StepKind;
+use openclaw_protocol::definition::{Retry, StepKind};
 use openclaw_protocol::expr::Value;
+use openclaw_protocol::id::RunId;
 use openclaw_protocol::run::{RunError, RunEvent, StepPath, StepStatus};
 use openclaw_protocol::time::Stamp;
 
 use crate::fact::TimerKind;
 use crate::names::LoopAt;
+use crate::retry;
 use crate::run::{StepRef, Turn};
-use crate::scope::{Ending, Leaving, ScopeKey, ScopeState, Stage};
+use crate::scope::{Choice, Ending, Leaving, ScopeKey, ScopeState, Stage};
 use crate::settle::Follows;
 use crate::timer::TimerKey;
 
+pub(crate) use foreach::Each;
 pub(crate) use looping::Looping;
 pub(crate) use parallel::Parallel;
 pub(crate) use plugin::{Call, bounded};
+pub(crate) use sequence::{Saga, Undo, Undoing};
+pub(crate) use try_catch::Trying;
+pub(crate) use wait::{Source, Waiting};
 
 /// A step instance between its launch and its settlement.
 #[derive(Debug)]
 pub(crate) struct Active {
     /// Of the attempt at hand, from 1.
     pub(crate) attempt: u32,
-    /// How many retries the policy has granted. Not the same as the attempt's number less one:
-    /// interruptions make attempts too, but bad power must not use up the retries.
-    pub(crate) retries: u32,
+    /// How many retries each policy has granted, by its place. Not the same as the attempt's number
+    /// less one: interruptions make attempts too, but bad power must not use up the retries.
+    retries: Vec<u32>,
+    /// When the step was launched.
+    since: Stamp,
     /// No further attempt, whatever the policy says.
     pub(crate) is_final: bool,
     /// Why it is being ended from outside.
@@ -56,21 +74,44 @@ pub(crate) enum Work {
     None,
     /// A call.
     Plugin(Box<Call>),
-    /// The answer, and the inline scope it led to.
-    Condition(bool, Option<ScopeKey>),
-    /// The length of the wait.
-    Delay(u64),
+    /// The choice of a `condition` or `switch`, its result, and the inline scope it led to.
+    Choice(Choice, Value, Option<ScopeKey>),
+    /// The length of the wait, where it is known.
+    Delay(Option<u64>),
     /// Branches.
     Parallel(Box<Parallel>),
     /// Iterations.
     Loop(Box<Looping>),
+    /// Iterations over items.
+    Foreach(Box<Each>),
+    /// Steps, and what follows them.
+    Try(Box<Trying>),
+    /// Steps, and what undoes them.
+    Sequence(Box<Saga>),
+    /// What has been heard.
+    Wait(Box<Waiting>),
+    /// What may be answered.
+    Approval(Box<approval::Asked>),
+    /// The run that was called, once it is there.
+    Call(Option<RunId>),
+}
+
+/// What is inside a composite that is under way.
+pub(crate) enum Inside {
+    /// Nothing; it waits by itself.
+    Nothing,
+    /// These scopes.
+    Scopes(Vec<ScopeKey>),
+    /// These scopes, which a cancellation leaves alone.
+    Shielded(Vec<ScopeKey>),
 }
 
 impl Active {
-    fn new() -> Self {
+    fn new(since: Stamp) -> Self {
         Self {
             attempt: 1,
-            retries: 0,
+            retries: Vec::new(),
+            since,
             is_final: false,
             closing: None,
             interrupted: false,
@@ -86,14 +127,50 @@ impl Active {
         if self.started.is_some() { self.attempt } else { self.attempt - 1 }
     }
 
-    /// The scopes that belong to the step.
-    pub(crate) fn children(&self) -> Vec<ScopeKey> {
-        match &self.work {
-            Work::Condition(_, child) => child.iter().cloned().collect(),
+    /// Whether a policy grants another attempt after this error: which one, and the number of the
+    /// retry, from 1, over all policies.
+    pub(crate) fn again<'p>(
+        &mut self,
+        policies: &'p [Retry],
+        error: &RunError,
+        now: Stamp,
+    ) -> Option<(&'p Retry, u32)> {
+        let place = retry::policy_for(policies, error)?;
+        let policy = &policies[place];
+        if self.retries.len() < policies.len() {
+            self.retries.resize(policies.len(), 0);
+        }
+        let late = policy.max_elapsed_ms.is_some_and(|most| self.since.elapsed_ms(now) >= most);
+        if self.retries[place] >= policy.max_retries || late {
+            return None;
+        }
+        self.retries[place] += 1;
+        Some((policy, self.retries[place]))
+    }
+
+    /// What is inside the step.
+    pub(crate) fn inside(&self) -> Inside {
+        let keys: Vec<ScopeKey> = match &self.work {
+            Work::Choice(_, _, child) => child.iter().cloned().collect(),
             Work::Parallel(parallel) => parallel.children(),
             Work::Loop(looping) => looping.child.iter().cloned().collect(),
-            Work::None | Work::Plugin(_) | Work::Delay(_) => Vec::new(),
-        }
+            Work::Foreach(each) => each.children(),
+            Work::Try(trying) if trying.is_shielded() => {
+                return Inside::Shielded(vec![trying.child.clone()]);
+            }
+            Work::Try(trying) => vec![trying.child.clone()],
+            Work::Sequence(saga) => match &saga.undoing {
+                Some(undoing) => return Inside::Shielded(undoing.child.iter().cloned().collect()),
+                None => vec![saga.child.clone()],
+            },
+            Work::None
+            | Work::Plugin(_)
+            | Work::Delay(_)
+            | Work::Wait(_)
+            | Work::Approval(_)
+            | Work::Call(_) => Vec::new(),
+        };
+        if keys.is_empty() { Inside::Nothing } else { Inside::Scopes(keys) }
     }
 
     /// Where the step stands, if it is a loop.
@@ -101,9 +178,9 @@ impl Active {
         if let Work::Loop(looping) = &self.work { Some(looping.at()) } else { None }
     }
 
-    /// The answer, if it is a condition.
-    pub(crate) fn answer(&self) -> Option<bool> {
-        if let Work::Condition(answer, _) = self.work { Some(answer) } else { None }
+    /// What it chose, if it is a step that chooses.
+    pub(crate) fn choice(&self) -> Option<Choice> {
+        if let Work::Choice(choice, ..) = self.work { Some(choice) } else { None }
     }
 }
 
@@ -166,8 +243,9 @@ impl Turn<'_> {
     }
 
     fn activate(&mut self, at: &StepRef) {
+        let now = self.at;
         if let Some(state) = self.step_state(at) {
-            state.active = Some(Box::new(Active::new()));
+            state.active = Some(Box::new(Active::new(now)));
         }
     }
 
@@ -197,12 +275,31 @@ impl Turn<'_> {
             StepKind::Condition { expr, then, otherwise, .. } => {
                 self.ask(at, &path, expr, *then, *otherwise)
             }
-            StepKind::Delay(length) => self.delay(at, &path, length),
+            StepKind::Switch { .. } => self.choose(at, &path, &step.kind),
+            StepKind::Delay(delay) => self.delay(at, &path, delay),
             StepKind::Parallel { branches, named, concurrency, .. } => {
                 self.fork(at, branches, *named, *concurrency)
             }
-            StepKind::Loop { test, max_iterations, body, .. } => {
-                self.begin_loop(at, &path, test, *max_iterations, *body)
+            kind @ StepKind::Loop { .. } => match looping::Shape::of(kind) {
+                Some(shape) => self.begin_loop(at, &path, &shape),
+                None => Begun::Waits,
+            },
+            StepKind::Foreach(foreach) => self.begin_each(at, &path, foreach),
+            StepKind::Wait(wait) => self.listen(at, &path, wait),
+            StepKind::Call(call) => self.call(at, &path, call),
+            StepKind::Publish(publish) => self.publish(at, &path, publish),
+            StepKind::Emit { event, data } => Begun::Done(self.emit(at, &path, event, data)),
+            StepKind::Approval(approval) => self.ask_people(at, &path, approval),
+            StepKind::Try { body, .. } => self.begin_try(at, *body),
+            StepKind::Sequence { body, .. } => self.begin_sequence(at, *body),
+            StepKind::Log { level, message, fields } => {
+                Begun::Done(self.log(at, &path, *level, message, fields))
+            }
+            StepKind::Succeed { outputs } => {
+                return self.end_well(at, &path, outputs.as_ref());
+            }
+            StepKind::Fail { code, message, details } => {
+                Begun::Done(Err(self.failure(at, &path, code, message, details.as_ref())))
             }
         };
         if let Begun::Done(result) = begun {
@@ -220,7 +317,7 @@ impl Turn<'_> {
     ) {
         let plan = self.plan;
         match &plan.step(owner.ix).kind {
-            StepKind::Condition { .. } => self.answered(owner, outcome),
+            StepKind::Condition { .. } | StepKind::Switch { .. } => self.answered(owner, outcome),
             StepKind::Parallel { mode, branches, named, concurrency } => {
                 let shape = parallel::Shape {
                     mode: *mode,
@@ -230,16 +327,34 @@ impl Turn<'_> {
                 };
                 self.branch_done(owner, key, scope, outcome, &shape);
             }
-            StepKind::Loop { test, max_iterations, collect, body } => {
-                let shape = looping::Shape {
-                    test,
-                    max_iterations: *max_iterations,
-                    collect: collect.as_ref(),
-                    body: *body,
-                };
-                self.iteration_done(owner, outcome, &shape);
+            kind @ StepKind::Loop { .. } => {
+                if let Some(shape) = looping::Shape::of(kind) {
+                    self.iteration_done(owner, outcome, &shape);
+                }
             }
-            StepKind::Plugin(_) | StepKind::Set(_) | StepKind::Delay(_) => {}
+            StepKind::Foreach(foreach) => self.item_done(owner, key, scope, outcome, foreach),
+            StepKind::Try { catches, finally, finally_timeout_ms, .. } => {
+                let shape = try_catch::Shape {
+                    catches,
+                    finally: *finally,
+                    finally_timeout_ms: *finally_timeout_ms,
+                };
+                self.tried(owner, outcome, &shape);
+            }
+            StepKind::Sequence { compensation, .. } => {
+                self.sequence_done(owner, outcome, *compensation);
+            }
+            StepKind::Plugin(_)
+            | StepKind::Set(_)
+            | StepKind::Delay(_)
+            | StepKind::Wait(_)
+            | StepKind::Call(_)
+            | StepKind::Publish(_)
+            | StepKind::Emit { .. }
+            | StepKind::Approval(_)
+            | StepKind::Log { .. }
+            | StepKind::Succeed { .. }
+            | StepKind::Fail { .. } => {}
         }
     }
 

@@ -12,7 +12,7 @@ use openclaw_protocol::run::{RunError, RunEvent, StepPath};
 use super::Work;
 use crate::effect::{AttemptId, PluginTask, StopReason};
 use crate::fact::{AttemptOutcome, TimerKind};
-use crate::limits::{CRASHES_IN_ONE_BOOT, CRASHES_OF_MACHINE, PLUGIN_VARS_BYTES};
+use crate::limits::{CRASHES_IN_ONE_BOOT, CRASHES_OF_MACHINE, KEY_BYTES, PLUGIN_VARS_BYTES};
 use crate::plan::refers_to;
 use crate::run::{Run, StepRef, Turn};
 use crate::scope::{Ending, Stage};
@@ -26,6 +26,8 @@ pub(crate) struct Call {
     pub(crate) pin: Arc<PluginPin>,
     pub(crate) export: String,
     pub(crate) input: JsonText,
+    /// What the receiver knows it by.
+    key: String,
 }
 
 impl Turn<'_> {
@@ -84,7 +86,11 @@ impl Turn<'_> {
         if input.len() > limits::VALUE_BYTES {
             return Err(fault::payload("the plugin's input", input.len(), limits::VALUE_BYTES));
         }
-        Ok(Call { pin: Arc::clone(pin), export: export.clone(), input })
+        let key = match &self.plan.step(at.ix).idempotency_key {
+            None => key::idempotency_key(&self.run.head.id, &path.0),
+            Some(expr) => own_key(&names.value("idempotency_key", expr)?)?,
+        };
+        Ok(Call { pin: Arc::clone(pin), export: export.clone(), input, key })
     }
 
     /// A worker has the attempt.
@@ -115,6 +121,13 @@ impl Turn<'_> {
         let Some(at) = self.run.find(path) else { return };
         if !self.run.expects(&at, attempt) {
             return;
+        }
+        if self.run.stage(&at) == Some(Stage::Publishing) {
+            let result = match outcome {
+                AttemptOutcome::Succeeded { .. } => Ok(()),
+                AttemptOutcome::Failed { error } => Err(error.clone()),
+            };
+            return self.published(&at, result);
         }
         match outcome {
             AttemptOutcome::Succeeded { output, vars } => {
@@ -207,9 +220,15 @@ impl Run {
             && self.active(at).is_some_and(|active| active.attempt == attempt)
     }
 
-    /// Whether this attempt is with a worker.
+    /// Whether the step waits for its run to be there, or to end.
+    pub(crate) fn is_calling(&self, at: &StepRef, attempt: u32) -> bool {
+        self.stage(at) == Some(Stage::Calling)
+            && self.active(at).is_some_and(|active| active.attempt == attempt)
+    }
+
+    /// Whether this attempt is with a worker, the broker or another run.
     pub(crate) fn expects(&self, at: &StepRef, attempt: u32) -> bool {
-        self.stage(at) == Some(Stage::Running)
+        matches!(self.stage(at), Some(Stage::Running | Stage::Calling | Stage::Publishing))
             && self.active(at).is_some_and(|active| active.attempt == attempt)
     }
 
@@ -224,7 +243,7 @@ impl Run {
         let step = self.plan.step(at.ix);
         let attempt = self.attempt_id(at, active.attempt);
         Some(PluginTask {
-            idempotency_key: key::idempotency_key(&self.head.id, &attempt.step.0),
+            idempotency_key: call.key.clone(),
             attempt,
             pin: Arc::clone(&call.pin),
             export: call.export.clone(),
@@ -261,6 +280,18 @@ pub(crate) fn bounded(outcome: AttemptOutcome) -> AttemptOutcome {
             AttemptOutcome::Failed { error }
         }
     }
+}
+
+/// An idempotency key as the author gives it.
+fn own_key(value: &Value) -> Result<String, RunError> {
+    let text = value.as_str().filter(|text| !text.is_empty() && text.len() <= KEY_BYTES);
+    let plain = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
+    plain.map(str::to_owned).ok_or_else(|| {
+        let message = format!(
+            "idempotency_key: it must be a text of 1 to {KEY_BYTES} visible ASCII characters"
+        );
+        fault::fault("expr.type", message)
+    })
 }
 
 fn interrupted(message: &str) -> RunError {

@@ -231,6 +231,9 @@ fn check_story(world: &World) -> Result<(), TestCaseError> {
             RunEvent::Accepted { .. }
             | RunEvent::Began
             | RunEvent::StepDelayed { .. }
+            | RunEvent::StepWaiting { .. }
+            | RunEvent::Logged { .. }
+            | RunEvent::Compensated { .. }
             | RunEvent::CancelRequested { .. }
             | RunEvent::Resumed { .. } => {}
         }

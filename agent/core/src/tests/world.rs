@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use openclaw_protocol::definition::{Effects, Workflow, parse};
+use openclaw_protocol::definition::{DefinitionHash, Effects, Workflow, parse};
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::{Digest, Epoch, PluginName, RequestId, RunId};
 use openclaw_protocol::json::JsonText;
@@ -209,7 +209,10 @@ impl World {
         engine.restore_wishes(disk.wishes.iter().cloned());
         for (run, facts) in disk.runs.values() {
             let definition = self.definition_of(facts);
-            engine.restore_run(run.clone(), definition, facts).unwrap();
+            let definition_of = |hash: &DefinitionHash| {
+                self.workflows.iter().find(|workflow| workflow.hash == *hash).cloned()
+            };
+            engine.restore_run(run.clone(), definition, facts, definition_of).unwrap();
         }
         engine
     }
@@ -307,13 +310,7 @@ fn engine(slots: u16) -> Engine {
 }
 
 pub(super) fn error(code: &str) -> RunError {
-    RunError {
-        code: code.to_owned(),
-        message: "it did not work".to_owned(),
-        step: None,
-        attempt: 0,
-        retryable: true,
-    }
+    RunError { retryable: true, ..RunError::new(code, "it did not work") }
 }
 
 fn attempt_text(attempt: &AttemptId) -> String {
@@ -335,6 +332,13 @@ fn fact(fact: &Fact) -> String {
         Fact::Settled { .. } => "settled".to_owned(),
         Fact::Continued => "continued".to_owned(),
         Fact::Alive => "alive".to_owned(),
+        Fact::Signalled { name, .. } => format!("signal {name}"),
+        Fact::Message { step, message } => format!("message {step} {}", message.as_str()),
+        Fact::Decided { step, choice, by, .. } => format!("decided {step} {choice} by {by}"),
+        Fact::ChildStarted { step, attempt, child } => {
+            format!("child {step}({attempt}) {}", child.number().unwrap())
+        }
+        Fact::Refused { .. } => "refused".to_owned(),
     }
 }
 
@@ -369,6 +373,9 @@ fn event(event: &RunEvent) -> String {
             let error = error.as_ref().map(|e| format!(" {}", e.code)).unwrap_or_default();
             format!("{} {}({attempts}){output}{error}", path(step), status_text(*status))
         }
+        RunEvent::StepWaiting { step, reason, .. } => format!("{} waits for {reason}", path(step)),
+        RunEvent::Logged { step, message, .. } => format!("{} says {message}", path(step)),
+        RunEvent::Compensated { step, complete } => format!("{} undone {complete}", path(step)),
         RunEvent::CancelRequested { .. } => "cancel".to_owned(),
         RunEvent::Resumed { .. } => "resumed".to_owned(),
         RunEvent::Settled { status, outputs, error } => {

@@ -3,10 +3,12 @@
 mod context;
 pub(crate) mod deployment;
 mod device;
+mod expr;
 mod identity;
 pub(crate) mod plugin;
 pub(crate) mod run;
 mod security_event;
+mod test;
 mod workflow;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "openclaw", &mut std::io::stdout());
             Ok(())
         }
+        Noun::Expr(args) => expr::run(global, args).await,
         Noun::Login(args) => context::login(global, args).await,
         Noun::Logout => context::logout(global).await,
         Noun::Whoami => context::whoami(global).await,

@@ -3,8 +3,11 @@
 use super::Draft;
 use super::fields::Fields;
 use super::problem::ProblemCode;
+use super::read::excerpt;
 use super::tree::Node;
-use crate::definition::model::{Backoff, Effects, Jitter, OnInterrupt, Retry};
+use crate::definition::model::{Backoff, Effects, Jitter, OnInterrupt, Publish, Retry, StepKind};
+use crate::expr::Expr;
+use crate::limits;
 
 /// The most retries that a step may ask for.
 const MOST_RETRIES: u32 = 1_000;
@@ -13,15 +16,36 @@ const MOST_RETRIES: u32 = 1_000;
 pub(super) struct Attempts {
     pub(super) timeout_ms: Option<u64>,
     pub(super) total_timeout_ms: Option<u64>,
-    pub(super) retry: Retry,
+    pub(super) retry: Vec<Retry>,
     pub(super) effects: Effects,
     pub(super) on_interrupt: OnInterrupt,
+    pub(super) idempotency_key: Option<Expr>,
+}
+
+/// Whether a step has a timeout without saying so: it waits for an answer from outside.
+pub(super) fn is_bounded(kind: &StepKind) -> bool {
+    matches!(kind, StepKind::Plugin(_) | StepKind::Publish(Publish { confirm_broker: true, .. }))
+}
+
+/// What follows a failed attempt of a step that says nothing about it.
+pub(super) fn usual_retry(kind: &StepKind, effects: Effects, compensating: bool) -> Vec<Retry> {
+    if !matches!(kind, StepKind::Plugin(_)) || effects == Effects::AtMostOnce {
+        return Vec::new();
+    }
+    vec![if compensating { Retry::compensation() } else { Retry::plugin() }]
 }
 
 impl Draft {
-    /// Reads the keys that say how attempts go. What repeated attempts do is asked of plugin steps only.
-    pub(super) fn attempts(&mut self, fields: &mut Fields<'_>, plugin: bool) -> Attempts {
+    /// Reads the keys that say how attempts go. What repeated attempts do is asked of plugin steps
+    /// only, and of steps that may have been meant as such.
+    pub(super) fn attempts(
+        &mut self,
+        fields: &mut Fields<'_>,
+        kind: Option<&StepKind>,
+    ) -> Attempts {
+        let plugin = kind.is_none_or(|kind| matches!(kind, StepKind::Plugin(_)));
         let (mut effects, mut on_interrupt) = (Effects::default(), OnInterrupt::default());
+        let mut idempotency_key = None;
         if plugin {
             let words = ["pure", "idempotent", "at_most_once"];
             let node = fields.take_set("effects");
@@ -30,24 +54,28 @@ impl Draft {
             let node = fields.take_set("on_interrupt");
             let word = node.and_then(|node| self.choice(node, "on_interrupt", &["fail", "retry"]));
             on_interrupt = word.unwrap_or_default();
+            let node = fields.take_set("idempotency_key");
+            idempotency_key = node.and_then(|node| self.expr(node, "idempotency_key"));
         }
         let timeout_ms = match fields.take_set("timeout") {
             Some(node) => self.timeout(node, plugin),
-            None if plugin => self.timeout_ms,
+            None if kind.is_some_and(is_bounded) => self.timeout_ms,
             None => None,
         };
         let total = fields.take_set("total_timeout");
         let total_timeout_ms = total.and_then(|node| self.bound(node, "total_timeout"));
-        let base = match (&self.retry, plugin, effects) {
-            (_, false, _) | (_, true, Effects::AtMostOnce) => Retry::none(),
-            (Some(retry), ..) => retry.clone(),
-            (None, ..) => Retry::plugin(),
-        };
-        let retry = match fields.take_set("retry") {
-            Some(node) => self.retry(node, &Retry::plugin()).unwrap_or(base),
-            None => base,
-        };
-        Attempts { timeout_ms, total_timeout_ms, retry, effects, on_interrupt }
+        let given = fields.take_set("retry").and_then(|node| self.retry(node));
+        let retry = given.unwrap_or_else(|| self.absent_retry(kind, effects));
+        Attempts { timeout_ms, total_timeout_ms, retry, effects, on_interrupt, idempotency_key }
+    }
+
+    fn absent_retry(&self, kind: Option<&StepKind>, effects: Effects) -> Vec<Retry> {
+        let usual = kind.map(|kind| usual_retry(kind, effects, self.compensating));
+        match (usual.unwrap_or_default(), &self.retry) {
+            // What undoes something tries harder than what the document asks of all steps.
+            (usual, Some(retry)) if !usual.is_empty() && !self.compensating => retry.clone(),
+            (usual, _) => usual,
+        }
     }
 
     /// A step's timeout; `none` for no bound, which a call of a plugin has always.
@@ -63,22 +91,36 @@ impl Draft {
         None
     }
 
-    /// A retry policy; what it leaves out is as in `base`.
-    pub(super) fn retry(&mut self, node: &Node, base: &Retry) -> Option<Retry> {
+    /// Retry policies: `none`, one, or a list of which the first counts that matches the error.
+    pub(super) fn retry(&mut self, node: &Node) -> Option<Vec<Retry>> {
         if node.text() == Some("none") {
-            return Some(Retry::none());
+            return Some(Vec::new());
         }
-        if node.list().is_some() {
-            let message =
-                "a list of retry policies is part of the language but not of this version";
-            self.problems.add(ProblemCode::Kind, node.at, message);
+        let Some(items) = node.list() else {
+            let policy = self.policy(node)?;
+            return Some(if policy.max_retries == 0 { Vec::new() } else { vec![policy] });
+        };
+        if let [only] = items {
+            return self.retry(only);
+        }
+        if items.len() > limits::RETRY_POLICIES {
+            let (most, found) = (limits::RETRY_POLICIES, items.len());
+            let message = format!("`retry` takes at most {most} policies, not {found}");
+            self.problems.add(ProblemCode::Limit, node.at, message);
             return None;
         }
+        let policies: Vec<Option<Retry>> = items.iter().map(|item| self.policy(item)).collect();
+        policies.into_iter().collect()
+    }
+
+    /// One policy; what it leaves out is as in [`Retry::plugin`].
+    fn policy(&mut self, node: &Node) -> Option<Retry> {
         if node.map().is_none() {
-            return self.wrong_type(node, "retry", "`none` or a map such as `{max_retries: 3}`");
+            let expected = "`none`, a map such as `{max_retries: 3}` or a list of such maps";
+            return self.wrong_type(node, "retry", expected);
         }
         let mut fields = Fields::of(node, "`retry`", &mut self.problems)?;
-        let mut retry = base.clone();
+        let mut retry = Retry::plugin();
         if let Some(node) = fields.take_set("max_retries") {
             retry.max_retries = self.whole(node, "max_retries", 0..=MOST_RETRIES)?;
         }
@@ -99,13 +141,34 @@ impl Draft {
             retry.jitter = self.choice::<Jitter>(node, "jitter", &["none", "full", "equal"])?;
         }
         if let Some(node) = fields.take_set("errors") {
-            retry.errors = self.texts(node, "errors")?;
+            retry.errors = self.patterns(node, "errors")?;
         }
         if let Some(node) = fields.take_set("not_errors") {
-            retry.not_errors = self.texts(node, "not_errors")?;
+            retry.not_errors = self.patterns(node, "not_errors")?;
         }
-        fields.finish(&["max_elapsed"], &mut self.problems);
-        Some(if retry.max_retries == 0 { Retry::none() } else { retry })
+        if let Some(node) = fields.take_set("max_elapsed") {
+            retry.max_elapsed_ms = Some(self.bound(node, "max_elapsed")?);
+        }
+        fields.finish(&[], &mut self.problems);
+        Some(retry)
+    }
+
+    /// Patterns of errors: a code, `prefix.*` or `*`.
+    pub(super) fn patterns(&mut self, node: &Node, key: &str) -> Option<Vec<String>> {
+        let patterns = self.texts(node, key)?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.' || b == b'-';
+        let is_pattern = |text: &&String| {
+            let code = text.strip_suffix(".*").unwrap_or(text);
+            text.as_str() == "*" || (!code.is_empty() && code.bytes().all(plain))
+        };
+        if let Some(wrong) = patterns.iter().find(|text| !is_pattern(text)) {
+            let message = format!("`{}` can match no error", excerpt(wrong));
+            let suggestion =
+                "write a code such as `plugin.error`, a family such as `plugin.*`, or `*`";
+            self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
+            return None;
+        }
+        Some(patterns)
     }
 
     fn factor(&mut self, node: &Node) -> Option<f64> {

@@ -13,16 +13,16 @@ use crate::definition::schema;
 const TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "array", "object"];
 
 impl Draft {
-    /// Reads one declared input.
-    pub(super) fn input(&mut self, name: &str, node: &Node) -> Option<InputSpec> {
+    /// Reads one declared input, or one field of a form.
+    pub(super) fn input(&mut self, what: &str, name: &str, node: &Node) -> Option<InputSpec> {
         if let Some(word) = node.text() {
-            let message = format!("input `{name}` must be a schema, not a text");
+            let message = format!("{what} `{name}` must be a schema, not a text");
             let suggestion = format!("write `{{type: {}}}`", excerpt(word));
             self.problems.suggest(ProblemCode::Type, node.at, message, suggestion);
             return None;
         }
         let before = self.problems.len();
-        self.schema(node, &format!("input `{name}`"), true);
+        self.schema(node, &format!("{what} `{name}`"), true);
         if self.problems.len() > before {
             return None;
         }
@@ -41,7 +41,7 @@ impl Draft {
         }
         let at = node.follow("/default").at;
         for fault in faults.found {
-            let message = format!("the default of input `{}` {}", fault.input, fault.message);
+            let message = format!("the default of {what} `{}` {}", fault.input, fault.message);
             self.problems.add(ProblemCode::Value, at, message);
         }
         Some(spec)

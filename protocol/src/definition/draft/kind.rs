@@ -1,16 +1,23 @@
 //! What a step does: one reader for each kind.
 
+mod blocks;
+mod outside;
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
 use super::Draft;
 use super::fields::Fields;
 use super::problem::ProblemCode;
 use super::read::excerpt;
-use super::tree::Node;
+use super::tree::{Node, Scalar, Tree};
 use super::values::whole_expression;
 use crate::definition::graph::Target;
 use crate::definition::model::{
-    DelayFor, EdgeKind, LoopTest, ParallelMode, PluginCall, ScopeIx, StepIx, StepKind,
+    Case, CaseTest, CountDowntime, Delay, DelayFor, EdgeKind, PluginCall, ScopeIx, StepIx, StepKind,
 };
-use crate::expr::{Expr, Template};
+use crate::expr::{Expr, Timestamp};
 use crate::id::PluginName;
 use crate::limits;
 
@@ -21,47 +28,80 @@ pub(super) struct Around<'s, 'a> {
     pub(super) step: StepIx,
     /// How deep the scope is that it is in.
     pub(super) depth: usize,
-    /// Gets the edges that `then` and `else` name.
+    /// Gets the edges to steps that its ways out name.
     pub(super) targets: &'s mut Vec<Target>,
 }
 
-/// One way out of a condition: edges to ids, or a scope of its own.
+/// One way out of a condition or switch: edges to ids, or a scope of its own.
 enum Way {
     Edges,
     Scope(ScopeIx),
 }
+
+impl Way {
+    fn scope(self) -> Option<ScopeIx> {
+        match self {
+            Self::Edges => None,
+            Self::Scope(scope) => Some(scope),
+        }
+    }
+}
+
+/// The kinds that have parts beside the kind key, so that their canonical `config` names them again,
+/// each with an example.
+const HEADS: [(&str, &str); 5] = [
+    ("plugin", "plugin: name@^1"),
+    ("condition", "condition: a > b"),
+    ("switch", "switch: a"),
+    ("try", "try: [...]"),
+    ("call", "call: some-workflow"),
+];
 
 impl Draft {
     /// Reads the details of a kind. In the authoring form `head` is the kind key's value and parts
     /// stand beside it; in the canonical form `head` is `config`, with the parts inside.
     pub(super) fn kind(
         &mut self,
-        key: &str,
+        key: &'static str,
         head: &Node,
         canonical: bool,
         around: Around<'_, '_>,
     ) -> Option<StepKind> {
+        let example = HEADS.iter().find(|(kind, _)| *kind == key).filter(|_| canonical);
+        let Some((_, example)) = example else { return self.details(key, head, around) };
+        let mut config = Fields::of(head, "`config`", &mut self.problems)?;
+        let nothing = Node { at: head.at, tree: Tree::Scalar(Scalar::null()) };
+        let head = match key {
+            // A switch may be without a subject.
+            "switch" => config.take(key).or(Some(&nothing)),
+            _ => config.need(key, example, &mut self.problems),
+        };
+        let around = Around { fields: &mut config, ..around };
+        let kind = head.and_then(|head| self.details(key, head, around));
+        config.finish(&[], &mut self.problems);
+        kind
+    }
+
+    fn details(&mut self, key: &str, head: &Node, around: Around<'_, '_>) -> Option<StepKind> {
         match key {
-            "plugin" | "condition" if canonical => {
-                let mut config = Fields::of(head, "`config`", &mut self.problems)?;
-                let around = Around { fields: &mut config, ..around };
-                let kind = if key == "plugin" {
-                    let head = around.fields.need("plugin", "plugin: name@^1", &mut self.problems);
-                    head.and_then(|head| self.plugin(head, around.fields))
-                } else {
-                    let head =
-                        around.fields.need("condition", "condition: a > b", &mut self.problems);
-                    head.and_then(|head| self.condition(head, around))
-                };
-                config.finish(&[], &mut self.problems);
-                kind
-            }
             "plugin" => self.plugin(head, around.fields),
             "condition" => self.condition(head, around),
+            "switch" => self.switch(head, around),
             "set" => self.set(head),
             "delay" => self.delay(head),
-            "parallel" => self.parallel(head, around),
-            _ => self.repeat(head, around),
+            "parallel" => self.parallel(head, &around),
+            "loop" => self.repeat(head, around),
+            "foreach" => self.foreach(head, around),
+            "try" => self.attempt(head, around),
+            "sequence" => self.sequence(head, around),
+            "wait" => self.wait(head),
+            "call" => self.call(head, around.fields),
+            "publish" => self.publish(head),
+            "emit" => self.emit(head),
+            "approval" => self.approval(head),
+            "log" => self.log(head),
+            "succeed" => self.succeed(head),
+            _ => self.fail(head),
         }
     }
 
@@ -74,13 +114,10 @@ impl Draft {
                 None
             }
         });
-        let with = match parts.take_set("with") {
-            None => Template::compile(&serde_json::json!({})).ok(),
-            Some(node) if node.map().is_none() && whole_text(node).is_none() => {
-                self.wrong_type(node, "with", "a map of the plugin's inputs")
-            }
-            Some(node) => self.template(node),
-        };
+        self.secrets_pass = true;
+        let with =
+            self.map_template(parts.take_set("with"), "with", "a map of the plugin's inputs");
+        self.secrets_pass = false;
         let (plugin, action, range) = call?;
         Some(StepKind::Plugin(PluginCall { plugin, action, range, with: with? }))
     }
@@ -90,15 +127,14 @@ impl Draft {
         let Around { fields, step, depth, targets } = around;
         let mut way = |draft: &mut Self, key: &'static str, edge: EdgeKind| {
             let node = fields.take_set(key)?;
-            Some(draft.way(node, key, step, depth, edge, targets))
+            Some(draft.way(node, key, step, depth, &edge, targets))
         };
         let then = way(self, "then", EdgeKind::Then);
         let otherwise = way(self, "else", EdgeKind::Else);
         let gate = then.is_none() && otherwise.is_none();
         let scope = |way: Option<Option<Way>>| match way {
-            None | Some(Some(Way::Edges)) => Some(None),
-            Some(Some(Way::Scope(scope))) => Some(Some(scope)),
-            Some(None) => None,
+            None => Some(None),
+            Some(way) => Some(way?.scope()),
         };
         let (then, otherwise) = (scope(then)?, scope(otherwise)?);
         Some(StepKind::Condition { expr: expr?, then, otherwise, gate })
@@ -110,7 +146,7 @@ impl Draft {
         key: &str,
         step: StepIx,
         depth: usize,
-        edge: EdgeKind,
+        edge: &EdgeKind,
         targets: &mut Vec<Target>,
     ) -> Option<Way> {
         let items = node.list().unwrap_or(std::slice::from_ref(node));
@@ -130,6 +166,95 @@ impl Draft {
         Some(Way::Edges)
     }
 
+    fn switch(&mut self, head: &Node, around: Around<'_, '_>) -> Option<StepKind> {
+        let subject = (!head.is_null()).then(|| self.expr(head, "switch"));
+        let Around { fields, step, depth, targets } = around;
+        let example = "cases: [{case: a, do: [...]}]";
+        let cases = fields.need("cases", example, &mut self.problems);
+        let cases = cases.and_then(|node| {
+            let items = self.items(node, "cases", "a list of cases", limits::CASES)?;
+            let read = |(n, item)| self.case(item, n, subject.is_some(), step, depth, targets);
+            let cases: Vec<Option<Case>> = items.iter().enumerate().map(read).collect();
+            self.cases_differ(items, &cases);
+            cases.into_iter().collect::<Option<Vec<Case>>>()
+        });
+        let default = fields
+            .take_set("default")
+            .map(|node| self.way(node, "default", step, depth, &EdgeKind::Case(None), targets));
+        let subject = match subject {
+            Some(expr) => Some(expr?),
+            None => None,
+        };
+        let has_default = default.is_some();
+        let default = match default {
+            Some(way) => way?.scope(),
+            None => None,
+        };
+        Some(StepKind::Switch { subject, cases: cases?, default, has_default })
+    }
+
+    /// Notes cases of which an earlier one takes everything.
+    fn cases_differ(&mut self, items: &[Node], cases: &[Option<Case>]) {
+        let mut seen = BTreeSet::new();
+        for (item, case) in items.iter().zip(cases) {
+            let Some(Case { test: CaseTest::Is(value), .. }) = case else { continue };
+            if value.is_literal() && !seen.insert(value.source().to_string()) {
+                let message = "an earlier case is for the same value, so that this is never taken";
+                self.problems.suggest(ProblemCode::Value, item.at, message, "remove it");
+            }
+        }
+    }
+
+    fn case(
+        &mut self,
+        node: &Node,
+        n: usize,
+        has_subject: bool,
+        step: StepIx,
+        depth: usize,
+        targets: &mut Vec<Target>,
+    ) -> Option<Case> {
+        let mut fields = Fields::of(node, "a case", &mut self.problems)?;
+        let test = match (fields.take("case"), fields.take_set("when")) {
+            (Some(value), None) if has_subject => self.template(value, "case").map(CaseTest::Is),
+            (Some(value), None) => {
+                let message = "`case` compares with what `switch` says, and this one says nothing";
+                let suggestion = "write an expression after `switch:`, or `when` in the case";
+                self.problems.suggest(ProblemCode::Value, value.at, message, suggestion);
+                None
+            }
+            (None, Some(node)) => self.expr(node, "when").map(CaseTest::When),
+            _ => {
+                let message = "a case needs exactly one of `case` and `when`";
+                self.problems.add(ProblemCode::MissingKey, node.at, message);
+                None
+            }
+        };
+        let body = fields.need("do", "do: [...]", &mut self.problems).and_then(|node| {
+            let edge = EdgeKind::Case(Some(u16::try_from(n).ok()?));
+            self.way(node, "do", step, depth, &edge, targets)
+        });
+        fields.finish(&[], &mut self.problems);
+        Some(Case { test: test?, body: body?.scope() })
+    }
+
+    /// A list of one to so many things.
+    pub(super) fn items<'n>(
+        &mut self,
+        node: &'n Node,
+        key: &str,
+        what: &str,
+        most: usize,
+    ) -> Option<&'n [Node]> {
+        let Some(items) = node.list() else { return self.wrong_type(node, key, what) };
+        if items.is_empty() || items.len() > most {
+            let message = format!("`{key}` takes 1 to {most}, not {}", items.len());
+            self.problems.add(ProblemCode::Limit, node.at, message);
+            return None;
+        }
+        Some(items)
+    }
+
     fn set(&mut self, head: &Node) -> Option<StepKind> {
         let assigned = self.assignments(head, "set");
         if head.map().is_some_and(<[_]>::is_empty) {
@@ -141,17 +266,61 @@ impl Draft {
 
     fn delay(&mut self, head: &Node) -> Option<StepKind> {
         if head.map().is_none() {
-            return self.delay_for(head, "delay").map(StepKind::Delay);
+            let length = self.delay_for(head, "delay")?;
+            return Some(StepKind::Delay(Delay { length, count_downtime: CountDowntime::Auto }));
         }
         let mut fields = Fields::of(head, "`delay`", &mut self.problems)?;
-        let node = if fields.has("until") {
-            None
-        } else {
-            fields.need("for", "for: 5m", &mut self.problems)
+        let until = fields.take_set("until");
+        let length = match until {
+            Some(node) => self.delay_until(node, &mut fields),
+            None => {
+                let node = fields.need("for", "for: 5m", &mut self.problems);
+                node.and_then(|node| self.delay_for(node, "for"))
+            }
         };
-        let delay = node.and_then(|node| self.delay_for(node, "for"));
-        fields.finish(&["until", "count_downtime", "require"], &mut self.problems);
-        delay.map(StepKind::Delay)
+        if until.is_some() {
+            let reason = "only a length of time runs down; a point in time comes when it comes";
+            self.misplaced(&mut fields, &["for", "count_downtime"], reason);
+        } else {
+            self.misplaced(&mut fields, &["require"], "only `until` asks for the clock");
+        }
+        let count = fields.take_set("count_downtime");
+        let words = ["auto", "always", "never"];
+        let count = count.map(|node| self.choice(node, "count_downtime", &words));
+        fields.finish(&[], &mut self.problems);
+        let count_downtime = count.unwrap_or(Some(CountDowntime::default()));
+        Some(StepKind::Delay(Delay { length: length?, count_downtime: count_downtime? }))
+    }
+
+    /// Keys that belong to another form of the same kind.
+    pub(super) fn misplaced(
+        &mut self,
+        fields: &mut Fields<'_>,
+        keys: &[&'static str],
+        reason: &str,
+    ) {
+        for key in keys {
+            if let Some(node) = fields.take_set(key) {
+                let message = format!("`{key}` says nothing here: {reason}");
+                self.problems.suggest(ProblemCode::Value, node.at, message, "remove it");
+            }
+        }
+    }
+
+    /// Until when: an expression, or a point in time as it is written in RFC 3339.
+    fn delay_until(&mut self, node: &Node, fields: &mut Fields<'_>) -> Option<DelayFor> {
+        let written = node.text().filter(|text| Timestamp::from_rfc3339(text).is_some());
+        let written =
+            written.and_then(|text| Expr::compile(&format!("timestamp({})", json!(text))).ok());
+        let at = written.or_else(|| self.expr(node, "until"));
+        let require = fields.take_set("require");
+        let require =
+            require.map(|node| self.choice::<String>(node, "require", &["estimated", "synced"]));
+        let synced = match require {
+            Some(word) => word? == "synced",
+            None => false,
+        };
+        Some(DelayFor::Until { at: at?, synced })
     }
 
     fn delay_for(&mut self, node: &Node, key: &str) -> Option<DelayFor> {
@@ -166,142 +335,9 @@ impl Draft {
             return None;
         };
         // The template's own compiler says what is wrong, with its place.
-        self.template(node)?;
+        self.template(node, key)?;
         Expr::compile(source).ok().map(DelayFor::Computed)
     }
-
-    fn parallel(&mut self, head: &Node, around: Around<'_, '_>) -> Option<StepKind> {
-        let mut fields = Fields::of(head, "`parallel`", &mut self.problems)?;
-        let example = "branches: {one: [...], two: [...]}";
-        let branches = fields.need("branches", example, &mut self.problems);
-        let branches = branches.and_then(|node| self.branches(node, &around));
-        let mode = fields.take_set("mode").map(|node| (node, self.parallel_mode(node)));
-        let need = fields.take_set("need").map(|node| (node, self.whole(node, "need", 1..=64)));
-        let concurrency = fields.take_set("concurrency");
-        let concurrency = concurrency.map(|node| self.whole(node, "concurrency", 1..=64));
-        fields.finish(&[], &mut self.problems);
-        let (named, branches) = branches?;
-        let mode = match (mode, need) {
-            (Some(_), Some((node, _))) => {
-                let message = "`need` is a mode of its own; give `mode` or `need`, not both";
-                self.problems.add(ProblemCode::Value, node.at, message);
-                return None;
-            }
-            (Some((_, mode)), None) => mode?,
-            (None, Some((node, need))) => {
-                let need = need?;
-                if need as usize > branches.len() {
-                    let message = format!("`need` is {need}, but there are {}", branches.len());
-                    self.problems.add(ProblemCode::Value, node.at, message + " branches");
-                    return None;
-                }
-                ParallelMode::Need(u16::try_from(need).ok()?)
-            }
-            (None, None) => ParallelMode::FailFast,
-        };
-        let concurrency = match concurrency {
-            Some(most) => Some(u16::try_from(most?).ok()?),
-            None => None,
-        };
-        Some(StepKind::Parallel { mode, branches, named, concurrency })
-    }
-
-    fn parallel_mode(&mut self, node: &Node) -> Option<ParallelMode> {
-        let words = ["fail_fast", "wait_all", "race"];
-        self.choice::<String>(node, "mode", &words).map(|word| match word.as_str() {
-            "wait_all" => ParallelMode::WaitAll,
-            "race" => ParallelMode::Race,
-            _ => ParallelMode::FailFast,
-        })
-    }
-
-    /// Reads branches: whether they are named, and each name with its scope.
-    fn branches(
-        &mut self,
-        node: &Node,
-        around: &Around<'_, '_>,
-    ) -> Option<(bool, Vec<(String, ScopeIx)>)> {
-        let named = node.map().is_some();
-        let written: Vec<(String, &Node)> = match (node.map(), node.list()) {
-            (Some(entries), _) => entries.iter().map(|e| (e.key.clone(), &e.value)).collect(),
-            (None, Some(items)) => {
-                items.iter().enumerate().map(|(n, item)| (n.to_string(), item)).collect()
-            }
-            (None, None) => {
-                return self.wrong_type(node, "branches", "a map or list of lists of steps");
-            }
-        };
-        if written.is_empty() || written.len() > limits::PARALLEL_BRANCHES {
-            let most = limits::PARALLEL_BRANCHES;
-            let message = format!("`parallel` takes 1 to {most} branches, not {}", written.len());
-            self.problems.add(ProblemCode::Limit, node.at, message);
-            return None;
-        }
-        for entry in node.map().unwrap_or_default() {
-            self.variable_name("a branch", &entry.key, entry.at);
-        }
-        let mut branches = Vec::new();
-        for (name, node) in &written {
-            let what = format!("branch `{}`", excerpt(name));
-            let scope = self.scope(node, &what, Some(around.step), around.depth + 1);
-            branches.extend(scope.map(|scope| (name.clone(), scope)));
-        }
-        (branches.len() == written.len()).then_some((named, branches))
-    }
-
-    fn repeat(&mut self, head: &Node, around: Around<'_, '_>) -> Option<StepKind> {
-        let mut fields = Fields::of(head, "`loop`", &mut self.problems)?;
-        let test = self.loop_test(&mut fields);
-        let most = limits::SETTLED_STEPS;
-        let bound = fields.take_set("max_iterations");
-        let bound = bound.map(|node| self.whole(node, "max_iterations", 1..=most));
-        let collect = fields.take_set("collect").map(|node| self.expr(node, "collect"));
-        let body = match fields.take("do") {
-            Some(node) => Some(node),
-            None => around.fields.need("do", "do: [...]", &mut self.problems),
-        };
-        let body =
-            body.and_then(|node| self.scope(node, "`do`", Some(around.step), around.depth + 1));
-        fields.finish(&["every"], &mut self.problems);
-        let (test, times) = test?;
-        Some(StepKind::Loop {
-            test,
-            // A number that is written out is a bound already.
-            max_iterations: bound.unwrap_or(Some(limits::LOOP_ITERATIONS.max(times)))?,
-            collect: match collect {
-                Some(expr) => Some(expr?),
-                None => None,
-            },
-            body: body?,
-        })
-    }
-
-    /// What ends a loop, and the number of iterations where that is written out.
-    fn loop_test(&mut self, fields: &mut Fields<'_>) -> Option<(LoopTest, u32)> {
-        let keys = ["while", "until", "times"];
-        let at = fields.at;
-        let mut given: Vec<(&str, &Node)> =
-            keys.iter().filter_map(|key| Some((*key, fields.take_set(key)?))).collect();
-        let (Some((key, node)), true) = (given.pop(), given.is_empty()) else {
-            let message = "`loop` needs exactly one of `while`, `until` and `times`";
-            self.problems.add(ProblemCode::MissingKey, at, message);
-            return None;
-        };
-        match key {
-            "while" => Some((LoopTest::While(self.expr(node, key)?), 0)),
-            "until" => Some((LoopTest::Until(self.expr(node, key)?), 0)),
-            _ if node.scalar().is_some_and(|scalar| scalar.value.is_number()) => {
-                let times = self.whole(node, key, 0..=limits::SETTLED_STEPS)?;
-                Some((LoopTest::Times(Expr::compile(&times.to_string()).ok()?), times))
-            }
-            _ => Some((LoopTest::Times(self.expr(node, key)?), 0)),
-        }
-    }
-}
-
-/// The expression of a text that is exactly one `${ }`.
-fn whole_text(node: &Node) -> Option<&str> {
-    whole_expression(node.text()?)
 }
 
 /// Takes `name[.action][@range]` apart.

@@ -37,6 +37,8 @@ pub enum ProblemCode {
     Expr,
     /// An expression names something that is not there.
     UnknownRef,
+    /// A secret is asked for where it must not go.
+    Secret,
     /// An edge leads to a step that is not there.
     UnknownTarget,
     /// An edge leads into another scope.
@@ -65,6 +67,7 @@ impl ProblemCode {
             Self::DupId => "E_DUP_ID",
             Self::Expr => "E_EXPR",
             Self::UnknownRef => "E_UNKNOWN_REF",
+            Self::Secret => "E_SECRET",
             Self::UnknownTarget => "E_UNKNOWN_TARGET",
             Self::CrossScope => "E_CROSS_SCOPE",
             Self::Cycle => "E_CYCLE",

@@ -2,32 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use super::fields::{did_you_mean, not_of_this_version};
+use super::fields::did_you_mean;
+use super::names::Giver;
 use super::problem::ProblemCode;
 use super::read::excerpt;
 use super::{Draft, Reference};
 
-/// The names that expressions see, wherever they stand. `loop` is there inside a loop, `error` in
-/// the workflow's `on_failure`, `output` in a step's `output` and `export`.
-const NAMES: [&str; 10] = [
-    "inputs",
-    "vars",
-    "steps",
-    "trigger",
-    "execution",
-    "workflow",
-    "loop",
-    "error",
-    "now",
-    "output",
-];
-
 /// What expressions know of a step.
 const OF_A_STEP: [&str; 4] = ["output", "status", "error", "attempts"];
 
+/// What is wrong with a reference, and what to write instead.
+type Fault = (String, Option<String>);
+
 impl Draft {
     /// Notes every name that cannot mean anything: `steps.x` without a step `x`, undeclared inputs,
-    /// variables that nothing sets.
+    /// variables that nothing sets, names of a `foreach` outside it.
     pub(super) fn check_references(&mut self) {
         let references = std::mem::take(&mut self.references);
         for reference in &references {
@@ -40,17 +29,11 @@ impl Draft {
         }
     }
 
-    fn unknown(&self, reference: &Reference) -> Option<(String, Option<String>)> {
+    fn unknown(&self, reference: &Reference) -> Option<Fault> {
         let mut path = reference.path.iter().map(String::as_str);
         let first = path.next()?;
-        if first == "agent" {
-            return Some((not_of_this_version(first), None));
-        }
-        if !NAMES.contains(&first) {
-            let listed = NAMES.join(", ");
-            let message =
-                format!("there is no name `{}` here; expressions see {listed}", excerpt(first));
-            return Some((message, did_you_mean(first, NAMES)));
+        if !reference.sight.has(first) {
+            return Some(self.unseen(first, reference));
         }
         let name = path.next()?;
         let short = excerpt(name);
@@ -59,20 +42,82 @@ impl Draft {
                 let message = format!("there is no step `{short}`");
                 Some((message, did_you_mean(name, self.ids.keys().map(String::as_str))))
             }
-            "steps" => {
+            "steps" => self.hidden(name, reference).or_else(|| {
                 let field = path.next().filter(|field| !OF_A_STEP.contains(field))?;
                 let message =
                     format!("a step has no `{}`; it has {}", excerpt(field), OF_A_STEP.join(", "));
                 Some((message, did_you_mean(field, OF_A_STEP)))
-            }
+            }),
             "inputs" => undeclared(name, &self.inputs, || {
                 format!("there is no input `{short}`; declare it under `inputs`")
             }),
             "vars" => undeclared(name, &self.vars, || {
                 format!("nothing sets a variable `{short}`; declare it under `vars`")
             }),
+            "agent" => undeclared(name, &["id", "labels"].map(str::to_owned).into(), || {
+                format!("an agent has no `{short}`; it has `id` and `labels`")
+            }),
             _ => None,
         }
+    }
+
+    /// Says why a name is not seen.
+    fn unseen(&self, name: &str, reference: &Reference) -> Fault {
+        let sight = &reference.sight;
+        let (place, meant) = match name {
+            "item" => ("inside a `foreach`", Giver::Foreach),
+            "error" => ("in the workflow's `on_failure` and in a `catch`", Giver::Catch),
+            "loop" => ("inside a `loop`", Giver::Place),
+            "output" => ("in a step's `output`, `export` and `compensate`", Giver::Place),
+            "message" | "event" => ("in the `when` of a `wait`", Giver::Place),
+            _ => {
+                let short = excerpt(name);
+                let message = match self.bound.get(name) {
+                    Some(at) => format!(
+                        "`{short}` is known only inside the step that binds it (line {})",
+                        at.line
+                    ),
+                    None => format!(
+                        "there is no name `{short}` here; expressions see {}",
+                        sight.listed()
+                    ),
+                };
+                return (message, self.meant(name, reference));
+            }
+        };
+        let message = format!("`{name}` is known only {place}");
+        let meant = if meant == Giver::Place { None } else { sight.given_by(meant) };
+        let suggestion = match meant {
+            Some(meant) => Some(format!("did you mean `{meant}`?")),
+            None => self.meant(name, reference),
+        };
+        (message, suggestion)
+    }
+
+    /// A name of another family that is spelled alike, or one that is seen and spelled nearly so.
+    fn meant(&self, name: &str, reference: &Reference) -> Option<String> {
+        let families = [
+            ("inputs", self.inputs.contains(name), ""),
+            ("vars", self.vars.contains(name), ""),
+            ("steps", self.ids.contains_key(name), ".output"),
+        ];
+        let found = families.iter().find(|(family, is, _)| *is && reference.sight.has(family));
+        match found {
+            Some((family, _, part)) => Some(format!("did you mean `{family}.{name}{part}`?")),
+            None => did_you_mean(name, reference.sight.names()),
+        }
+    }
+
+    /// Says why the results of a step are not seen: it runs once for each item of a `foreach`.
+    fn hidden(&self, id: &str, reference: &Reference) -> Option<Fault> {
+        let around = &self.sights.get(id)?.around;
+        if reference.sight.around.starts_with(around) {
+            return None;
+        }
+        let message = format!(
+            "`{id}` runs once for each item of a `foreach`; its results are known only inside"
+        );
+        Some((message, Some("hand them out with the `collect` of the `foreach`".to_owned())))
     }
 }
 
@@ -80,7 +125,7 @@ fn undeclared(
     name: &str,
     known: &BTreeSet<String>,
     message: impl FnOnce() -> String,
-) -> Option<(String, Option<String>)> {
+) -> Option<Fault> {
     if known.contains(name) {
         return None;
     }

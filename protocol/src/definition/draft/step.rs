@@ -1,8 +1,11 @@
 //! The keys that all steps share, and which kind a step is.
 
+use std::rc::Rc;
+
 use super::Draft;
-use super::fields::{Fields, nearest, not_of_this_version};
+use super::fields::{Fields, did_you_mean, nearest};
 use super::kind::Around;
+use super::names::Giver;
 use super::problem::ProblemCode;
 use super::read::excerpt;
 use super::tree::Node;
@@ -11,18 +14,32 @@ use crate::definition::model::{EdgeKind, Join, Priority, ScopeIx, Step, StepIx, 
 use crate::expr::{Expr, Template};
 use crate::id::StepId;
 
-/// The kinds of this version.
-const KINDS: [&str; 6] = ["plugin", "condition", "set", "delay", "parallel", "loop"];
-/// The kinds of the language that this version does not know.
-const LATER_KINDS: [&str; 12] = [
-    "switch", "foreach", "wait", "call", "publish", "emit", "approval", "try", "sequence", "log",
-    "succeed", "fail",
+/// The kinds of steps.
+const KINDS: [&str; 18] = [
+    "plugin",
+    "condition",
+    "switch",
+    "set",
+    "delay",
+    "parallel",
+    "loop",
+    "foreach",
+    "try",
+    "sequence",
+    "wait",
+    "call",
+    "publish",
+    "emit",
+    "approval",
+    "log",
+    "succeed",
+    "fail",
 ];
 /// Keys of steps that this version does not know.
-const LATER: [&str; 4] = ["compensate", "compensation", "idempotency_key", "trace"];
+const LATER: [&str; 1] = ["trace"];
 
 /// Keys that belong to some kinds only.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 16] = [
     "with",
     "then",
     "else",
@@ -31,12 +48,17 @@ const PARTS: [&str; 11] = [
     "default",
     "catch",
     "finally",
+    "finally_timeout",
+    "compensation",
+    "detach",
+    "on_parent_close",
     "config",
     "effects",
     "on_interrupt",
+    "idempotency_key",
 ];
 /// Keys of every step.
-const COMMON: [&str; 17] = [
+const COMMON: [&str; 18] = [
     "id",
     "name",
     "description",
@@ -52,6 +74,7 @@ const COMMON: [&str; 17] = [
     "retry",
     "output",
     "export",
+    "compensate",
     "priority",
     "type",
 ];
@@ -88,7 +111,14 @@ impl Draft {
         let start = fields.take_set("start").filter(|node| self.flag(node, "start") == Some(true));
         let join = fields.take_set("join").and_then(|node| self.join_rule(node));
         let join = join.unwrap_or_default();
-        let step = self.common(&mut fields, kind, scope, id.clone(), join);
+        let compensate = fields.take_set("compensate");
+        let compensate = compensate.map(|node| self.compensate(node, ix, depth));
+        let mut step = self.common(&mut fields, kind, scope, id.clone(), join);
+        match (compensate, &mut step) {
+            (Some(Some(scope)), Some(step)) => step.compensate = Some(scope),
+            (Some(None), _) => step = None,
+            (Some(Some(_)) | None, _) => {}
+        }
         fields.finish(&LATER, &mut self.problems);
         self.steps[usize::from(ix.0)] = step;
         let start = start.map(|node| node.at);
@@ -102,7 +132,23 @@ impl Draft {
             return false;
         }
         self.ids.insert(id.to_string(), (at, scope));
+        self.sights.insert(id.to_string(), Rc::clone(&self.sight));
         true
+    }
+
+    /// The steps that undo a step, which see its output.
+    fn compensate(&mut self, node: &Node, step: StepIx, depth: usize) -> Option<ScopeIx> {
+        if self.compensating {
+            let message = "what undoes a step is not undone itself";
+            self.problems.suggest(ProblemCode::Value, node.at, message, "remove `compensate`");
+            return None;
+        }
+        self.compensating = true;
+        let scope = self.seeing(Giver::Place, &["output"], |draft| {
+            draft.scope(node, "`compensate`", Some(step), depth + 1)
+        });
+        self.compensating = false;
+        scope
     }
 
     /// Finds the one kind of a step.
@@ -113,12 +159,8 @@ impl Draft {
             if let Some(key) = KINDS.iter().find(|key| **key == word) {
                 return Some(Kind { key, head: config?, canonical: true });
             }
-            let (message, suggestion) = if LATER_KINDS.contains(&word.as_str()) {
-                (not_of_this_version(&word), None)
-            } else {
-                let message = format!("`{}` is no kind of step", excerpt(&word));
-                (message, super::fields::did_you_mean(&word, KINDS))
-            };
+            let message = format!("`{}` is no kind of step", excerpt(&word));
+            let suggestion = did_you_mean(&word, KINDS);
             self.problems.push(ProblemCode::Kind, node.at, message, suggestion);
             return None;
         }
@@ -147,14 +189,8 @@ impl Draft {
         }
     }
 
-    /// Says why a step has no kind: one of a later version, a typing error, or none at all.
+    /// Says why a step has no kind: a typing error, or none at all.
     fn no_kind(&mut self, fields: &mut Fields<'_>) {
-        if let Some(later) = LATER_KINDS.iter().find(|key| fields.has(key)) {
-            let at = fields.rest().iter().find(|e| e.key == *later).map_or(fields.at, |e| e.at);
-            fields.take(later);
-            self.problems.add(ProblemCode::Kind, at, not_of_this_version(later));
-            return;
-        }
         // Asking makes them known, so that a typing error is told as an unknown key.
         for key in KINDS {
             fields.take(key);
@@ -244,10 +280,13 @@ impl Draft {
             if enabled == Some(false) { Expr::compile("false").ok() } else { condition };
         let on_error = fields.take_set("continue_on_error");
         let on_error = on_error.and_then(|node| self.flag(node, "continue_on_error"));
-        let attempts = self.attempts(fields, matches!(kind, None | Some(StepKind::Plugin(_))));
+        let attempts = self.attempts(fields, kind.as_ref());
         let priority = fields.take_set("priority").and_then(|node| self.priority(node));
-        let output = fields.take_set("output").and_then(|node| self.template(node));
-        let export = fields.take_set("export").map(|node| self.assignments(node, "export"));
+        let (output, export) = self.seeing(Giver::Place, &["output"], |draft| {
+            let output = fields.take_set("output").and_then(|node| draft.template(node, "output"));
+            let export = fields.take_set("export").map(|node| draft.assignments(node, "export"));
+            (output, export)
+        });
         Some(Step {
             id: id?,
             scope,
@@ -266,6 +305,8 @@ impl Draft {
             priority,
             output,
             export: export.unwrap_or_default(),
+            idempotency_key: attempts.idempotency_key,
+            compensate: None,
         })
     }
 
@@ -290,7 +331,7 @@ impl Draft {
         for entry in entries {
             self.variable_name("a variable", &entry.key, entry.at);
             self.vars.insert(entry.key.clone());
-            if let Some(template) = self.template(&entry.value) {
+            if let Some(template) = self.template(&entry.value, key) {
                 assigned.push((entry.key.clone(), template));
             }
         }

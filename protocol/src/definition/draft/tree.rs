@@ -43,6 +43,13 @@ pub(in crate::definition) struct Entry {
     pub(in crate::definition) value: Node,
 }
 
+impl Scalar {
+    /// Nothing, where nothing was written.
+    pub(in crate::definition) fn null() -> Self {
+        Self { value: Json::Null, text: String::new(), lead: None }
+    }
+}
+
 impl Node {
     /// What it is, for messages.
     pub(in crate::definition) fn describe(&self) -> &'static str {

@@ -7,18 +7,31 @@ use super::fields::{Fields, did_you_mean, nearest, not_of_this_version};
 use super::problem::ProblemCode;
 use super::read::excerpt;
 use super::tree::Node;
+use super::values::written;
 use crate::definition::cron::{Cron, CronError};
-use crate::definition::model::{InputSpec, Trigger, TriggerKind};
-use crate::expr::Template;
-use crate::id::TriggerId;
+use crate::definition::model::{Dedupe, InputSpec, Trigger, TriggerKind};
+use crate::expr::{Expr, Template};
+use crate::id::{TriggerId, WorkflowName};
 use crate::limits;
+use crate::run::RunStatus;
+use crate::topic;
 
 /// The kinds of this version.
-const KINDS: [&str; 4] = ["interval", "cron", "startup", "manual"];
+const KINDS: [&str; 7] = ["interval", "cron", "startup", "manual", "mqtt", "event", "workflow"];
 /// The kinds of the language that this version does not know.
-const LATER_KINDS: [&str; 5] = ["mqtt", "webhook", "file", "event", "workflow"];
+const LATER_KINDS: [&str; 2] = ["webhook", "file"];
 /// Keys of triggers that this version does not know.
-const LATER: [&str; 5] = ["when", "for", "debounce", "throttle", "dedupe"];
+const LATER: [&str; 1] = ["for"];
+/// Keys of all triggers that fire by themselves.
+const COMMON: [&str; 6] = ["enabled", "inputs", "when", "debounce", "throttle", "dedupe"];
+
+/// Which firings of a trigger count.
+struct Filter {
+    when: Option<Expr>,
+    debounce_ms: Option<u64>,
+    throttle_ms: Option<u64>,
+    dedupe: Option<Dedupe>,
+}
 
 /// The shortest period of an interval, in milliseconds.
 const SHORTEST_MS: u64 = 100;
@@ -62,10 +75,12 @@ impl Draft {
         }
         let kind = self.trigger_kind(&mut fields);
         let enabled = fields.take_set("enabled").and_then(|node| self.flag(node, "enabled"));
+        let by_itself = !matches!(kind, Some(TriggerKind::Manual));
+        let filter = self.seeing_only(&["trigger"], |draft| draft.filter(&mut fields, by_itself));
         let given = fields.take_set("inputs");
         fields.finish(&LATER, &mut self.problems);
-        let given = self.given(given, inputs);
-        let by_itself = !matches!(kind, None | Some(TriggerKind::Manual));
+        let given = self.seeing_only(&["trigger"], |draft| draft.given(given, inputs));
+        let by_itself = by_itself && kind.is_some();
         if by_itself && enabled != Some(false) {
             let missing = inputs.iter().filter(|(name, spec)| {
                 spec.default.is_none() && !spec.optional && !given.contains_key(*name)
@@ -77,7 +92,55 @@ impl Draft {
                 self.problems.suggest(ProblemCode::MissingKey, node.at, message, suggestion);
             }
         }
-        Some(Trigger { id: id?, enabled: enabled.unwrap_or(true), inputs: given, kind: kind? })
+        let Filter { when, debounce_ms, throttle_ms, dedupe } = filter?;
+        Some(Trigger {
+            id: id?,
+            enabled: enabled.unwrap_or(true),
+            inputs: given,
+            when,
+            debounce_ms,
+            throttle_ms,
+            dedupe,
+            kind: kind?,
+        })
+    }
+
+    /// Reads what says which firings count.
+    fn filter(&mut self, fields: &mut Fields<'_>, by_itself: bool) -> Option<Filter> {
+        if !by_itself {
+            for key in ["when", "debounce", "throttle", "dedupe"] {
+                if let Some(node) = fields.take_set(key) {
+                    let message = format!(
+                        "a `manual` trigger never fires by itself, so that `{key}` says nothing"
+                    );
+                    self.problems.suggest(ProblemCode::Value, node.at, message, "remove it");
+                }
+            }
+        }
+        let when = fields.take_set("when").map(|node| self.expr(node, "when"));
+        let debounce = fields.take_set("debounce").map(|node| self.bound(node, "debounce"));
+        let throttle = fields.take_set("throttle").map(|node| self.bound(node, "throttle"));
+        let dedupe = fields.take_set("dedupe").map(|node| self.dedupe(node));
+        Some(Filter {
+            when: written(when)?,
+            debounce_ms: written(debounce)?,
+            throttle_ms: written(throttle)?,
+            dedupe: written(dedupe)?,
+        })
+    }
+
+    /// Which firings are the same: `{key, window}`, or the key alone.
+    fn dedupe(&mut self, node: &Node) -> Option<Dedupe> {
+        if node.map().is_none() {
+            let key = self.expr(node, "dedupe")?;
+            return Some(Dedupe { key, window_ms: limits::DEDUPE_WINDOW_MS });
+        }
+        let mut fields = Fields::of(node, "`dedupe`", &mut self.problems)?;
+        let key = fields.need("key", "key: trigger.topic", &mut self.problems);
+        let key = key.and_then(|node| self.expr(node, "key"));
+        let window = fields.take_set("window").map(|node| self.bound(node, "window"));
+        fields.finish(&[], &mut self.problems);
+        Some(Dedupe { key: key?, window_ms: window.unwrap_or(Some(limits::DEDUPE_WINDOW_MS))? })
     }
 
     /// The inputs a trigger gives.
@@ -100,7 +163,7 @@ impl Draft {
                 let suggestion = did_you_mean(&entry.key, known.iter().map(String::as_str));
                 self.problems.push(ProblemCode::UnknownRef, entry.at, message, suggestion);
             }
-            if let Some(template) = self.template(&entry.value) {
+            if let Some(template) = self.template(&entry.value, "inputs") {
                 given.insert(entry.key.clone(), template);
             }
         }
@@ -125,6 +188,9 @@ impl Draft {
                 let node = fields.take("startup")?;
                 self.empty(node, "startup").map(|()| TriggerKind::Startup)
             }
+            Some(&"mqtt") => fields.take("mqtt").and_then(|node| self.on_message(node)),
+            Some(&"event") => fields.take("event").and_then(|node| self.on_event(node)),
+            Some(&"workflow") => fields.take("workflow").and_then(|node| self.on_end(node)),
             Some(_) => {
                 let node = fields.take("manual")?;
                 self.empty(node, "manual").map(|()| TriggerKind::Manual)
@@ -148,9 +214,7 @@ impl Draft {
             fields.take(key);
         }
         let is_meant = |key: &str| {
-            !["enabled", "inputs"].contains(&key)
-                && !LATER.contains(&key)
-                && nearest(key, KINDS).is_some()
+            !COMMON.contains(&key) && !LATER.contains(&key) && nearest(key, KINDS).is_some()
         };
         if fields.rest().iter().any(|entry| is_meant(&entry.key)) {
             return;
@@ -220,6 +284,74 @@ impl Draft {
             }
         }
         None
+    }
+
+    fn on_message(&mut self, node: &Node) -> Option<TriggerKind> {
+        if node.map().is_none() {
+            let topic = self.topic_filter(node, "mqtt")?;
+            return Some(TriggerKind::Mqtt { topic, qos: 0, retained: false });
+        }
+        let mut fields = Fields::of(node, "`mqtt`", &mut self.problems)?;
+        let topic = fields.need("topic", "topic: site/+/temp", &mut self.problems);
+        let topic = topic.and_then(|node| self.topic_filter(node, "topic"));
+        let qos = fields.take_set("qos").map(|node| self.qos(node));
+        let retained = fields.take_set("retained").map(|node| self.flag(node, "retained"));
+        fields.finish(&[], &mut self.problems);
+        let (qos, retained) = (qos.unwrap_or(Some(0))?, retained.unwrap_or(Some(false))?);
+        Some(TriggerKind::Mqtt { topic: topic?, qos, retained })
+    }
+
+    fn topic_filter(&mut self, node: &Node, key: &str) -> Option<String> {
+        let filter = self.text(node, key)?;
+        let checked = if filter.contains("${") {
+            Err("what a trigger listens to must be known before a run, without `${ }`")
+        } else {
+            topic::check_filter(&filter)
+        };
+        match checked {
+            Ok(()) => Some(filter),
+            Err(reason) => {
+                self.problems.add(ProblemCode::Value, node.at, format!("`{key}`: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// An event's name, as it is or as `{name: ...}`.
+    fn on_event(&mut self, node: &Node) -> Option<TriggerKind> {
+        let (node, key) = match node.map() {
+            None => (node, "event"),
+            Some(_) => {
+                let mut fields = Fields::of(node, "`event`", &mut self.problems)?;
+                let name = fields.need("name", "name: link.down", &mut self.problems);
+                fields.finish(&[], &mut self.problems);
+                (name?, "name")
+            }
+        };
+        let name = self.text(node, key)?;
+        self.is_event_name(node, key, &name).then_some(TriggerKind::Event { name })
+    }
+
+    /// A workflow's name, as it is or as `{name: ..., status: [...]}`.
+    fn on_end(&mut self, node: &Node) -> Option<TriggerKind> {
+        if node.map().is_none() {
+            let workflow = self.name(node, "workflow", WorkflowName::parse)?;
+            return Some(TriggerKind::Workflow { workflow, status: Vec::new() });
+        }
+        let mut fields = Fields::of(node, "`workflow`", &mut self.problems)?;
+        let name = fields.need("name", "name: other-workflow", &mut self.problems);
+        let name = name.and_then(|node| self.name(node, "name", WorkflowName::parse));
+        let ends = fields.take_set("status").map(|node| {
+            let items = node.list().unwrap_or(std::slice::from_ref(node));
+            let words = ["completed", "failed", "cancelled"];
+            let read = items.iter().map(|item| self.choice::<RunStatus>(item, "status", &words));
+            read.collect::<Vec<_>>().into_iter().collect::<Option<Vec<RunStatus>>>()
+        });
+        fields.finish(&[], &mut self.problems);
+        let mut status = ends.unwrap_or(Some(Vec::new()))?;
+        status.sort_unstable();
+        status.dedup();
+        Some(TriggerKind::Workflow { workflow: name?, status })
     }
 
     fn empty(&mut self, node: &Node, key: &str) -> Option<()> {

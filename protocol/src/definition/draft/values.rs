@@ -1,8 +1,10 @@
 //! Reading single values: texts, numbers, durations, words from a list, expressions, templates.
 
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use serde::de::{DeserializeOwned, IntoDeserializer, value::StrDeserializer};
+use serde_json::{Value as Json, json};
 
 use super::fields::did_you_mean;
 use super::problem::{Place, ProblemCode};
@@ -154,7 +156,7 @@ impl Draft {
         let lead = scalar.text.len() - scalar.text.trim_start().len();
         match Expr::compile(source) {
             Ok(expr) => {
-                self.note(node, &expr, Some(lead));
+                self.note(node, key, &expr, Some(lead));
                 Some(expr)
             }
             Err(error) => {
@@ -166,11 +168,36 @@ impl Draft {
     }
 
     /// Any value, with `${ expr }` in its strings.
-    pub(super) fn template(&mut self, node: &Node) -> Option<Template> {
-        match Template::compile(&node.json()) {
+    pub(super) fn template(&mut self, node: &Node, key: &str) -> Option<Template> {
+        self.template_of(&node.json(), node, key)
+    }
+
+    /// A text with `${ expr }` in it. A number or `true` is taken as it is written.
+    pub(super) fn text_template(&mut self, node: &Node, key: &str) -> Option<Template> {
+        let text = self.text(node, key)?;
+        self.template_of(&Json::String(text), node, key)
+    }
+
+    /// A map with `${ expr }` in its strings, or one `${ expr }` that gives a map. Absent, it is
+    /// empty.
+    pub(super) fn map_template(
+        &mut self,
+        node: Option<&Node>,
+        key: &str,
+        what: &str,
+    ) -> Option<Template> {
+        let Some(node) = node else { return Template::compile(&json!({})).ok() };
+        if node.map().is_none() && node.text().and_then(whole_expression).is_none() {
+            return self.wrong_type(node, key, what);
+        }
+        self.template(node, key)
+    }
+
+    fn template_of(&mut self, json: &Json, node: &Node, key: &str) -> Option<Template> {
+        match Template::compile(json) {
             Ok(template) => {
                 for (pointer, expr) in template.expressions() {
-                    self.note(node.follow(&pointer), expr, None);
+                    self.note(node.follow(&pointer), key, expr, None);
                 }
                 Some(template)
             }
@@ -185,18 +212,33 @@ impl Draft {
 
     /// Remembers what an expression refers to, and tells what is certain to fail in it. `lead` is
     /// where the expression begins in the node's text, where that is known.
-    fn note(&mut self, node: &Node, expr: &Expr, lead: Option<usize>) {
+    fn note(&mut self, node: &Node, key: &str, expr: &Expr, lead: Option<usize>) {
         for problem in expr.problems() {
             let at = lead.map_or(node.at, |lead| node.place_of(lead + problem.span.start as usize));
             self.problems.add(ProblemCode::Expr, at, problem.message.clone());
         }
         for name in expr.secrets() {
-            let message = format!("`secret('{name}')`: secrets are not part of this version");
-            self.problems.add(ProblemCode::Kind, node.at, message);
+            self.secret(node, key, name);
         }
         for path in expr.references() {
             let at = place_of_name(node, &path);
-            self.references.push(Reference { at, path });
+            self.references.push(Reference { at, path, sight: Rc::clone(&self.sight) });
+        }
+    }
+
+    fn secret(&mut self, node: &Node, key: &str, name: &str) {
+        let name = excerpt(name);
+        if !self.secrets_pass {
+            let message = format!("`secret('{name}')` must not stand in `{key}`");
+            let suggestion = "a secret goes into the `with` of a `plugin` step and nowhere else";
+            self.problems.suggest(ProblemCode::Secret, node.at, message, suggestion);
+        } else if !self.secrets.contains(&name) {
+            let message = format!("there is no secret `{name}`; declare it under `secrets`");
+            let suggestion = did_you_mean(&name, self.secrets.iter().map(String::as_str));
+            self.problems.push(ProblemCode::UnknownRef, node.at, message, suggestion);
+        } else {
+            let message = format!("`secret('{name}')`: secrets are not part of this version");
+            self.problems.add(ProblemCode::Kind, node.at, message);
         }
     }
 
@@ -210,6 +252,14 @@ impl Draft {
         };
         self.problems.add(ProblemCode::Type, node.at, message);
         None
+    }
+}
+
+/// What was written, unless it is wrong.
+pub(super) fn written<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        Some(read) => read.map(Some),
+        None => Some(None),
     }
 }
 

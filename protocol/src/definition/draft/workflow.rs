@@ -5,26 +5,20 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::fields::Fields;
+use super::names::Giver;
 use super::problem::ProblemCode;
+use super::read::excerpt;
 use super::tree::Node;
 use super::{Draft, ScopeDraft};
 use crate::definition::model::{
-    DefinitionHash, InputSpec, Mode, Priority, Retry, ScopeIx, StepIx, Workflow,
+    Compensation, DefinitionHash, InputSpec, MaxExceeded, Mode, Priority, ScopeIx, StepIx, Workflow,
 };
 use crate::expr::Template;
 use crate::id::{StepId, WorkflowName};
 use crate::limits;
 
 /// Keys of the language that this version does not know.
-const LATER: [&str; 7] = [
-    "secrets",
-    "concurrency_key",
-    "max_exceeded",
-    "finally",
-    "on_update",
-    "compensation",
-    "on_parent_close",
-];
+const LATER: [&str; 2] = ["finally", "on_update"];
 
 /// The most runs of one workflow that may wait or run at once.
 const MAX_RUNS: u32 = 1_000;
@@ -38,7 +32,9 @@ struct Head {
     priority: Priority,
     mode: Mode,
     max: u32,
+    max_exceeded: MaxExceeded,
     timeout_ms: Option<u64>,
+    compensation: Compensation,
 }
 
 impl Draft {
@@ -46,6 +42,7 @@ impl Draft {
     pub(super) fn workflow(&mut self, root: &Node) -> Option<Workflow> {
         let mut fields = Fields::of(root, "a workflow", &mut self.problems)?;
         let head = self.head(&mut fields);
+        let secrets = self.secrets(fields.take_set("secrets"));
         let inputs = self.inputs(fields.take_set("inputs"));
         let vars = self.variables(fields.take_set("vars"));
         self.defaults(fields.take_set("defaults"));
@@ -57,7 +54,12 @@ impl Draft {
                 self.problems.add(ProblemCode::Type, node.at, message);
                 return None;
             }
-            self.scope(node, "`on_failure`", None, 1)
+            self.seeing(Giver::Place, &["error"], |draft| {
+                draft.scope(node, "`on_failure`", None, 1)
+            })
+        });
+        let concurrency_key = fields.take_set("concurrency_key").map(|node| {
+            self.seeing_only(&["inputs", "trigger"], |draft| draft.expr(node, "concurrency_key"))
         });
         let triggers = self.triggers(fields.take_set("triggers"), &inputs);
         let outputs = self.outputs(fields.take_set("outputs"));
@@ -73,9 +75,16 @@ impl Draft {
             priority: head.priority,
             mode: head.mode,
             max: head.max,
+            concurrency_key: match concurrency_key {
+                Some(expr) => Some(expr?),
+                None => None,
+            },
+            max_exceeded: head.max_exceeded,
             timeout_ms: head.timeout_ms,
             inputs,
             outputs,
+            secrets,
+            compensation: head.compensation,
             vars,
             triggers,
             root: scope?,
@@ -107,7 +116,12 @@ impl Draft {
         let words = ["single", "restart", "queued", "parallel"];
         let mode = fields.take_set("mode").and_then(|node| self.choice(node, "mode", &words));
         let max = fields.take_set("max").and_then(|node| self.whole(node, "max", 1..=MAX_RUNS));
+        let words = ["drop_newest", "drop_oldest", "fail"];
+        let exceeded = fields.take_set("max_exceeded");
+        let exceeded = exceeded.and_then(|node| self.choice(node, "max_exceeded", &words));
         let timeout = fields.take_set("timeout").and_then(|node| self.bound(node, "timeout"));
+        let compensation = fields.take_set("compensation");
+        let compensation = compensation.and_then(|node| self.compensation(node));
         Head {
             name,
             version,
@@ -116,8 +130,36 @@ impl Draft {
             priority: priority.unwrap_or_default(),
             mode: mode.unwrap_or_default(),
             max: max.unwrap_or(limits::QUEUED_RUNS),
+            max_exceeded: exceeded.unwrap_or_default(),
             timeout_ms: timeout,
+            compensation: compensation.unwrap_or_default(),
         }
+    }
+
+    /// The names of the secrets that it may ask for.
+    fn secrets(&mut self, node: Option<&Node>) -> Vec<String> {
+        let Some(node) = node else { return Vec::new() };
+        let Some(items) = node.list() else {
+            self.wrong_type::<()>(node, "secrets", "a list of names");
+            return Vec::new();
+        };
+        if items.len() > limits::SECRETS {
+            let message = format!("more than {} secrets", limits::SECRETS);
+            self.problems.add(ProblemCode::Limit, node.at, message);
+            return Vec::new();
+        }
+        let mut names = Vec::new();
+        for item in items {
+            let Some(name) = self.text(item, "secrets") else { continue };
+            self.variable_name("a secret", &name, item.at);
+            if self.secrets.insert(name.clone()) {
+                names.push(name);
+            } else {
+                let message = format!("the secret `{}` is here twice; remove one", excerpt(&name));
+                self.problems.add(ProblemCode::Value, item.at, message);
+            }
+        }
+        names
     }
 
     fn inputs(&mut self, node: Option<&Node>) -> BTreeMap<String, InputSpec> {
@@ -130,7 +172,7 @@ impl Draft {
         for entry in entries {
             self.variable_name("an input", &entry.key, entry.at);
             self.inputs.insert(entry.key.clone());
-            if let Some(spec) = self.input(&entry.key, &entry.value) {
+            if let Some(spec) = self.input("input", &entry.key, &entry.value) {
                 inputs.insert(entry.key.clone(), spec);
             }
         }
@@ -168,7 +210,7 @@ impl Draft {
         for entry in entries {
             self.variable_name("an output", &entry.key, entry.at);
             let value = self.output(&entry.key, &entry.value);
-            if let Some(template) = value.and_then(|node| self.template(node)) {
+            if let Some(template) = value.and_then(|node| self.template(node, "outputs")) {
                 outputs.insert(entry.key.clone(), template);
             }
         }
@@ -201,7 +243,7 @@ impl Draft {
         if let Some(node) = fields.take_set("timeout") {
             self.timeout_ms = self.timeout(node, true);
         }
-        self.retry = fields.take_set("retry").and_then(|node| self.retry(node, &Retry::plugin()));
+        self.retry = fields.take_set("retry").and_then(|node| self.retry(node));
         fields.finish(&[], &mut self.problems);
     }
 

@@ -1,12 +1,12 @@
 //! Lists and maps: size, range, order, duplicates, sums.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Builtin, Context, arg, both, expected, global, list, method, new_list, whole};
 use crate::expr::ast::Operator;
 use crate::expr::budget::{RANGE_ENTRIES, VALUE_DEPTH};
 use crate::expr::error::Fault;
-use crate::expr::map::Key;
+use crate::expr::map::{Key, Map};
 use crate::expr::ops::{self, Order};
 use crate::expr::value::Value;
 
@@ -23,6 +23,7 @@ pub(super) const TABLE: &[Builtin] = &[
     method("flatten", 1..=2, flatten),
     both("keys", 1..=1, |context, args| parts(context, args, true)),
     both("values", 1..=1, |context, args| parts(context, args, false)),
+    global("merge", 2..=64, merge_maps),
 ];
 
 fn size(context: &mut Context<'_>, args: &[Value]) -> Result<Value, Fault> {
@@ -215,6 +216,24 @@ fn parts(context: &mut Context<'_>, args: &[Value], keys: bool) -> Result<Value,
         if keys { key.to_value() } else { value.clone() }
     };
     Ok(Value::List(map.iter_sorted().map(part).collect()))
+}
+
+/// One map of several: each key once, where it first stood, with its last value.
+fn merge_maps(context: &mut Context<'_>, args: &[Value]) -> Result<Value, Fault> {
+    let mut entries: Vec<(Key, Value)> = Vec::new();
+    let mut places: BTreeMap<Key, usize> = BTreeMap::new();
+    for value in args {
+        let map = value.as_map().ok_or_else(|| expected("a map", value))?;
+        context.budget.allocate_entries(map.len())?;
+        for (key, value) in map.iter() {
+            let place = *places.entry(key.clone()).or_insert(entries.len());
+            match entries.get_mut(place) {
+                Some((_, known)) => *known = value.clone(),
+                None => entries.push((key.clone(), value.clone())),
+            }
+        }
+    }
+    Ok(Map::new(entries).map_or(Value::Null, Value::from))
 }
 
 /// A size as `int`.

@@ -66,6 +66,14 @@ fn lists() {
 }
 
 #[test]
+fn maps() {
+    check("json.encode(merge({'a': 1, 'b': 2}, {'c': 3, 'a': 4}))", r#"{"a":4,"b":2,"c":3}"#);
+    check("merge({1: 'a'}, {1u: 'b'}, {}) == {1: 'b'}", true);
+    fails("merge({}, null)", "expr.type: expected a map");
+    fails("merge({'a': 1}, [1])", "expr.type: expected a map");
+}
+
+#[test]
 fn encodings_and_digests() {
     check("base64.encode('hello')", "aGVsbG8=");
     check("string(base64.decode('aGVsbG8'))", "hello");

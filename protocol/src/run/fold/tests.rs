@@ -61,8 +61,7 @@ fn settled(status: RunStatus) -> RunEvent {
 }
 
 fn fault(code: &str) -> RunError {
-    let (message, step) = ("no".into(), None);
-    RunError { code: code.into(), message, step, attempt: 1, retryable: true }
+    RunError { attempt: 1, retryable: true, ..RunError::new(code, "no") }
 }
 
 /// A run with a retry, an interruption and a nested delay.

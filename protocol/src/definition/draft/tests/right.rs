@@ -26,6 +26,8 @@ fn flow(workflow: &Workflow) -> String {
                     EdgeKind::Next(Some(expr)) => format!("{expr}? "),
                     EdgeKind::Then => "then ".into(),
                     EdgeKind::Else => "else ".into(),
+                    EdgeKind::Case(Some(n)) => format!("case {n} "),
+                    EdgeKind::Case(None) => "default ".into(),
                     EdgeKind::OnFailure => "fail ".into(),
                 };
                 format!("{how}{}", workflow.step(edge.to).id)
@@ -141,20 +143,21 @@ fn what_steps_get_that_say_nothing() {
 ");
     let got = |id| {
         let step = step(&w, id);
-        (step.timeout_ms, step.retry.max_retries, step.retry.delay_ms)
+        let retry = step.retry.first().map_or((0, 0), |retry| (retry.max_retries, retry.delay_ms));
+        (step.timeout_ms, retry.0, retry.1)
     };
     assert_eq!(got("plain"), (Some(limits::ATTEMPT_TIMEOUT_MS), 3, 60_000));
     assert_eq!(got("once"), (Some(limits::ATTEMPT_TIMEOUT_MS), 0, 0));
     assert_eq!(got("once_more"), (Some(limits::ATTEMPT_TIMEOUT_MS), 1, 60_000));
     assert_eq!(got("never"), (Some(36_000_000), 0, 0));
     assert_eq!(got("patient"), (None, 0, 0));
-    assert_eq!(step(&w, "zero").retry, Retry::none());
+    assert_eq!(step(&w, "zero").retry, []);
     assert_eq!(got("rest"), (None, 0, 0));
     assert_eq!(got("hurry"), (Some(60_000), 3, 1_000));
     let hurry = step(&w, "hurry");
     assert_eq!(hurry.total_timeout_ms, Some(120_000));
-    assert_eq!((hurry.retry.factor, hurry.retry.jitter), (3.0, Jitter::Equal));
-    assert_eq!(hurry.retry.not_errors, ["plugin.*"]);
+    assert_eq!((hurry.retry[0].factor, hurry.retry[0].jitter), (3.0, Jitter::Equal));
+    assert_eq!(hurry.retry[0].not_errors, ["plugin.*"]);
     assert_eq!(step(&w, "off").condition.as_ref().unwrap().source(), "false");
     assert_eq!(step(&w, "once_more").on_interrupt, OnInterrupt::Retry);
     assert_eq!((w.version.as_str(), w.max, w.mode), ("1", 10, Mode::Queued));
@@ -175,7 +178,8 @@ steps:
     );
     let got = |id| {
         let step = step(&w, id);
-        (step.timeout_ms, step.retry.max_retries, step.retry.delay_ms)
+        let retry = step.retry.first().map_or((0, 0), |retry| (retry.max_retries, retry.delay_ms));
+        (step.timeout_ms, retry.0, retry.1)
     };
     assert_eq!(got("a"), (Some(20_000), 7, 1_000));
     assert_eq!(got("b"), (Some(5_000), 1, 60_000));
@@ -291,7 +295,7 @@ steps:
 ",
     );
     assert_eq!(w.description, "Two\nlines\n");
-    assert_eq!(step(&w, "a").retry.max_retries, 5);
+    assert_eq!(step(&w, "a").retry[0].max_retries, 5);
 }
 
 #[test]

@@ -1,0 +1,283 @@
+//! Names of errors there, codes of errors here, and what follows them: Retry and Catch.
+//!
+//! | there | here |
+//! |---|---|
+//! | `Any.Name` of a Fail state or a task | `user.Any.Name` |
+//! | none (a Fail state without `Error`) | `user.unnamed` |
+//! | `States.Timeout`, `States.HeartbeatTimeout` | `timeout`, `wait.timeout` |
+//! | `States.TaskFailed` | `plugin.error` and every other failure of a plugin |
+//! | `States.NoChoiceMatched` | `condition.no_match` |
+//! | `States.Permissions` | `permission.denied` |
+//! | `States.DataLimitExceeded` | `limit.payload` |
+//! | `States.Runtime` | `expr.key`, `expr.type`, `expr.budget`, `loop.limit`, other `limit.*` |
+//!
+//! Wildcards: `States.ALL` is `*` without `expr.*`, because that service lets nobody catch
+//! `States.Runtime`; nor does `*` stand for `limit.*`, as there. `States.TaskFailed` stands for
+//! every error but a timeout.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::Translator;
+use super::path::quote;
+use super::read::Reader;
+use super::value::Val;
+
+/// What a Fail state raises that gives its error no name.
+pub(super) const UNNAMED: &str = "user.unnamed";
+/// The most bytes that a code may have, the prefix included.
+const CODE_BYTES: usize = 64;
+/// The most retries that a step of ours takes.
+const MOST_RETRIES: u64 = 1_000;
+/// What only the service itself raises, and nobody catches there.
+const UNCATCHABLE: &str = "States.Runtime";
+
+/// The name that an error code of ours has there; `None` where it has none.
+#[must_use]
+pub fn name_of(code: &str) -> Option<String> {
+    if code == UNNAMED || code == "cancelled" {
+        return None;
+    }
+    if let Some(name) = code.strip_prefix("user.") {
+        return Some(name.to_owned());
+    }
+    let name = match code {
+        "timeout" | "wait.timeout" => "States.Timeout",
+        "condition.no_match" => "States.NoChoiceMatched",
+        "permission.denied" => "States.Permissions",
+        "limit.payload" => "States.DataLimitExceeded",
+        "loop.limit" => UNCATCHABLE,
+        _ if code.starts_with("expr.") || code.starts_with("limit.") => UNCATCHABLE,
+        _ => "States.TaskFailed",
+    };
+    Some(name.to_owned())
+}
+
+/// The codes of ours that a name there stands for, as patterns.
+fn codes_of(name: &str) -> Vec<String> {
+    let known: &[&str] = match name {
+        "States.Timeout" | "States.HeartbeatTimeout" => &["timeout", "wait.timeout"],
+        "States.NoChoiceMatched" => &["condition.no_match"],
+        "States.Permissions" => &["permission.denied"],
+        "States.DataLimitExceeded" => &["limit.payload"],
+        _ => return vec![format!("user.{name}")],
+    };
+    known.iter().map(|code| (*code).to_owned()).collect()
+}
+
+/// An error name as the code of a `fail` step.
+pub(super) fn code_of(name: &str) -> String {
+    format!("user.{name}")
+}
+
+/// The error names of a retrier or catcher, as patterns of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Patterns {
+    /// What it is for.
+    pub(super) errors: Vec<String>,
+    /// What it is not for, where `errors` has a wildcard.
+    pub(super) not_errors: Vec<String>,
+    /// The one name that it is for, where there is just one.
+    pub(super) only: Option<String>,
+}
+
+impl Patterns {
+    fn of(names: &[String]) -> Option<Self> {
+        let named: Vec<&String> = names
+            .iter()
+            .filter(|name| !["States.ALL", "States.TaskFailed", UNCATCHABLE].contains(&name.as_str()))
+            .collect();
+        let mut explicit: Vec<String> = Vec::new();
+        for code in named.iter().flat_map(|name| codes_of(name)) {
+            if !explicit.contains(&code) {
+                explicit.push(code);
+            }
+        }
+        let has = |wildcard: &str| names.iter().any(|name| name == wildcard);
+        let excluded: &[&str] = if has("States.ALL") {
+            &["expr.*"]
+        } else if has("States.TaskFailed") {
+            &["timeout", "wait.timeout", "expr.*"]
+        } else if explicit.is_empty() {
+            return None;
+        } else {
+            let only = if let [name] = named[..] { Some(name.clone()) } else { None };
+            return Some(Self { errors: explicit, not_errors: Vec::new(), only });
+        };
+        let not_errors = excluded
+            .iter()
+            .filter(|code| !explicit.iter().any(|known| known == *code))
+            .map(|code| (*code).to_owned())
+            .collect();
+        // The star does not stand for limits; the rest it covers anyway.
+        explicit.retain(|code| code.starts_with("limit."));
+        explicit.insert(0, "*".to_owned());
+        Some(Self { errors: explicit, not_errors, only: None })
+    }
+
+    /// The name of the error at hand, as it is called there.
+    pub(super) fn error_name(&self) -> Val {
+        if let Some(name) = &self.only {
+            return Val::Literal(json!(name));
+        }
+        let mut text = String::from("error.code.startsWith(\"user.\") ? error.code.substring(5)");
+        for (code, name) in [
+            ("timeout", "States.Timeout"),
+            ("wait.timeout", "States.Timeout"),
+            ("condition.no_match", "States.NoChoiceMatched"),
+            ("permission.denied", "States.Permissions"),
+            ("limit.payload", "States.DataLimitExceeded"),
+        ] {
+            let star = self.errors.iter().any(|pattern| pattern == "*");
+            let possible = self.errors.iter().any(|pattern| pattern == code)
+                || star && !code.starts_with("limit.");
+            if possible && !self.not_errors.iter().any(|pattern| pattern == code) {
+                text.push_str(&format!(" : error.code == {} ? {}", quote(code), quote(name)));
+            }
+        }
+        text.push_str(" : \"States.TaskFailed\"");
+        Val::Expr(text)
+    }
+
+    /// What a `catch` needs beside its `errors`, which know no exceptions.
+    pub(super) fn when(&self) -> Option<String> {
+        let tests = self.not_errors.iter().map(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => format!("!error.code.startsWith({})", quote(prefix)),
+            None => format!("error.code != {}", quote(pattern)),
+        });
+        let tests: Vec<String> = tests.collect();
+        if tests.is_empty() { None } else { Some(tests.join(" && ")) }
+    }
+}
+
+impl Translator {
+    /// Reads `ErrorEquals`. `None` where it stands for nothing that can be caught.
+    pub(super) fn error_patterns(&mut self, reader: &mut Reader<'_>) -> Option<Patterns> {
+        let at = reader.at("ErrorEquals");
+        let mut names = Vec::new();
+        for (n, name) in reader.list(self, "ErrorEquals").iter().enumerate() {
+            let here = format!("{at}[{n}]");
+            match name.as_str() {
+                Some(name) if code_of(name).len() > CODE_BYTES => {
+                    self.problem(&here, format!("`{name}` is too long for an error code"));
+                }
+                Some(UNCATCHABLE) => {
+                    self.note(&here, "States.Runtime cannot be caught or retried, there or here");
+                    names.push(UNCATCHABLE.to_owned());
+                }
+                Some(name) => names.push(name.to_owned()),
+                None => self.problem(&here, "an error name is a text"),
+            }
+        }
+        if names.is_empty() {
+            self.problem(&at, "a list of error names is needed");
+            return None;
+        }
+        Patterns::of(&names)
+    }
+
+    /// Reads `Retry`: a list of policies, each with a counter of its own.
+    pub(super) fn retry(&mut self, reader: &mut Reader<'_>) -> Option<Json> {
+        let at = reader.at("Retry");
+        let mut policies = Vec::new();
+        for (n, retrier) in reader.list(self, "Retry").iter().enumerate() {
+            let here = format!("{at}[{n}]");
+            let Some(fields) = retrier.as_object() else {
+                self.problem(&here, "a retrier is an object");
+                continue;
+            };
+            policies.extend(self.policy(&mut Reader::new(fields, &here)));
+        }
+        match policies.len() {
+            0 => None,
+            1 => policies.pop(),
+            _ => Some(Json::Array(policies)),
+        }
+    }
+
+    fn policy(&mut self, reader: &mut Reader<'_>) -> Option<Json> {
+        reader.ignore(&["Comment"]);
+        let patterns = self.error_patterns(reader);
+        let most = reader.whole(self, "MaxAttempts").unwrap_or(3);
+        if most > MOST_RETRIES {
+            let reason = format!("a step is retried {MOST_RETRIES} times at most");
+            self.problem(&reader.at("MaxAttempts"), reason);
+        }
+        let delay = reader.seconds(self, "IntervalSeconds").unwrap_or(1);
+        let rate = reader.take("BackoffRate").map_or(Some(2.0), Json::as_f64);
+        if rate.is_none_or(|rate| !(1.0..=100.0).contains(&rate)) {
+            self.problem(&reader.at("BackoffRate"), "this must be a number from 1 to 100");
+        }
+        let cap = reader.seconds(self, "MaxDelaySeconds");
+        let jitter = reader.text(self, "JitterStrategy");
+        reader.finish(self, "a retrier");
+        let patterns = patterns?;
+        let mut policy = Map::new();
+        let mut put = |key: &str, value: Json| policy.insert(key.to_owned(), value);
+        put("errors", json!(patterns.errors));
+        if !patterns.not_errors.is_empty() {
+            put("not_errors", json!(patterns.not_errors));
+        }
+        put("max_retries", json!(most));
+        if rate == Some(1.0) {
+            put("backoff", json!("constant"));
+        } else {
+            put("backoff", json!("exponential"));
+            put("factor", json!(rate));
+        }
+        put("delay", json!(format!("{delay}s")));
+        if let Some(cap) = cap {
+            put("max_delay", json!(format!("{cap}s")));
+        }
+        if jitter.as_deref() == Some("FULL") {
+            put("jitter", json!("full"));
+        }
+        Some(Json::Object(policy))
+    }
+
+    /// The code of an error that is known by name.
+    pub(super) fn known_code(&mut self, name: &str, at: &str) -> Json {
+        let code = code_of(name);
+        if code.len() > CODE_BYTES {
+            self.problem(at, format!("`{name}` is too long for an error code"));
+        }
+        json!(code.replace("${", "$${"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(names: &[&str]) -> Option<Patterns> {
+        Patterns::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn names_become_patterns() {
+        let one = patterns(&["Lambda.Unknown"]).unwrap();
+        assert_eq!(one.errors, ["user.Lambda.Unknown"]);
+        assert_eq!(one.error_name(), Val::Literal(json!("Lambda.Unknown")));
+        assert_eq!(one.when(), None);
+        let all = patterns(&["States.ALL"]).unwrap();
+        assert_eq!(all.errors, ["*"]);
+        assert_eq!(all.when().unwrap(), "!error.code.startsWith(\"expr.\")");
+        let failed = patterns(&["States.TaskFailed", "States.Timeout"]).unwrap();
+        assert_eq!(failed.not_errors, ["expr.*"]);
+        let failed = patterns(&["States.TaskFailed", "States.DataLimitExceeded"]).unwrap();
+        assert_eq!(failed.errors, ["*", "limit.payload"]);
+        assert_eq!(failed.not_errors, ["timeout", "wait.timeout", "expr.*"]);
+        assert_eq!(patterns(&["States.Runtime"]), None);
+    }
+
+    #[test]
+    fn codes_have_their_names_back() {
+        for name in ["A", "States.Timeout", "States.NoChoiceMatched", "States.DataLimitExceeded"] {
+            let code = codes_of(name).remove(0);
+            assert_eq!(name_of(&code).as_deref(), Some(name));
+            assert_eq!(name_of(&code_of(name)).as_deref(), Some(name));
+        }
+        assert_eq!(name_of("expr.key").as_deref(), Some("States.Runtime"));
+        assert_eq!(name_of("plugin.trap").as_deref(), Some("States.TaskFailed"));
+        assert_eq!(name_of(UNNAMED), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! What the runs of a scenario told, folded for the trace and for the expectations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openclaw_protocol::definition::{LogLevel, Workflow};
+use openclaw_protocol::id::RunId;
+use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord, RunStatus, StepStatus};
+use serde_json::{Map as Object, Value as Json, json};
+
+use crate::output::name_of;
+
+/// A run, as far as it was told of.
+#[derive(Debug)]
+pub struct RunLog {
+    /// Which.
+    pub id: RunId,
+    /// Of which workflow.
+    pub workflow: Arc<Workflow>,
+    /// The trigger's id, or `manual`.
+    pub trigger: String,
+    /// When it was accepted, in milliseconds since the device was made.
+    pub accepted_ms: u64,
+    /// How it ended, and when.
+    pub end: Option<End>,
+    /// The last status that was told.
+    pub status: RunStatus,
+    /// Step instances in the order in which they settled.
+    pub steps: Vec<StepLog>,
+    /// What steps that are under way wait for.
+    pub waiting: BTreeMap<String, String>,
+    /// What `log` steps said.
+    pub said: Vec<Said>,
+    /// Scopes whose compensations were run, and whether all of them succeeded.
+    pub compensated: Vec<(String, bool)>,
+    /// Kind and first start of step instances that are under way.
+    open: BTreeMap<String, (String, u64)>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// How.
+    pub status: RunStatus,
+    /// Its outputs.
+    pub outputs: Json,
+    /// Its error.
+    pub error: Option<RunError>,
+    /// When, in milliseconds since the device was made.
+    pub at_ms: u64,
+}
+
+/// A step instance that has settled.
+#[derive(Debug, Clone)]
+pub struct StepLog {
+    /// Which.
+    pub path: String,
+    /// The step kind's key.
+    pub kind: String,
+    /// How it ended.
+    pub status: StepStatus,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Its first start, in milliseconds since the device was made; never started where absent.
+    pub started_ms: Option<u64>,
+    /// When it settled.
+    pub settled_ms: u64,
+    /// Its output, where it succeeded.
+    pub output: Option<Json>,
+    /// Its error, where it failed.
+    pub error: Option<RunError>,
+}
+
+/// What a `log` step said.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// How important.
+    pub level: LogLevel,
+    /// The text.
+    pub message: String,
+    /// What goes with it.
+    pub fields: Json,
+}
+
+impl RunLog {
+    /// A run that has just been accepted.
+    #[must_use]
+    pub fn new(id: RunId, workflow: Arc<Workflow>, trigger: String, accepted_ms: u64) -> Self {
+        Self {
+            id,
+            workflow,
+            trigger,
+            accepted_ms,
+            end: None,
+            status: RunStatus::Pending,
+            steps: Vec::new(),
+            waiting: BTreeMap::new(),
+            said: Vec::new(),
+            compensated: Vec::new(),
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what the run told at a moment, in milliseconds since the device was made.
+    pub fn take(&mut self, record: &RunEventRecord, at_ms: u64) {
+        match &record.event {
+            RunEvent::Began => self.status = RunStatus::Running,
+            RunEvent::StepStarted { step, kind, .. } => {
+                self.waiting.remove(&step.0);
+                self.open.entry(step.0.clone()).or_insert_with(|| (kind.clone(), at_ms));
+            }
+            RunEvent::StepWaiting { step, reason, .. } => {
+                self.waiting.insert(step.0.clone(), reason.clone());
+            }
+            RunEvent::StepSettled { step, status, attempts, output, error } => {
+                self.waiting.remove(&step.0);
+                let open = self.open.remove(&step.0);
+                let (kind, started_ms) = match open {
+                    Some((kind, at_ms)) => (kind, Some(at_ms)),
+                    None => (self.kind_of(&step.0), None),
+                };
+                self.steps.push(StepLog {
+                    path: step.0.clone(),
+                    kind,
+                    status: *status,
+                    attempts: *attempts,
+                    started_ms,
+                    settled_ms: at_ms,
+                    output: output.as_ref().map(|output| output.value()),
+                    error: error.clone(),
+                });
+            }
+            RunEvent::Logged { level, message, fields, .. } => self.said.push(Said {
+                level: *level,
+                message: message.clone(),
+                fields: fields.value(),
+            }),
+            RunEvent::Compensated { step, complete } => {
+                self.compensated.push((step.0.clone(), *complete));
+            }
+            RunEvent::Settled { status, outputs, error } => {
+                self.status = *status;
+                let (outputs, error) = (outputs.value(), error.clone());
+                self.end = Some(End { status: *status, outputs, error, at_ms });
+            }
+            RunEvent::Accepted { .. }
+            | RunEvent::StepQueued { .. }
+            | RunEvent::StepDelayed { .. }
+            | RunEvent::CancelRequested { .. }
+            | RunEvent::Resumed { .. } => {}
+        }
+    }
+
+    /// The step instance with a path: the last one that settled under it.
+    #[must_use]
+    pub fn step(&self, path: &str) -> Option<&StepLog> {
+        self.steps.iter().rev().find(|step| step.path == path)
+    }
+
+    /// The lines of the trace for its steps, as objects.
+    pub fn trace(&self) -> impl Iterator<Item = Json> {
+        self.steps.iter().map(|step| step.line(self.accepted_ms))
+    }
+
+    /// The last line of the trace.
+    #[must_use]
+    pub fn trace_end(&self) -> Json {
+        let mut run = Object::new();
+        run.insert("status".to_owned(), json!(name_of(&self.status)));
+        if let Some(end) = &self.end {
+            run.insert("outputs".to_owned(), end.outputs.clone());
+            if let Some(error) = &end.error {
+                run.insert("error".to_owned(), error_json(error));
+            }
+            run.insert("ms".to_owned(), json!(end.at_ms.saturating_sub(self.accepted_ms)));
+        }
+        json!({ "run": run })
+    }
+
+    fn kind_of(&self, path: &str) -> String {
+        let step = self.workflow.step_named(super::last_id(path));
+        step.map_or_else(String::new, |step| step.kind.key().to_owned())
+    }
+}
+
+impl StepLog {
+    fn line(&self, zero_ms: u64) -> Json {
+        let since = |at_ms: u64| at_ms.saturating_sub(zero_ms);
+        let mut line = Object::new();
+        line.insert("path".to_owned(), json!(self.path));
+        line.insert("kind".to_owned(), json!(self.kind));
+        line.insert("status".to_owned(), json!(name_of(&self.status)));
+        line.insert("attempts".to_owned(), json!(self.attempts));
+        line.insert("started_ms".to_owned(), json!(self.started_ms.map(since)));
+        line.insert("settled_ms".to_owned(), json!(since(self.settled_ms)));
+        if let Some(output) = &self.output {
+            line.insert("output".to_owned(), output.clone());
+        }
+        if let Some(error) = &self.error {
+            line.insert("error".to_owned(), error_json(error));
+        }
+        Json::Object(line)
+    }
+}
+
+/// An error as the trace shows it.
+#[must_use]
+pub fn error_json(error: &RunError) -> Json {
+    let mut shown = Object::new();
+    shown.insert("code".to_owned(), json!(error.code));
+    shown.insert("message".to_owned(), json!(error.message));
+    if let Some(step) = &error.step {
+        shown.insert("step".to_owned(), json!(step.0));
+        shown.insert("attempt".to_owned(), json!(error.attempt));
+    }
+    shown.insert("retryable".to_owned(), json!(error.retryable));
+    if let Some(details) = &error.details {
+        shown.insert("details".to_owned(), details.value());
+    }
+    if !error.causes.is_empty() {
+        shown.insert("causes".to_owned(), json!(error.causes));
+    }
+    Json::Object(shown)
+}

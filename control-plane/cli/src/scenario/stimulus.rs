@@ -1,0 +1,262 @@
+//! What happens while a scenario runs: one entry of its `stimuli`.
+
+use openclaw_protocol::time::ClockTrust;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map as Object, Value as Json};
+
+use super::format::{Link, Shift, Span};
+
+/// The kinds, as they are written.
+const KINDS: [&str; 11] = [
+    "signal", "mqtt", "event", "approval", "cancel", "start", "crash", "power_cut", "clock", "link",
+    "broker",
+];
+
+/// One thing that happens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stimulus {
+    /// How long after the start of the scenario, or after [`Stimulus::after`].
+    pub at: Span,
+    /// Once this has happened.
+    pub after: Option<After>,
+    /// It must be refused, with this code.
+    pub refused: Option<String>,
+    /// What.
+    pub kind: Kind,
+}
+
+/// What a step must have come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct After {
+    /// The step instance, or the id of a step: its first instance.
+    pub step: String,
+    /// How far.
+    pub is: Reached,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// Its first attempt has begun, or it was entered.
+    Started,
+    /// It has settled.
+    Settled,
+}
+
+/// What happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// Somebody says something to the run.
+    Signal(Signal),
+    /// A message on the site's local broker.
+    Mqtt(Mqtt),
+    /// An event on the device's own bus.
+    Event(Event),
+    /// Somebody answers an `approval`.
+    Approval(Approval),
+    /// Somebody wants the end.
+    Cancel(Cancel),
+    /// Somebody wants another run of the tested workflow.
+    Start(Start),
+    /// The agent dies, and is started again.
+    Crash(Crash),
+    /// The device loses its power.
+    PowerCut(PowerCut),
+    /// The wall clock jumps.
+    Clock(Clock),
+    /// The link to the control plane.
+    Link(Link),
+    /// The site's local broker.
+    Broker(Link),
+}
+
+/// Somebody says something to a run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signal {
+    /// The signal's name.
+    pub name: String,
+    /// What goes with it.
+    #[serde(default)]
+    pub data: Json,
+    /// To the latest run of this workflow instead of the tested run.
+    #[serde(default)]
+    pub workflow: Option<String>,
+}
+
+/// A message on the site's local broker.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mqtt {
+    /// Topic name.
+    pub topic: String,
+    /// As the engine sees it: JSON, or text.
+    #[serde(default)]
+    pub payload: Json,
+    /// Quality of service.
+    #[serde(default)]
+    pub qos: u8,
+    /// The broker had kept it.
+    #[serde(default)]
+    pub retained: bool,
+}
+
+/// An event on the device's own bus.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Its name.
+    pub name: String,
+    /// What goes with it.
+    #[serde(default)]
+    pub data: Json,
+}
+
+/// Somebody answers an `approval`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// The step instance, or the id of the step that waits.
+    pub step: String,
+    /// One of its choices.
+    pub choice: String,
+    /// Who.
+    #[serde(default = "somebody")]
+    pub by: String,
+    /// The form as filled in.
+    #[serde(default)]
+    pub form: Object<String, Json>,
+    /// In the latest run of this workflow instead of the tested run.
+    #[serde(default)]
+    pub workflow: Option<String>,
+}
+
+fn somebody() -> String {
+    "user:tester".to_owned()
+}
+
+/// Somebody wants the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cancel {
+    /// Without waiting for grace periods.
+    pub force: bool,
+    /// Of the latest run of this workflow instead of the tested run.
+    pub workflow: Option<String>,
+}
+
+/// Somebody wants another run of the tested workflow.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Start {
+    /// Its inputs; those of the scenario where absent.
+    pub inputs: Option<Object<String, Json>>,
+}
+
+/// The agent dies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Crash {
+    /// Until it is started again.
+    pub down: Span,
+    /// It was stopped in order: what was decided is on the disk.
+    pub clean: bool,
+}
+
+/// The device loses its power.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PowerCut {
+    /// Until the agent runs again, in another boot.
+    pub down: Span,
+    /// How far its wall clock can be believed then; as before where absent. `unset`: it begins
+    /// again in 1970.
+    pub trust: Option<ClockTrust>,
+}
+
+/// The wall clock is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clock {
+    /// By so much.
+    pub by: Shift,
+    /// To the true time, before it is shifted.
+    pub right: bool,
+    /// How far it can be believed from now on.
+    pub trust: Option<ClockTrust>,
+}
+
+impl<'de> Deserialize<'de> for Stimulus {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let entries = Object::<String, Json>::deserialize(d)?;
+        read(entries).map_err(D::Error::custom)
+    }
+}
+
+fn read(mut entries: Object<String, Json>) -> Result<Stimulus, String> {
+    let at = entries.remove("at").map(|json| value("at", json)).transpose()?;
+    let after = entries.remove("after").map(after).transpose()?;
+    let refused = entries.remove("refused").map(|json| value("refused", json)).transpose()?;
+    if at.is_none() && after.is_none() {
+        return Err("a stimulus needs `at` or `after`".to_owned());
+    }
+    let mut rest = entries.into_iter();
+    let (Some((key, what)), None) = (rest.next(), rest.next()) else {
+        return Err(format!("a stimulus has `at` and exactly one of {}", KINDS.join(", ")));
+    };
+    let kind = kind(&key, what)?;
+    Ok(Stimulus { at: at.unwrap_or_default(), after, refused, kind })
+}
+
+fn after(json: Json) -> Result<After, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Long {
+        step: String,
+        is: Reached,
+    }
+    if let Json::String(step) = json {
+        return Ok(After { step, is: Reached::Settled });
+    }
+    let Long { step, is } = value("after", json)?;
+    Ok(After { step, is })
+}
+
+fn kind(key: &str, json: Json) -> Result<Kind, String> {
+    Ok(match key {
+        "signal" => Kind::Signal(value(key, named(json))?),
+        "mqtt" => Kind::Mqtt(value(key, json)?),
+        "event" => Kind::Event(value(key, named(json))?),
+        "approval" => Kind::Approval(value(key, json)?),
+        "cancel" => Kind::Cancel(value(key, plain(json))?),
+        "start" => Kind::Start(value(key, plain(json))?),
+        "crash" => Kind::Crash(value(key, plain(json))?),
+        "power_cut" => Kind::PowerCut(value(key, plain(json))?),
+        "clock" => Kind::Clock(value(key, json)?),
+        "link" => Kind::Link(value(key, json)?),
+        "broker" => Kind::Broker(value(key, json)?),
+        other => return Err(format!("`{other}` is no stimulus: use one of {}", KINDS.join(", "))),
+    })
+}
+
+fn value<T: DeserializeOwned>(key: &str, json: Json) -> Result<T, String> {
+    serde_json::from_value(json).map_err(|error| format!("`{key}`: {error}"))
+}
+
+/// A text is a name without data.
+fn named(json: Json) -> Json {
+    match json {
+        Json::String(name) => serde_json::json!({ "name": name }),
+        other => other,
+    }
+}
+
+/// Nothing, or `true`, is the usual.
+fn plain(json: Json) -> Json {
+    match json {
+        Json::Null | Json::Bool(true) => serde_json::json!({}),
+        other => other,
+    }
+}
