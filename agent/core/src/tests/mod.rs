@@ -4,6 +4,7 @@ mod crash;
 mod flow;
 mod generate;
 mod joins;
+mod language;
 mod modes;
 mod properties;
 mod steps;

@@ -14,9 +14,9 @@ use openclaw_protocol::run::{Run, RunEvent, StepPath, StepStatus};
 use openclaw_protocol::time::{ClockTrust, Stamp};
 use proptest::prelude::*;
 
-use super::generate::{Choices, workflow};
+use super::generate::{CALLEE, Choices, workflow};
 use super::world::{EPOCH, World, error};
-use crate::{AttemptId, AttemptOutcome, Input, StartRequest};
+use crate::{AttemptId, AttemptOutcome, Input, Message, StartRequest};
 
 /// One thing in a device's life; numbers choose among what is there.
 #[derive(Debug, Clone)]
@@ -28,6 +28,10 @@ enum Happening {
     Twice(u8),
     Pass(u32),
     Cancel(u8, bool),
+    Signal(u8),
+    Decide(u8),
+    Message,
+    Event,
     Stop,
     Kill,
     PowerCut(u32),
@@ -41,6 +45,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<u8>().prop_map(Happening::Twice),
         5 => (0..30_000_u32).prop_map(Happening::Pass),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(run, force)| Happening::Cancel(run, force)),
+        1 => any::<u8>().prop_map(Happening::Signal),
+        1 => any::<u8>().prop_map(Happening::Decide),
+        1 => Just(Happening::Message),
+        1 => Just(Happening::Event),
         2 => Just(Happening::Stop),
         1 => Just(Happening::Kill),
         1 => (0..60_000_u32).prop_map(Happening::PowerCut),
@@ -116,6 +124,11 @@ fn check_repeat(world: &mut World, attempt: AttemptId) -> Result<(), TestCaseErr
 }
 
 fn answer(world: &mut World, choice: u8, fails: bool) -> Option<AttemptId> {
+    if let Some(attempt) = world.confirms.pop() {
+        let outcome = AttemptOutcome::Succeeded { output: JsonText::null(), vars: None };
+        world.input("", Input::Settled { attempt: attempt.clone(), outcome });
+        return Some(attempt);
+    }
     if world.calls.is_empty() {
         return None;
     }
@@ -164,6 +177,32 @@ fn live(world: &mut World, happening: &Happening) -> Result<(), TestCaseError> {
                 prop_assert!(!force || !world.engine.runs.contains_key(number));
             }
         }
+        Happening::Signal(choice) => {
+            if let Some(run) = some_run(world, *choice) {
+                let data = JsonText::parse("1").unwrap();
+                let name = "s".to_owned();
+                world.input("", Input::Signal { run, name, data, request: None });
+            }
+        }
+        Happening::Decide(choice) => {
+            if let Some(run) = some_run(world, *choice) {
+                let held = &world.engine.runs[&run.number().unwrap()].run;
+                let asking = held.live().map(|(at, _)| at).find(|at| held.is_asking(at));
+                let step = asking.map_or_else(|| StepPath("s1".to_owned()), |at| held.path(&at));
+                let (choice, by) = ("approve".to_owned(), "me".to_owned());
+                let form = JsonText::parse("{}").unwrap();
+                world.input("", Input::Decide { run, step, choice, by, form, request: None });
+            }
+        }
+        Happening::Message => {
+            let payload = JsonText::parse("1").unwrap();
+            let message = Message { topic: "a/b".to_owned(), payload, qos: 0, retained: false };
+            world.input("", Input::Message(message));
+        }
+        Happening::Event => {
+            let data = JsonText::parse(r#"{"n":1}"#).unwrap();
+            world.input("", Input::Event { name: "e".to_owned(), data });
+        }
         Happening::Stop => check_reissue(world)?,
         Happening::Kill => {
             world.restart(true);
@@ -173,6 +212,11 @@ fn live(world: &mut World, happening: &Happening) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+fn some_run(world: &World, choice: u8) -> Option<RunId> {
+    let runs: Vec<RunId> = world.engine.runs.values().map(|held| held.run.head.id.clone()).collect();
+    runs.get(usize::from(choice) % runs.len().max(1)).cloned()
 }
 
 /// Lets left-over work go on.
@@ -274,7 +318,13 @@ fn check_shown(world: &World) -> Result<(), TestCaseError> {
     for (number, status) in world.results() {
         prop_assert_eq!(shown[&number].status, status);
         let open = shown[&number].steps.iter().filter(|step| {
-            matches!(step.status, StepStatus::Queued | StepStatus::Running | StepStatus::Delayed)
+            matches!(
+                step.status,
+                StepStatus::Queued
+                    | StepStatus::Running
+                    | StepStatus::Delayed
+                    | StepStatus::Waiting
+            )
         });
         prop_assert_eq!(open.count(), 0);
     }
@@ -285,7 +335,7 @@ proptest! {
     #[test]
     fn any_life_of_any_workflow((bytes, happenings) in life()) {
         let text = workflow(&mut Choices::new(&bytes));
-        let mut world = World::with(&[&text], 64);
+        let mut world = World::with(&[&text, CALLEE], 64);
         world.start("{}");
         for happening in &happenings {
             live(&mut world, happening)?;
@@ -300,7 +350,7 @@ proptest! {
     #[test]
     fn few_slots_only_delay((bytes, happenings) in life()) {
         let text = workflow(&mut Choices::new(&bytes));
-        let mut world = World::with(&[&text], 1);
+        let mut world = World::with(&[&text, CALLEE], 1);
         world.start("{}");
         for happening in &happenings {
             if !matches!(happening, Happening::Stop) {
@@ -394,7 +444,7 @@ proptest! {
             {"id": "c", "cron": {"at": "*/5 * * * *", "tz": "Europe/Berlin", "catch_up": "all"}},
             {"id": "b", "startup": {}},
         ]);
-        let mut world = World::with(&[&text.to_string()], 2);
+        let mut world = World::with(&[&text.to_string(), CALLEE], 2);
         for (input, stamp) in inputs {
             world.now = stamp;
             world.input("", input);

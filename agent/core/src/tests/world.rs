@@ -17,7 +17,7 @@ use openclaw_protocol::time::{ClockTrust, Stamp};
 use crate::names::status_text;
 use crate::{
     AttemptId, AttemptOutcome, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, Input,
-    PluginTask, StartRequest, Told, TriggerMark,
+    PluginTask, SeenKey, StartRequest, Told, TriggerMark,
 };
 
 pub(super) const EPOCH: Epoch = Epoch(0xabcd_ef01_2345_0000);
@@ -59,6 +59,7 @@ pub(super) fn deployed(workflow: &Arc<Workflow>) -> Deployed {
 pub(super) struct Disk {
     pub(super) runs: BTreeMap<u64, (RunId, Vec<FactRecord>)>,
     pub(super) marks: BTreeMap<String, TriggerMark>,
+    pub(super) seen: Vec<SeenKey>,
     pub(super) told: Vec<Told>,
     pub(super) wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
 }
@@ -72,6 +73,8 @@ pub(super) struct World {
     pub(super) unsynced: Vec<Decision>,
     /// With workers.
     pub(super) calls: Vec<PluginTask>,
+    /// Attempts that wait for the broker; kept over restarts, as the store does.
+    pub(super) confirms: Vec<AttemptId>,
     pub(super) commits: u32,
     /// All calls ever made.
     pub(super) made: Vec<(AttemptId, Effects, String)>,
@@ -98,6 +101,7 @@ impl World {
             disk: Disk::default(),
             unsynced: Vec::new(),
             calls: Vec::new(),
+            confirms: Vec::new(),
             commits: 0,
             made: Vec::new(),
             slots,
@@ -206,6 +210,7 @@ impl World {
     pub(super) fn restored_from(&self, disk: &Disk) -> Engine {
         let mut engine = engine(self.slots);
         engine.restore_marks(disk.marks.values().cloned());
+        engine.restore_seen(disk.seen.iter().cloned());
         engine.restore_wishes(disk.wishes.iter().cloned());
         for (run, facts) in disk.runs.values() {
             let definition = self.definition_of(facts);
@@ -245,6 +250,8 @@ impl World {
                 self.calls.push(task.clone());
             }
         }
+        let confirms = decision.publications.iter().filter_map(|one| one.confirm.clone());
+        self.confirms.extend(confirms);
         self.unsynced.push(decision);
         if needs_commit {
             self.sync();
@@ -262,6 +269,7 @@ impl World {
             for mark in decision.marks {
                 self.disk.marks.insert(format!("{} {}", mark.workflow, mark.trigger), mark);
             }
+            self.disk.seen.extend(decision.seen);
             self.disk.told.extend(decision.told);
             self.disk.wishes.extend(decision.wishes);
         }

@@ -1,0 +1,541 @@
+//! What each kind of step gives and does, by how runs end.
+
+use openclaw_protocol::id::RunId;
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::run::StepPath;
+use openclaw_protocol::time::ClockTrust;
+
+use super::world::EPOCH;
+use super::{World, minutes, seconds};
+use crate::{Input, Message};
+
+/// Runs a workflow that needs nobody and tells how it ended.
+fn end_of(steps: &str, outputs: &str) -> String {
+    let text = format!(
+        "{{workflow: w, vars: {{x: 0, log: ''}}, steps: {steps}, outputs: {{it: {{value: {outputs:?}}}}}}}"
+    );
+    let mut world = World::new(&text);
+    world.start("{}");
+    ending(&mut world)
+}
+
+/// The last thing that was told of the run's outcome.
+fn ending(world: &mut World) -> String {
+    let transcript = world.transcript();
+    let told = transcript.split("; ").filter(|told| {
+        ["Completed ", "Failed ", "Cancelled "].iter().any(|status| {
+            told.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(status))
+        })
+    });
+    let last = told.last().unwrap_or_else(|| panic!("it has not ended:\n{transcript}"));
+    last.split_once(' ').unwrap().1.to_owned()
+}
+
+fn signal(world: &mut World, name: &str, data: &str) {
+    let (run, data) = (RunId::of(EPOCH, 1), JsonText::parse(data).unwrap());
+    let name = name.to_owned();
+    world.input("signal", Input::Signal { run, name, data, request: None });
+}
+
+fn message(world: &mut World, topic: &str, payload: &str) {
+    let payload = JsonText::parse(payload).unwrap();
+    let topic = topic.to_owned();
+    world.input("message", Input::Message(Message { topic, payload, qos: 0, retained: false }));
+}
+
+fn event(world: &mut World, name: &str, data: &str) {
+    let data = JsonText::parse(data).unwrap();
+    world.input("event", Input::Event { name: name.to_owned(), data });
+}
+
+fn decide(world: &mut World, step: &str, choice: &str) {
+    let decision = Input::Decide {
+        run: RunId::of(EPOCH, 1),
+        step: StepPath(step.to_owned()),
+        choice: choice.to_owned(),
+        by: "ann".to_owned(),
+        form: JsonText::parse("{}").unwrap(),
+        request: None,
+    };
+    world.input("decide", decision);
+}
+
+#[test]
+fn a_switch_takes_the_first_case_that_matches() {
+    for (x, expected) in [
+        ("1", r#"Completed {"it":["one",1]}"#),
+        ("2.0", r#"Completed {"it":["two",2]}"#),
+        ("7", r#"Completed {"it":["many",2]}"#),
+        ("-1", r#"Completed {"it":["other",null]}"#),
+    ] {
+        // A number of the subject equals one of the case whatever the types; `when` is told by its
+        // position.
+        let steps = format!(
+            "[{{id: s, switch: '{x}', cases: [
+                {{case: 1, do: [{{id: a, set: {{log: one}}}}]}},
+                {{case: 2, do: [{{id: b, set: {{log: two}}}}]}},
+                {{when: '{x} > 5', do: [{{id: c, set: {{log: many}}}}]}},
+              ], default: [{{id: d, set: {{log: other}}}}]}}]"
+        );
+        assert_eq!(end_of(&steps, "${ [vars.log, steps.s.output.case] }"), expected, "{x}");
+    }
+}
+
+#[test]
+fn a_switch_without_a_match_fails_and_its_ids_are_edges() {
+    let none = "[{id: s, switch: 'vars.x', cases: [{case: 1, do: [{id: a, set: {x: 1}}]}]}]";
+    assert!(end_of(none, "${ 1 }").starts_with("Failed {} condition.no_match"));
+    let edges = "[{id: s, switch: 'vars.x', cases: [{case: 0, do: a}, {case: 1, do: b}], default: c},
+        {id: a, set: {log: a}, next_steps: [z]}, {id: b, set: {log: b}, next_steps: [z]},
+        {id: c, set: {log: c}, next_steps: [z]}, {id: z, set: {log: '${ vars.log + \"z\" }'}}]";
+    assert_eq!(
+        end_of(edges, "${ [vars.log, steps.b.status, steps.c.status] }"),
+        r#"Completed {"it":["az","skipped","skipped"]}"#
+    );
+}
+
+#[test]
+fn a_foreach_keeps_the_order_of_its_items_and_its_writes_to_itself() {
+    let steps = "[{id: f, foreach: {in: '[3, 1, 2]', as: n, index: i, concurrency: 2,
+        collect: 'n * 10 + i + vars.x'}, do: [{id: a, set: {x: '${ n }'}}]}]";
+    assert_eq!(
+        end_of(steps, "${ [steps.f.output, vars.x] }"),
+        r#"Completed {"it":[{"items":[33,12,24],"failed":0},0]}"#
+    );
+    let entries = "[{id: f, foreach: {in: '{\"b\": 2, \"a\": 1}', collect: 'item.key + string(item.value)'},
+        do: [{id: a, set: {x: 1}}]}]";
+    let expected = r#"Completed {"it":["a1","b2"]}"#;
+    assert_eq!(end_of(entries, "${ steps.f.output.items }"), expected);
+    let empty = "[{id: f, foreach: {in: '[]'}, do: [{id: a, set: {x: 1}}]}]";
+    let expected = r#"Completed {"it":{"items":[],"failed":0}}"#;
+    assert_eq!(end_of(empty, "${ steps.f.output }"), expected);
+    let wrong = "[{id: f, foreach: {in: '1'}, do: [{id: a, set: {x: 1}}]}]";
+    assert!(end_of(wrong, "${ 1 }").starts_with("Failed {} expr.type"));
+}
+
+#[test]
+fn a_foreach_fails_as_it_is_told_to() {
+    let foreach = |more: &str| {
+        format!(
+            "[{{id: f, foreach: {{in: '[0, 1, 2, 3]', {more}}}, do: [
+                {{id: c, condition: 'item % 2 == 0', else: [
+                    {{id: no, fail: {{code: user.odd, message: odd}}}}]}},
+                {{id: v, set: {{x: 1}}, export: {{log: '${{ vars.log + string(item) }}'}}}}]}}]"
+        )
+    };
+    let result = |more: &str| end_of(&foreach(more), "${ [steps.f.output.failed, vars.log] }");
+    assert!(result("mode: fail_fast").starts_with("Failed {} user.odd"));
+    assert!(result("tolerate: 1").starts_with("Failed {} user.odd"));
+    assert!(result("mode: wait_all").starts_with("Failed {} user.odd"));
+    // Each iteration sees the variables as they were; the last export counts.
+    assert_eq!(result("tolerate: 2"), r#"Completed {"it":[2,"2"]}"#);
+    assert_eq!(result("tolerate: 50%"), r#"Completed {"it":[2,"2"]}"#);
+}
+
+#[test]
+fn try_catches_and_finally_runs() {
+    let attempt = |body: &str, catch: &str, finally: &str| {
+        format!(
+            "[{{id: t, try: [{body}], catch: [{{errors: [user.a, 'user.b.*'], as: why, do: [
+                {{id: c, set: {{log: '${{ vars.log + why.code }}'}}}}{catch}]}}],
+              finally: [{{id: f, set: {{log: '${{ vars.log + \"!\" }}'}}}}{finally}]}}]"
+        )
+    };
+    let fail = |code: &str| format!("{{id: x, fail: {{code: {code}, message: m}}}}");
+    let log = "${ vars.log }";
+    assert_eq!(end_of(&attempt("{id: x, set: {x: 1}}", "", ""), log), r#"Completed {"it":"!"}"#);
+    let caught = end_of(&attempt(&fail("user.a"), "", ""), log);
+    assert_eq!(caught, r#"Completed {"it":"user.a!"}"#);
+    let caught = end_of(&attempt(&fail("user.b.c"), "", ""), log);
+    assert_eq!(caught, r#"Completed {"it":"user.b.c!"}"#);
+    let not_caught = end_of(&attempt(&fail("user.c"), "", ""), log);
+    assert!(not_caught.starts_with("Failed {} user.c"), "{not_caught}");
+    let again = ", {id: y, fail: {code: user.again, message: m}}";
+    assert!(end_of(&attempt(&fail("user.a"), again, ""), log).starts_with("Failed {} user.again"));
+    // An error of `finally` replaces a success.
+    assert!(end_of(&attempt("{id: x, set: {x: 1}}", "", again), log).starts_with("Failed {} user.ag"));
+    assert!(end_of(&attempt(&fail("user.c"), "", again), log).starts_with("Failed {} user.c"));
+}
+
+#[test]
+fn finally_is_shielded_from_a_cancellation_and_not_from_force() {
+    let text = "{workflow: w, steps: [{id: t, try: [{id: d, delay: 1h}],
+        finally: [{id: tidy, plugin: p@1}]}]}";
+    let mut world = World::new(text);
+    world.start("{}").cancel(1, false);
+    assert_eq!(world.calls.len(), 1, "it tidies up");
+    world.ok("t[finally]/tidy", "1");
+    assert_eq!(ending(&mut world), "Cancelled {}");
+    let mut world = World::new(text);
+    world.start("{}").cancel(1, false).cancel(1, true);
+    assert_eq!(ending(&mut world), "Cancelled {}");
+    let mut world = World::new(text);
+    world.start("{}").cancel(1, false).pass(seconds(31));
+    world.pass(seconds(10));
+    assert_eq!(ending(&mut world), "Cancelled {}", "it has 30 s, and its call 10 s to stop");
+}
+
+#[test]
+fn what_was_done_is_undone_latest_first() {
+    let step = |id: &str, more: &str| {
+        format!(
+            "{{id: {id}, plugin: p@1, retry: none{more}, compensate: [
+                {{id: un_{id}, plugin: p.undo@1, with: {{was: '${{ output }}'}}}}]}}"
+        )
+    };
+    let text = format!(
+        "{{workflow: w, steps: [{}, {}, {{id: c, plugin: p@1, retry: none}}]}}",
+        step("a", ""),
+        step("b", "")
+    );
+    let mut world = World::new(&text);
+    world.start("{}").ok("a", "1").ok("b", "2").err("c", "plugin.error");
+    assert_eq!(world.calls[0].attempt.step.0, "b[undo]/un_b");
+    assert_eq!(world.calls[0].input.as_str(), r#"{"was":2}"#);
+    world.restart(true).ok("b[undo]/un_b", "null").ok("a[undo]/un_a", "null");
+    assert!(ending(&mut world).starts_with("Failed {} plugin.error: it did not work"));
+    // One that fails does not keep the others from being run, and is told.
+    let mut world = World::new(&text);
+    world.start("{}").ok("a", "1").ok("b", "2").cancel(1, false).pass(seconds(10));
+    let retries = 6;
+    for _ in 0..retries {
+        world.err("b[undo]/un_b", "plugin.error").sleep(seconds(40));
+    }
+    world.ok("a[undo]/un_a", "null");
+    let ending = ending(&mut world);
+    assert!(ending.starts_with("Failed {} compensation.incomplete"), "{ending}");
+}
+
+#[test]
+fn a_saga_undoes_its_own_and_what_ended_well_stays() {
+    let text = "{workflow: w, steps: [
+        {id: s, sequence: {steps: [{id: a, plugin: p@1, retry: none, compensate: [
+                {id: un_a, plugin: p@1}]}, {id: b, plugin: p@1, retry: none}],
+            compensation: {run_on: [failed]}}, continue_on_error: true},
+        {id: c, plugin: p@1, retry: none}]}";
+    let mut world = World::new(text);
+    world.start("{}").ok("s/a", "1").err("s/b", "plugin.error").ok("s/a[undo]/un_a", "1");
+    world.ok("c", "1");
+    assert_eq!(ending(&mut world), "Completed {}");
+    let mut world = World::new(text);
+    world.start("{}").ok("s/a", "1").ok("s/b", "1").err("c", "plugin.error");
+    assert!(ending(&mut world).starts_with("Failed"), "nothing is undone");
+}
+
+#[test]
+fn succeed_ends_the_run_from_any_depth() {
+    let steps = "[{id: p, parallel: {branches: {a: [{id: d, delay: 1h}],
+        b: [{id: t, try: [{id: e, succeed: {it: 7}}], finally: [{id: f, set: {x: 1}}]}]}}},
+        {id: never, set: {x: 2}}]";
+    assert_eq!(end_of(steps, "${ vars.x }"), r#"Completed {"it":7}"#);
+    let declared = "[{id: a, set: {x: 3}}, {id: b, succeed: {}}, {id: c, set: {x: 4}}]";
+    assert_eq!(end_of(declared, "${ vars.x }"), r#"Completed {"it":3}"#);
+}
+
+#[test]
+fn a_failure_says_what_its_author_says() {
+    let steps = "[{id: t, try: [{id: f, fail: {code: user.low, message: 'n=${ vars.x }',
+        details: {n: [1]}}}], catch: [{do: [{id: c, set: {log: '${ error }'}}]}]}]";
+    assert_eq!(
+        end_of(steps, "${ [vars.log.code, vars.log.message, vars.log.details, vars.log.step] }"),
+        r#"Completed {"it":["user.low","n=0",{"n":[1]},"t/f"]}"#
+    );
+}
+
+#[test]
+fn a_wait_for_a_signal_takes_those_of_before() {
+    let text = "{workflow: w, steps: [{id: d, delay: 1m},
+        {id: a, wait: {signal: go, when: 'message.data > 1'}},
+        {id: b, wait: {signal: go, count: 2}, timeout: 1m}],
+        outputs: {a: {value: '${ steps.a.output.message.data }'},
+                  b: {value: '${ steps.b.output.messages.map(m, m.data) }'},
+                  left: {value: '${ steps.b.output.remaining_ms }'}}}";
+    let mut world = World::new(text);
+    world.start("{}");
+    for data in ["1", "2", "3"] {
+        signal(&mut world, "go", data);
+    }
+    world.restart(true).sleep(minutes(1));
+    assert_eq!(ending(&mut world), r#"Completed {"a":2,"b":[1,3],"left":60000}"#);
+}
+
+#[test]
+fn a_wait_for_messages_takes_what_comes_and_counts() {
+    let text = "{workflow: w, steps: [
+        {id: a, wait: {mqtt: {topic: 'site/+/temp'}, when: 'message.payload > 50.0 && message.topic_parts[1] == \"x\"'}},
+        {id: b, wait: {event: door}, timeout: 1m}],
+        outputs: {a: {value: '${ steps.a.output.message.payload }'}}}";
+    let mut world = World::new(text);
+    message(&mut world, "site/x/temp", "99");
+    world.start("{}");
+    assert_eq!(world.engine.subscriptions().into_iter().next().unwrap().0, "site/+/temp");
+    message(&mut world, "site/x/temp", "49");
+    message(&mut world, "site/y/temp", "51");
+    message(&mut world, "site/x/temp", "\"text\"");
+    message(&mut world, "site/x/temp", "51");
+    assert!(world.engine.subscriptions().is_empty());
+    world.restart(true);
+    event(&mut world, "window", "{}");
+    event(&mut world, "door", "{}");
+    assert_eq!(ending(&mut world), r#"Completed {"a":51}"#);
+}
+
+#[test]
+fn a_wait_that_runs_out_of_time_fails_or_goes_on() {
+    let text = |more: &str| {
+        format!(
+            "{{workflow: w, steps: [{{id: a, wait: {{event: e{more}}}, timeout: 30s}}],
+              outputs: {{a: {{value: '${{ steps.a.output.message }}'}}}}}}"
+        )
+    };
+    let mut world = World::new(&text(""));
+    world.start("{}").sleep(seconds(31));
+    assert!(ending(&mut world).starts_with("Failed {} wait.timeout"));
+    let mut world = World::new(&text(", on_timeout: continue"));
+    world.start("{}").sleep(seconds(31));
+    assert_eq!(ending(&mut world), r#"Completed {"a":null}"#);
+}
+
+#[test]
+fn until_is_looked_at_when_variables_change_and_as_time_goes() {
+    let text = "{workflow: w, vars: {n: 0}, steps: [{id: a, set: {n: 0}, start: true, next_steps: [c]},
+        {id: b, wait: {until: 'vars.n > 1'}, start: true, next_steps: [e]},
+        {id: c, plugin: p@1, next_steps: [d]}, {id: d, set: {n: 2}},
+        {id: e, wait: {until: 'now > execution.started_at + duration(\"90s\")', poll: 20s}}]}";
+    let mut world = World::new(text);
+    world.start("{}").ok("c", "1");
+    assert!(world.transcript().contains("b succeeded"));
+    world.sleep(seconds(95));
+    assert!(world.engine.runs.len() == 1);
+    world.sleep(seconds(10));
+    assert_eq!(ending(&mut world), "Completed {}");
+}
+
+#[test]
+fn people_are_asked_reminded_and_taken_at_their_word() {
+    let text = "{workflow: w, steps: [{id: a, timeout: 1h, approval: {prompt: 'stop ${ 1 + 1 }?',
+        choices: [stop, go_on], remind: 20m, on_timeout: go_on}}],
+        outputs: {it: {value: '${ steps.a.output.choice }'}, by: {value: '${ steps.a.output.by }'}}}";
+    let mut world = World::new(text);
+    world.start("{}").sleep(minutes(45));
+    assert_eq!(world.transcript().matches("a waits for approval").count(), 3);
+    decide(&mut world, "a", "perhaps");
+    assert!(world.transcript().contains("refused approval.choice"));
+    decide(&mut world, "b", "stop");
+    assert!(world.transcript().contains("refused approval.unknown"));
+    world.restart(true);
+    decide(&mut world, "a", "stop");
+    assert_eq!(ending(&mut world), r#"Completed {"by":"ann","it":"stop"}"#);
+    let mut world = World::new(text);
+    world.start("{}").sleep(minutes(61));
+    assert_eq!(ending(&mut world), r#"Completed {"by":null,"it":"go_on"}"#);
+}
+
+const PARENT: &str = "{workflow: w, steps: [{id: c, call: child, with: {n: 2}, retry: none}],
+    outputs: {it: {value: '${ steps.c.output.double }'}}}";
+const CHILD: &str = "{workflow: child, inputs: {n: {type: integer}},
+    steps: [{id: a, plugin: p@1, with: {n: '${ inputs.n }'}, retry: none}],
+    outputs: {double: {value: '${ inputs.n * 2 }'}}}";
+
+#[test]
+fn a_call_is_a_run_of_its_own_whose_end_comes_home() {
+    let mut world = World::with(&[PARENT, CHILD], 4);
+    world.start("{}").restart(true).ok("a", "1");
+    assert_eq!(ending(&mut world), r#"Completed {"it":4}"#);
+    let mut world = World::with(&[PARENT, CHILD], 4);
+    world.start("{}").err("a", "user.broken");
+    assert!(ending(&mut world).starts_with("Failed {} user.broken"));
+    let mut world = World::with(&[PARENT], 4);
+    world.start("{}");
+    assert!(ending(&mut world).starts_with("Failed {} workflow.unknown"));
+}
+
+#[test]
+fn a_call_is_cancelled_with_its_caller_unless_it_is_abandoned() {
+    let mut world = World::with(&[PARENT, CHILD], 4);
+    world.start("{}").cancel(1, false).pass(seconds(11));
+    assert_eq!(world.results().len(), 2);
+    assert!(world.engine.runs.is_empty());
+    let abandoned = PARENT.replace("retry: none", "retry: none, on_parent_close: abandon");
+    let mut world = World::with(&[&abandoned, CHILD], 4);
+    world.start("{}").cancel(1, false);
+    assert_eq!(world.engine.runs.len(), 1, "the child goes on");
+    world.ok("a", "1");
+    assert!(world.engine.runs.is_empty());
+}
+
+#[test]
+fn a_workflow_may_call_itself_but_not_for_ever() {
+    let text = "{workflow: w, steps: [{id: c, call: w}]}";
+    let mut world = World::new(text);
+    world.start("{}");
+    assert!(ending(&mut world).starts_with("Failed {} limit.depth"));
+    assert_eq!(world.results().len(), 9);
+}
+
+#[test]
+fn a_caller_keeps_to_the_definition_of_its_beginning() {
+    let text = PARENT.replace("{id: c,", "{id: d, delay: 1m}, {id: c,");
+    let mut world = World::with(&[&text, CHILD], 4);
+    world.start("{}");
+    world.workflows.push(super::world::workflow(&CHILD.replace("* 2", "* 3")));
+    let newest: Vec<_> = [0, 2].iter().map(|n| super::world::deployed(&world.workflows[*n])).collect();
+    world.input("", Input::Deploy(newest));
+    world.sleep(minutes(1)).ok("a", "1");
+    assert_eq!(ending(&mut world), r#"Completed {"it":4}"#);
+}
+
+#[test]
+fn events_reach_waits_and_triggers_in_the_same_breath() {
+    let texts = [
+        "{workflow: w, steps: [{id: a, emit: {event: hot, data: {t: 5}}}]}",
+        "{workflow: hears, triggers: [{id: t, event: hot, when: 'trigger.data.t > 4.0',
+            inputs: {t: '${ trigger.data.t }'}}], inputs: {t: {type: number}},
+          steps: [{id: s, set: {x: 1}}], outputs: {t: {value: '${ inputs.t }'}}}",
+        "{workflow: after, triggers: [{id: t, workflow: {name: hears, status: [completed]},
+            inputs: {t: '${ trigger.outputs.t }'}}], inputs: {t: {type: number}},
+          steps: [{id: s, set: {x: 1}}], outputs: {got: {value: '${ inputs.t }'}}}",
+    ];
+    let mut world = World::with(&texts, 4);
+    world.start("{}");
+    assert_eq!(world.results().len(), 3, "{}", world.transcript());
+    assert_eq!(ending(&mut world), r#"Completed {"got":5}"#);
+}
+
+#[test]
+fn workflows_that_set_each_other_off_are_stopped_somewhere() {
+    let text = "{workflow: w, mode: parallel, triggers: [{id: t, event: e}, {id: m, manual: {}}],
+        steps: [{id: a, emit: {event: e}}]}";
+    let mut world = World::new(text);
+    world.start("{}");
+    assert!(world.transcript().contains("dropped events"));
+}
+
+#[test]
+fn triggers_are_held_back_as_written() {
+    let text = |more: &str| {
+        format!(
+            "{{workflow: w, triggers: [{{id: t, event: e, {more}}}], mode: parallel,
+              steps: [{{id: a, set: {{x: 1}}}}]}}"
+        )
+    };
+    let runs = |more: &str, script: &dyn Fn(&mut World)| {
+        let mut world = World::new(&text(more));
+        script(&mut world);
+        world.results().len()
+    };
+    let thrice = |world: &mut World| {
+        for n in ["1", "1", "2"] {
+            event(world, "e", n);
+            world.sleep(seconds(1));
+        }
+    };
+    assert_eq!(runs("when: 'trigger.data > 1.0'", &thrice), 1);
+    assert_eq!(runs("throttle: 2s", &thrice), 2);
+    assert_eq!(runs("debounce: 5s", &|world| {
+        thrice(world);
+        assert!(world.results().is_empty());
+        world.sleep(seconds(5));
+    }), 1);
+    assert_eq!(runs("dedupe: {key: 'trigger.data', window: 1m}", &thrice), 2);
+    assert_eq!(runs("dedupe: {key: 'trigger.data', window: 1m}", &|world| {
+        thrice(world);
+        world.restart(true);
+        thrice(world);
+        world.sleep(minutes(1));
+        thrice(world);
+    }), 4, "a restart forgets nothing, the window does");
+}
+
+#[test]
+fn a_publication_is_there_before_its_step_is_over() {
+    let text = |confirm: &str| {
+        format!(
+            "{{workflow: w, steps: [{{id: a, publish: {{topic: 'x/${{ 1 }}', payload: {{n: 1}},
+              confirm: {confirm}}}}}]}}"
+        )
+    };
+    let mut world = World::new(&text("stored"));
+    world.start("{}");
+    assert_eq!(ending(&mut world), "Completed {}");
+    let mut world = World::new(&text("broker"));
+    world.start("{}").restart(true);
+    assert_eq!(world.results().len(), 0);
+    let attempt = world.confirms.pop().unwrap();
+    let output = JsonText::null();
+    let outcome = crate::AttemptOutcome::Succeeded { output, vars: None };
+    world.input("puback", Input::Settled { attempt, outcome });
+    assert_eq!(ending(&mut world), "Completed {}");
+}
+
+#[test]
+fn a_deadline_waits_for_a_clock_that_can_be_believed() {
+    let text = "{workflow: w, steps: [{id: d, delay: {until: '2026-03-02T10:05:00Z'}}]}";
+    let mut world = World::new(text);
+    world.start("{}").sleep(minutes(4));
+    assert!(world.results().is_empty());
+    world.sleep(minutes(1));
+    assert_eq!(ending(&mut world), "Completed {}");
+    // The clock is wrong at first, and then months ahead.
+    let mut world = World::new(text);
+    world.now.trust = ClockTrust::Unset;
+    world.start("{}").sleep(minutes(10));
+    assert!(world.transcript().contains("d waits for clock"));
+    world.now.trust = ClockTrust::Synced;
+    world.sleep(minutes(1));
+    assert_eq!(ending(&mut world), "Completed {}");
+}
+
+#[test]
+fn a_loop_with_a_beat_keeps_it() {
+    let text = "{workflow: w, steps: [{id: l, loop: {times: 3, every: 10s, collect: 'now'},
+        do: [{id: d, delay: '${ loop.index == 0 ? 3 : 1 }'}]}],
+        outputs: {it: {value: '${ steps.l.output.items.map(t, int((t - execution.started_at).getSeconds())) }'}}}";
+    let mut world = World::new(text);
+    world.start("{}").sleep(seconds(15)).sync();
+    world.restart(true).sleep(seconds(30));
+    assert_eq!(ending(&mut world), r#"Completed {"it":[3,11,21]}"#);
+}
+
+#[test]
+fn each_policy_has_its_own_counter() {
+    let text = "{workflow: w, steps: [{id: a, plugin: p@1, retry: [
+        {errors: [http.*], max_retries: 1, delay: 1s, backoff: constant},
+        {errors: ['*'], max_retries: 2, delay: 5s, backoff: constant}]}]}";
+    let mut world = World::new(text);
+    world.start("{}").err("a", "http.status").pass(seconds(1)).err("a", "plugin.error");
+    world.pass(seconds(5)).err("a", "plugin.error").pass(seconds(5)).err("a", "http.status");
+    assert!(ending(&mut world).starts_with("Failed {} http.status"), "its one retry is used up");
+}
+
+#[test]
+fn a_full_queue_does_what_the_workflow_says() {
+    let text = |rule: &str| {
+        format!("{{workflow: w, max: 1, max_exceeded: {rule}, steps: [{{id: d, delay: 1h}}]}}")
+    };
+    let mut world = World::new(&text("drop_newest"));
+    world.start("{}").start("{}").start("{}");
+    assert!(world.transcript().contains("refused queue_full"));
+    let mut world = World::new(&text("drop_oldest"));
+    world.start("{}").start("{}").start("{}");
+    assert!(world.transcript().contains("dropped queue_full"));
+    assert_eq!(world.results().iter().map(|one| one.0).collect::<Vec<_>>(), [2]);
+    let mut world = World::new(&text("fail"));
+    world.start("{}").start("{}").start("{}");
+    assert!(ending(&mut world).starts_with("Failed {} limit.runs"));
+}
+
+#[test]
+fn a_concurrency_key_makes_lanes() {
+    let text = "{workflow: w, concurrency_key: inputs.device, inputs: {device: {type: string}},
+        steps: [{id: a, plugin: p@1}]}";
+    let mut world = World::new(text);
+    for device in ["x", "y", "x"] {
+        world.start(&format!(r#"{{"device":"{device}"}}"#));
+    }
+    assert_eq!(world.calls.len(), 2);
+    world.restart(true);
+    assert_eq!(world.calls.len(), 2);
+    world.ok("a", "1");
+    assert_eq!(world.calls.len(), 2);
+}
