@@ -289,7 +289,9 @@ impl Engine {
     fn restarted(&mut self, unclean: bool, now: Stamp, decision: &mut Decision) {
         self.started = Some(unclean);
         for number in self.numbers() {
-            let run = &self.runs[&number].run;
+            // The end of another one may have ended this one too.
+            let Some(held) = self.runs.get(&number) else { continue };
+            let run = &held.run;
             let alive = self.last_alive.filter(|alive| {
                 alive.boot == run.last.boot
                     && alive.boot_ms > run.last.boot_ms

@@ -7,6 +7,7 @@
 )]
 
 mod args;
+pub mod asl;
 mod client;
 mod commands;
 mod context;

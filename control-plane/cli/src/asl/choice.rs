@@ -121,7 +121,7 @@ impl Translator {
             let rules = reader.list(self, key);
             let mut tests = Vec::with_capacity(rules.len());
             for (n, rule) in rules.iter().enumerate() {
-                tests.push(self.inner(frame, rule, &format!("{at}[{n}]"))?);
+                tests.push(self.inner_rule(frame, rule, &format!("{at}[{n}]"))?);
             }
             if tests.is_empty() {
                 self.problem(&at, "a list of rules is needed");
@@ -132,13 +132,13 @@ impl Translator {
             return Some(tests.collect::<Vec<_>>().join(sign));
         }
         if let Some(rule) = reader.take("Not") {
-            let test = self.inner(frame, rule, &reader.at("Not"))?;
+            let test = self.inner_rule(frame, rule, &reader.at("Not"))?;
             return Some(format!("!({test})"));
         }
         self.comparison(frame, reader)
     }
 
-    fn inner(&mut self, frame: &Frame, rule: &Json, at: &str) -> Option<String> {
+    fn inner_rule(&mut self, frame: &Frame, rule: &Json, at: &str) -> Option<String> {
         let Some(fields) = rule.as_object() else {
             self.problem(at, "a rule is an object");
             return None;

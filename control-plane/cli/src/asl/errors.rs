@@ -2,7 +2,7 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | `Any.Name` of a Fail state or a task | `user.Any.Name` |
+//! | `Any.Name` of a Fail state or a task | `user.Any.Name`; what no code may have is written as `_x20_` |
 //! | none (a Fail state without `Error`) | `user.unnamed` |
 //! | `States.Timeout`, `States.HeartbeatTimeout` | `timeout`, `wait.timeout` |
 //! | `States.TaskFailed` | `plugin.error` and every other failure of a plugin |
@@ -38,7 +38,7 @@ pub fn name_of(code: &str) -> Option<String> {
         return None;
     }
     if let Some(name) = code.strip_prefix("user.") {
-        return Some(name.to_owned());
+        return Some(unescaped(name));
     }
     let name = match code {
         "timeout" | "wait.timeout" => "States.Timeout",
@@ -59,14 +59,53 @@ fn codes_of(name: &str) -> Vec<String> {
         "States.NoChoiceMatched" => &["condition.no_match"],
         "States.Permissions" => &["permission.denied"],
         "States.DataLimitExceeded" => &["limit.payload"],
-        _ => return vec![format!("user.{name}")],
+        _ => {
+            let code = code_of(name);
+            // A plugin may have dashes in its codes, a `fail` step may not.
+            let dashed = code.replace("_x2d_", "-");
+            return if dashed == code { vec![code] } else { vec![code, dashed] };
+        }
     };
     known.iter().map(|code| (*code).to_owned()).collect()
 }
 
-/// An error name as the code of a `fail` step.
-pub(super) fn code_of(name: &str) -> String {
-    format!("user.{name}")
+/// The code of an error that a task or a Fail state names, as [`name_of`] reads it.
+#[must_use]
+pub fn code_of(name: &str) -> String {
+    let mut code = String::from("user.");
+    for (at, c) in name.char_indices() {
+        let plain = c.is_ascii_alphanumeric() || c == '.' || c == '_';
+        // What looks like an escape already is escaped itself.
+        if plain && !(c == '_' && escape(&name[at..]).is_some()) {
+            code.push(c);
+        } else {
+            code.push_str(&format!("_x{:x}_", u32::from(c)));
+        }
+    }
+    code
+}
+
+/// An expression that gives a text as [`code_of`] writes it, for what names most often have.
+pub(super) fn code_expr(name: &str) -> String {
+    format!("{name}.replace(\" \", \"_x20_\").replace(\"-\", \"_x2d_\")")
+}
+
+fn unescaped(name: &str) -> String {
+    let mut text = String::new();
+    let mut rest = name;
+    while let Some(c) = rest.chars().next() {
+        let (c, bytes) = escape(rest).unwrap_or((c, c.len_utf8()));
+        text.push(c);
+        rest = &rest[bytes..];
+    }
+    text
+}
+
+/// The character that an escape at the beginning of a text stands for, and the escape's length.
+fn escape(text: &str) -> Option<(char, usize)> {
+    let (digits, _) = text.strip_prefix("_x")?.split_once('_')?;
+    let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    Some((c, digits.len() + 3))
 }
 
 /// The error names of a retrier or catcher, as patterns of ours.
@@ -119,7 +158,10 @@ impl Patterns {
         if let Some(name) = &self.only {
             return Val::Literal(json!(name));
         }
-        let mut text = String::from("error.code.startsWith(\"user.\") ? error.code.substring(5)");
+        let mut text = String::from(
+            "error.code.startsWith(\"user.\") ? \
+             get(error, \"details.Error\", error.code.substring(5))",
+        );
         for (code, name) in [
             ("timeout", "States.Timeout"),
             ("wait.timeout", "States.Timeout"),
@@ -157,7 +199,7 @@ impl Translator {
         for (n, name) in reader.list(self, "ErrorEquals").iter().enumerate() {
             let here = format!("{at}[{n}]");
             match name.as_str() {
-                Some(name) if code_of(name).len() > CODE_BYTES => {
+                Some(name) if is_too_long(name) => {
                     self.problem(&here, format!("`{name}` is too long for an error code"));
                 }
                 Some(UNCATCHABLE) => {
@@ -233,15 +275,11 @@ impl Translator {
         }
         Some(Json::Object(policy))
     }
+}
 
-    /// The code of an error that is known by name.
-    pub(super) fn known_code(&mut self, name: &str, at: &str) -> Json {
-        let code = code_of(name);
-        if code.len() > CODE_BYTES {
-            self.problem(at, format!("`{name}` is too long for an error code"));
-        }
-        json!(code.replace("${", "$${"))
-    }
+/// Whether a name is too long to be a code.
+pub(super) fn is_too_long(name: &str) -> bool {
+    code_of(name).len() > CODE_BYTES
 }
 
 #[cfg(test)]
@@ -276,6 +314,11 @@ mod tests {
             assert_eq!(name_of(&code).as_deref(), Some(name));
             assert_eq!(name_of(&code_of(name)).as_deref(), Some(name));
         }
+        for name in ["Internal Error", "a-b", "_x20_", "_x_", "é_", "A.b_c"] {
+            assert_eq!(name_of(&code_of(name)).as_deref(), Some(name), "{}", code_of(name));
+        }
+        assert_eq!(code_of("Internal Error"), "user.Internal_x20_Error");
+        assert_eq!(codes_of("a-b"), ["user.a_x2d_b", "user.a-b"]);
         assert_eq!(name_of("expr.key").as_deref(), Some("States.Runtime"));
         assert_eq!(name_of("plugin.trap").as_deref(), Some("States.TaskFailed"));
         assert_eq!(name_of(UNNAMED), None);

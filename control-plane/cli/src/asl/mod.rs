@@ -67,7 +67,7 @@ use std::collections::BTreeMap;
 use openclaw_protocol::definition;
 use serde_json::{Map, Value as Json, json};
 
-use flow::Start;
+use flow::Scope;
 use ids::Ids;
 use read::Reader;
 use value::Val;
@@ -128,6 +128,10 @@ struct Translator {
     states: BTreeMap<String, String>,
     /// Variables of the definition.
     variables: Vec<String>,
+    /// Variables of ours that no step sets for certain.
+    unset: Vec<String>,
+    /// Steps that belong behind the state at hand.
+    behind: Vec<Json>,
 }
 
 impl Translator {
@@ -137,6 +141,15 @@ impl Translator {
 
     fn note(&mut self, path: &str, reason: impl Into<String>) {
         self.notes.push(Remark { path: path.to_owned(), reason: reason.into() });
+    }
+
+    /// A variable of ours that the definition has not.
+    fn internal(&self, name: &str) -> String {
+        let mut name = name.to_owned();
+        while self.variables.contains(&name) {
+            name.push('_');
+        }
+        name
     }
 
     fn machine(&mut self, definition: &Json, name: &str) -> Json {
@@ -152,8 +165,14 @@ impl Translator {
             return Json::Null;
         }
         self.variables = flow::variables_of(definition);
-        let start = Start { input: Val::Expr("inputs.input".to_owned()), ..Start::default() };
-        let steps = self.scope(&mut reader, &start);
+        let scope = Scope {
+            input: Val::Expr("inputs.input".to_owned()),
+            io: self.internal("io"),
+            goto: self.internal("goto"),
+            item: None,
+            maps: 0,
+        };
+        let steps = self.scope(&mut reader, &scope).steps;
         reader.finish(self, "a state machine");
         let mut document = Map::new();
         let mut put = |key: &str, value: Json| document.insert(key.to_owned(), value);
@@ -168,8 +187,9 @@ impl Translator {
             put("timeout", json!(format!("{seconds}s")));
         }
         put("inputs", json!({"input": {"default": {}}}));
-        put("outputs", json!({"output": {"value": format!("${{{}}}", start.io())}}));
-        put("vars", json!({"io": null}));
+        put("outputs", json!({"output": {"value": scope.document().template()}}));
+        self.unset.insert(0, scope.io.clone());
+        put("vars", self.unset.iter().map(|name| (name.clone(), Json::Null)).collect());
         put("steps", json!(steps));
         Json::Object(document)
     }

@@ -28,6 +28,11 @@ pub(super) struct Frame {
 }
 
 impl Val {
+    /// Nothing.
+    pub(super) fn null() -> Self {
+        Self::Literal(Json::Null)
+    }
+
     /// As a document's value: expressions in `${ }`, the rest as it is.
     pub(super) fn template(&self) -> Json {
         match self {
@@ -183,12 +188,11 @@ impl Translator {
             };
             entries.push((plain.to_owned(), found.unwrap_or(Val::Literal(Json::Null))));
         }
-        if let Some(known) = entries.iter().map(|(key, value)| Some((key, value.known()?))).collect() {
-            let known: Vec<(&String, &Json)> = known;
-            let known = known.into_iter().map(|(key, value)| (key.clone(), value.clone()));
-            return Val::Literal(known.collect());
+        let known = entries.iter().map(|(key, value)| Some((key.clone(), value.known()?.clone())));
+        match known.collect::<Option<Map<String, Json>>>() {
+            Some(known) => Val::Literal(Json::Object(known)),
+            None => Val::Object(entries),
         }
-        Val::Object(entries)
     }
 }
 

@@ -98,8 +98,9 @@ fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             files.push(path.clone());
             continue;
         }
-        let unreadable =
-            |e: std::io::Error| Failure::new(FAILED, format!("cannot read {}: {e}", path.display()));
+        let unreadable = |e: std::io::Error| {
+            Failure::new(FAILED, format!("cannot read {}: {e}", path.display()))
+        };
         let mut found = Vec::new();
         for entry in std::fs::read_dir(path).map_err(unreadable)? {
             let name = entry.map_err(unreadable)?.path();

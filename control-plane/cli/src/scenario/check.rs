@@ -27,7 +27,7 @@ pub struct Check {
 
 /// Checks everything that is expected.
 #[must_use]
-pub fn check(expect: &Expect, played: &Played) -> Vec<Check> {
+pub(crate) fn check(expect: &Expect, played: &Played) -> Vec<Check> {
     let mut checks = Checks::default();
     if let Some(code) = &expect.refused {
         let refused = played.refused.as_ref().map(|refusal| refusal.code.as_str());
@@ -87,7 +87,9 @@ impl Checks {
 fn of_run(expect: &Expect, run: &RunLog, checks: &mut Checks) {
     if let Some(status) = &expect.status {
         let mut problems = differences("status", &json!(status), &json!(run.status));
-        if let (false, Some(error)) = (problems.is_empty(), run.end.as_ref().and_then(|e| e.error.as_ref())) {
+        if let (false, Some(error)) =
+            (problems.is_empty(), run.end.as_ref().and_then(|e| e.error.as_ref()))
+        {
             problems.push(told(error));
         }
         checks.add("status", problems);
@@ -114,7 +116,10 @@ fn of_run(expect: &Expect, run: &RunLog, checks: &mut Checks) {
         let problems = if expected.iter().map(String::as_str).eq(settled.iter().copied()) {
             Vec::new()
         } else {
-            vec![format!("expected {}", expected.join(", ")), format!("is       {}", settled.join(", "))]
+            vec![
+                format!("expected {}", expected.join(", ")),
+                format!("is       {}", settled.join(", ")),
+            ]
         };
         checks.add("exact_order", problems);
     }
@@ -125,13 +130,17 @@ fn of_run(expect: &Expect, run: &RunLog, checks: &mut Checks) {
         let ms = run.end.as_ref().map(|end| end.at_ms.saturating_sub(run.accepted_ms));
         let too_short = took.at_least.is_some_and(|least| ms.is_some_and(|ms| ms < least.0));
         let too_long = took.at_most.is_some_and(|most| ms.is_none_or(|ms| ms > most.0));
-        let bounds = |bound: Option<super::format::Span>| bound.map_or("any".to_owned(), |b| format!("{} ms", b.0));
-        let problem = || format!(
-            "took: expected {} to {}, is {}",
-            bounds(took.at_least),
-            bounds(took.at_most),
-            ms.map_or("not over".to_owned(), |ms| format!("{ms} ms")),
-        );
+        let bounds = |bound: Option<super::format::Span>| {
+            bound.map_or("any".to_owned(), |b| format!("{} ms", b.0))
+        };
+        let problem = || {
+            format!(
+                "took: expected {} to {}, is {}",
+                bounds(took.at_least),
+                bounds(took.at_most),
+                ms.map_or("not over".to_owned(), |ms| format!("{ms} ms")),
+            )
+        };
         checks.add("took", (too_short || too_long).then(problem).into_iter().collect());
     }
     if let Some(expected) = expect.compensation {
@@ -151,7 +160,9 @@ fn told(error: &RunError) -> String {
 }
 
 fn of_error(what: &str, expected: &ErrorExpect, error: Option<&RunError>) -> Vec<String> {
-    let Some(error) = error else { return vec![format!("{what}: expected an error, there is none")] };
+    let Some(error) = error else {
+        return vec![format!("{what}: expected an error, there is none")];
+    };
     let mut problems = Vec::new();
     let mut field = |name: &str, expected: Option<Json>, actual: Json| {
         if let Some(expected) = expected {
@@ -164,8 +175,11 @@ fn of_error(what: &str, expected: &ErrorExpect, error: Option<&RunError>) -> Vec
     field("step", expected.step.as_ref().map(|text| json!(text)), json!(step));
     let details = error.details.as_ref().map_or(Json::Null, |details| details.value());
     field("details", expected.details.clone(), details);
-    if let Some(part) = expected.message_contains.as_ref().filter(|part| !error.message.contains(*part)) {
-        problems.push(format!("{what}.message: expected to contain {part:?}, is {:?}", error.message));
+    if let Some(part) =
+        expected.message_contains.as_ref().filter(|part| !error.message.contains(*part))
+    {
+        problems
+            .push(format!("{what}.message: expected to contain {part:?}, is {:?}", error.message));
     }
     if !problems.is_empty() {
         problems.push(told(error));
@@ -222,7 +236,11 @@ fn of_order(expected: &[String], run: &RunLog) -> Vec<String> {
     let mut rest = reached(run);
     for path in expected {
         if !rest.any(|settled| settled == path) {
-            let is = if run.step(path).is_some() { "settled before those named before it" } else { "did not settle" };
+            let is = if run.step(path).is_some() {
+                "settled before those named before it"
+            } else {
+                "did not settle"
+            };
             return vec![format!("order: {path} {is}; {}", those_that_did(run))];
         }
     }
@@ -236,11 +254,18 @@ fn of_logged(expected: &[LoggedExpect], run: &RunLog) -> Vec<String> {
             want.level.is_none_or(|level| level == said.level)
                 && want.message.as_ref().is_none_or(|text| *text == said.message)
                 && want.message_contains.as_ref().is_none_or(|part| said.message.contains(part))
-                && want.fields.as_ref().is_none_or(|all| differences("", all, &said.fields).is_empty())
+                && want
+                    .fields
+                    .as_ref()
+                    .is_none_or(|all| differences("", all, &said.fields).is_empty())
         });
         if !found {
-            let said: Vec<String> = run.said.iter().map(|said| format!("{:?}", said.message)).collect();
-            return vec![format!("logged[{n}]: was not said in this order; said was: {}", said.join(", "))];
+            let said: Vec<String> =
+                run.said.iter().map(|said| format!("{:?}", said.message)).collect();
+            return vec![format!(
+                "logged[{n}]: was not said in this order; said was: {}",
+                said.join(", ")
+            )];
         }
     }
     Vec::new()
@@ -340,7 +365,11 @@ fn of_runs(expected: &[RunExpect], runs: &[&RunLog]) -> Vec<String> {
     for (n, (want, run)) in expected.iter().zip(runs).enumerate() {
         let what = format!("runs[{n}]");
         if let Some(status) = &want.status {
-            problems.extend(differences(&format!("{what}.status"), &json!(status), &json!(run.status)));
+            problems.extend(differences(
+                &format!("{what}.status"),
+                &json!(status),
+                &json!(run.status),
+            ));
         }
         if let Some(outputs) = &want.outputs {
             let came = run.end.as_ref().map_or(&Json::Null, |end| &end.outputs);

@@ -14,7 +14,7 @@ const PLUGIN: &str = "mocked-workflow";
 ///
 /// # Errors
 /// One of them cannot be made.
-pub fn stand_ins(
+pub(crate) fn stand_ins(
     workflows: &[Arc<Workflow>],
     inputs: &BTreeMap<String, Vec<String>>,
 ) -> Result<Vec<Arc<Workflow>>, String> {

@@ -10,7 +10,7 @@ const SHOWN: usize = 120;
 /// Where two values differ, as lines for people; nothing where they are the same. Numbers are the
 /// same by value: `1` and `1.0`.
 #[must_use]
-pub fn differences(what: &str, expected: &Json, actual: &Json) -> Vec<String> {
+pub(crate) fn differences(what: &str, expected: &Json, actual: &Json) -> Vec<String> {
     let mut found = Vec::new();
     compare(what.to_owned(), expected, actual, false, &mut found);
     cut(found)
@@ -18,7 +18,7 @@ pub fn differences(what: &str, expected: &Json, actual: &Json) -> Vec<String> {
 
 /// Where a value lacks what a part of it must be: maps may have more keys, lists no more items.
 #[must_use]
-pub fn lacks(what: &str, part: &Json, actual: &Json) -> Vec<String> {
+pub(crate) fn lacks(what: &str, part: &Json, actual: &Json) -> Vec<String> {
     let mut found = Vec::new();
     compare(what.to_owned(), part, actual, true, &mut found);
     cut(found)
@@ -26,13 +26,13 @@ pub fn lacks(what: &str, part: &Json, actual: &Json) -> Vec<String> {
 
 /// Whether a value contains a part.
 #[must_use]
-pub fn contains(part: &Json, actual: &Json) -> bool {
+pub(crate) fn contains(part: &Json, actual: &Json) -> bool {
     lacks("", part, actual).is_empty()
 }
 
 /// A value, cut for a message.
 #[must_use]
-pub fn short(json: &Json) -> String {
+pub(crate) fn short(json: &Json) -> String {
     let text = json.to_string();
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -59,7 +59,9 @@ fn compare(at: String, expected: &Json, actual: &Json, partly: bool, found: &mut
                     None => found.push(format!("{here}: expected {}, is not there", short(value))),
                 }
             }
-            for (key, value) in actual.iter().filter(|(key, _)| !partly && !expected.contains_key(*key)) {
+            for (key, value) in
+                actual.iter().filter(|(key, _)| !partly && !expected.contains_key(*key))
+            {
                 found.push(format!("{at}.{key}: not expected, is {}", short(value)));
             }
         }
@@ -103,7 +105,10 @@ mod tests {
         ] {
             assert_eq!(differences("x", &left, &right), Vec::<String>::new());
         }
-        assert!(!differences("x", &json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992_u64)).is_empty());
+        assert!(
+            !differences("x", &json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992_u64))
+                .is_empty()
+        );
         assert!(!differences("x", &json!("1"), &json!(1)).is_empty());
     }
 
@@ -111,12 +116,15 @@ mod tests {
     fn differences_say_where() {
         let expected = json!({ "a": { "b": [1, 2] }, "c": 1, "d": 1 });
         let actual = json!({ "a": { "b": [1, 3, 4] }, "c": 1, "e": 1 });
-        assert_eq!(differences("outputs", &expected, &actual), [
-            "outputs.a.b[1]: expected 2, is 3",
-            "outputs.a.b: expected 2 items, there are 3",
-            "outputs.d: expected 1, is not there",
-            "outputs.e: not expected, is 1",
-        ]);
+        assert_eq!(
+            differences("outputs", &expected, &actual),
+            [
+                "outputs.a.b[1]: expected 2, is 3",
+                "outputs.a.b: expected 2 items, there are 3",
+                "outputs.d: expected 1, is not there",
+                "outputs.e: not expected, is 1",
+            ]
+        );
     }
 
     #[test]

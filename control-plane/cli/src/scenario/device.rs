@@ -377,7 +377,8 @@ mod tests {
 
     #[test]
     fn what_was_not_committed_is_gone() {
-        let mut device = device("{workflow: w, steps: [{id: a, plugin: p@1}, {id: b, plugin: p@1}]}");
+        let mut device =
+            device("{workflow: w, steps: [{id: a, plugin: p@1}, {id: b, plugin: p@1}]}");
         device.crash();
         let again = device.start(true).unwrap();
         assert_eq!(again.calls.len(), 1, "the call is made again");
@@ -400,7 +401,11 @@ mod tests {
         device.pass_until(300_000);
         device.reboot(None);
         device.start(true).unwrap();
-        assert_eq!(device.next_deadline(), Some(600_000), "the clocks prove the minute without power");
+        assert_eq!(
+            device.next_deadline(),
+            Some(600_000),
+            "the clocks prove the minute without power"
+        );
         device.pass_until(600_000);
         assert_eq!(results(&device.feed(Input::Tick)), 1);
     }

@@ -15,49 +15,49 @@ use serde_json::{Map as Object, Value as Json};
 use super::stimulus::Stimulus;
 
 /// The version of the file format.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// A scenario file, in bytes.
-pub const FILE_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const FILE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A scenario as written.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// The version of the format; says that the file is a scenario.
-    pub scenario: u32,
+    pub(crate) scenario: u32,
     /// What it shows, for people.
     #[serde(default)]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// For people.
     #[serde(default)]
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     /// The file of the tested definition, from where the scenario is.
     #[serde(default)]
-    pub definition: Option<String>,
+    pub(crate) definition: Option<String>,
     /// Files of other definitions that are deployed beside it.
     #[serde(default)]
-    pub with: Vec<String>,
+    pub(crate) with: Vec<String>,
     /// The run's inputs.
     #[serde(default)]
-    pub inputs: Object<String, Json>,
+    pub(crate) inputs: Object<String, Json>,
     /// What starts the run, if not somebody by hand.
     #[serde(default)]
-    pub trigger: Option<Trigger>,
+    pub(crate) trigger: Option<Trigger>,
     /// The device it runs on.
     #[serde(default)]
-    pub device: DeviceSpec,
+    pub(crate) device: DeviceSpec,
     /// What stands for the world outside.
     #[serde(default)]
-    pub mocks: MockSpecs,
+    pub(crate) mocks: MockSpecs,
     /// What happens meanwhile.
     #[serde(default)]
-    pub stimuli: Vec<Stimulus>,
+    pub(crate) stimuli: Vec<Stimulus>,
     /// The run must have ended by then.
     #[serde(default)]
-    pub until: Option<Span>,
+    pub(crate) until: Option<Span>,
     /// What must come of it.
     #[serde(default)]
-    pub expect: Expect,
+    pub(crate) expect: Expect,
 }
 
 impl Scenario {
@@ -83,7 +83,9 @@ impl Scenario {
         };
         if scenario.scenario != VERSION {
             let found = scenario.scenario;
-            return Err(format!("`scenario: {found}` is not a version known here: it is {VERSION}"));
+            return Err(format!(
+                "`scenario: {found}` is not a version known here: it is {VERSION}"
+            ));
         }
         Ok(scenario)
     }
@@ -91,7 +93,7 @@ impl Scenario {
 
 /// A length of time: seconds as a number, or text such as `1h30m`. In milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub u64);
+pub(crate) struct Span(pub u64);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -102,7 +104,7 @@ impl<'de> Deserialize<'de> for Span {
 
 /// A length of time forwards or backwards: `+1h`, `-30m`. In milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shift(pub i64);
+pub(crate) struct Shift(pub i64);
 
 impl<'de> Deserialize<'de> for Shift {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -137,11 +139,11 @@ pub(super) fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Json>, D
 
 /// Which trigger fires, and what it carries.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trigger {
+pub(crate) struct Trigger {
     /// Its id in the definition.
-    pub id: String,
+    pub(crate) id: String,
     /// What it depends on the trigger's kind.
-    pub data: Json,
+    pub(crate) data: Json,
 }
 
 impl<'de> Deserialize<'de> for Trigger {
@@ -165,21 +167,21 @@ impl<'de> Deserialize<'de> for Trigger {
 /// The device that a scenario runs on.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct DeviceSpec {
+pub(crate) struct DeviceSpec {
     /// What its wall clock says at the start, RFC 3339.
-    pub clock: String,
+    pub(crate) clock: String,
     /// How far that is to be believed.
-    pub trust: ClockTrust,
+    pub(crate) trust: ClockTrust,
     /// Plugin calls at the same time.
-    pub slots: u16,
+    pub(crate) slots: u16,
     /// What jitter, `rand(tag)` and `uuid(tag)` derive from.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Whether the site's local broker is there at the start.
-    pub broker: Link,
+    pub(crate) broker: Link,
     /// Its id, which expressions see as `agent.id`.
-    pub id: String,
+    pub(crate) id: String,
     /// Its labels, which expressions see as `agent.labels`.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl Default for DeviceSpec {
@@ -199,7 +201,7 @@ impl Default for DeviceSpec {
 /// Whether something is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Link {
+pub(crate) enum Link {
     /// It is.
     Up,
     /// It is not.
@@ -209,79 +211,79 @@ pub enum Link {
 /// What answers in place of plugins and other workflows. Read further in `mocks.rs`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MockSpecs {
+pub(crate) struct MockSpecs {
     /// By `name` or `name.action`.
     #[serde(default)]
-    pub plugins: BTreeMap<String, Json>,
+    pub(crate) plugins: BTreeMap<String, Json>,
     /// By name.
     #[serde(default)]
-    pub workflows: BTreeMap<String, Json>,
+    pub(crate) workflows: BTreeMap<String, Json>,
 }
 
 /// What must come of it. Only what is said is checked.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expect {
+pub(crate) struct Expect {
     /// How the run ends.
     #[serde(default)]
-    pub status: Option<RunStatus>,
+    pub(crate) status: Option<RunStatus>,
     /// Its outputs, exactly.
     #[serde(default)]
-    pub outputs: Option<Json>,
+    pub(crate) outputs: Option<Json>,
     /// Part of its outputs.
     #[serde(default)]
-    pub outputs_contain: Option<Json>,
+    pub(crate) outputs_contain: Option<Json>,
     /// Its error.
     #[serde(default)]
-    pub error: Option<ErrorExpect>,
+    pub(crate) error: Option<ErrorExpect>,
     /// Why no run came of it.
     #[serde(default)]
-    pub refused: Option<String>,
+    pub(crate) refused: Option<String>,
     /// How single steps end.
     #[serde(default)]
-    pub steps: Vec<StepExpect>,
+    pub(crate) steps: Vec<StepExpect>,
     /// Step instances that settle in this order, others between them or not.
     #[serde(default)]
-    pub order: Option<Vec<String>>,
+    pub(crate) order: Option<Vec<String>>,
     /// All step instances in the order in which they settle, the skipped ones left out.
     #[serde(default)]
-    pub exact_order: Option<Vec<String>>,
+    pub(crate) exact_order: Option<Vec<String>>,
     /// Plugin calls made.
     #[serde(default)]
-    pub calls: Option<CallsExpect>,
+    pub(crate) calls: Option<CallsExpect>,
     /// Messages sent to the site's local broker, in order.
     #[serde(default)]
-    pub published: Option<Vec<PublishedExpect>>,
+    pub(crate) published: Option<Vec<PublishedExpect>>,
     /// What `log` steps said, in order, others between them or not.
     #[serde(default)]
-    pub logged: Option<Vec<LoggedExpect>>,
+    pub(crate) logged: Option<Vec<LoggedExpect>>,
     /// From the run's start to its end.
     #[serde(default)]
-    pub took: Option<TookExpect>,
+    pub(crate) took: Option<TookExpect>,
     /// All runs of the tested workflow, in the order in which they were accepted.
     #[serde(default)]
-    pub runs: Option<Vec<RunExpect>>,
+    pub(crate) runs: Option<Vec<RunExpect>>,
     /// Firings and starts of which no run came.
     #[serde(default)]
-    pub dropped: Option<usize>,
+    pub(crate) dropped: Option<usize>,
     /// Whether the compensations that ran all succeeded.
     #[serde(default)]
-    pub compensation: Option<CompensationExpect>,
+    pub(crate) compensation: Option<CompensationExpect>,
 }
 
 /// What an error must be; a text is its code.
 #[derive(Debug, Clone, Default)]
-pub struct ErrorExpect {
+pub(crate) struct ErrorExpect {
     /// Its code.
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
     /// Its whole message.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// Part of its message.
-    pub message_contains: Option<String>,
+    pub(crate) message_contains: Option<String>,
     /// The step instance it arose in.
-    pub step: Option<String>,
+    pub(crate) step: Option<String>,
     /// What goes with it, exactly.
-    pub details: Option<Json>,
+    pub(crate) details: Option<Json>,
 }
 
 impl<'de> Deserialize<'de> for ErrorExpect {
@@ -313,30 +315,30 @@ impl<'de> Deserialize<'de> for ErrorExpect {
 /// How one step instance must end.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StepExpect {
+pub(crate) struct StepExpect {
     /// Which.
-    pub path: String,
+    pub(crate) path: String,
     /// How; `absent`: it does not settle at all.
     #[serde(default)]
-    pub status: Option<StepEnd>,
+    pub(crate) status: Option<StepEnd>,
     /// Attempts made.
     #[serde(default)]
-    pub attempts: Option<u32>,
+    pub(crate) attempts: Option<u32>,
     /// Its output, exactly.
     #[serde(default, deserialize_with = "present")]
-    pub output: Option<Json>,
+    pub(crate) output: Option<Json>,
     /// Part of its output.
     #[serde(default, deserialize_with = "present")]
-    pub output_contains: Option<Json>,
+    pub(crate) output_contains: Option<Json>,
     /// Its error.
     #[serde(default)]
-    pub error: Option<ErrorExpect>,
+    pub(crate) error: Option<ErrorExpect>,
 }
 
 /// How a step instance ends, or that it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StepEnd {
+pub(crate) enum StepEnd {
     /// Ended well.
     Succeeded,
     /// Switched off by its own `if`.
@@ -354,7 +356,7 @@ pub enum StepEnd {
 impl StepEnd {
     /// The status of an instance that ends so.
     #[must_use]
-    pub fn status(self) -> Option<StepStatus> {
+    pub(crate) fn status(self) -> Option<StepStatus> {
         match self {
             Self::Succeeded => Some(StepStatus::Succeeded),
             Self::Bypassed => Some(StepStatus::Bypassed),
@@ -368,7 +370,7 @@ impl StepEnd {
 
 /// How many calls: in all, or by plugin.
 #[derive(Debug, Clone)]
-pub enum CallsExpect {
+pub(crate) enum CallsExpect {
     /// In all.
     All(usize),
     /// By `name` or `name.action`.
@@ -387,13 +389,13 @@ impl<'de> Deserialize<'de> for CallsExpect {
 
 /// The calls of one plugin; a number is their count.
 #[derive(Debug, Clone, Default)]
-pub struct CallExpect {
+pub(crate) struct CallExpect {
     /// How many.
-    pub count: Option<usize>,
+    pub(crate) count: Option<usize>,
     /// Their inputs in order, exactly.
-    pub inputs: Option<Vec<Json>>,
+    pub(crate) inputs: Option<Vec<Json>>,
     /// Parts of their inputs, in order.
-    pub inputs_contain: Option<Vec<Json>>,
+    pub(crate) inputs_contain: Option<Vec<Json>>,
 }
 
 impl<'de> Deserialize<'de> for CallExpect {
@@ -422,35 +424,35 @@ impl<'de> Deserialize<'de> for CallExpect {
 /// A message for the site's local broker.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PublishedExpect {
+pub(crate) struct PublishedExpect {
     /// Topic name.
     #[serde(default)]
-    pub topic: Option<String>,
+    pub(crate) topic: Option<String>,
     /// JSON where it reads as such, else its text; exactly.
     #[serde(default, deserialize_with = "present")]
-    pub payload: Option<Json>,
+    pub(crate) payload: Option<Json>,
     /// Part of the payload.
     #[serde(default, deserialize_with = "present")]
-    pub payload_contains: Option<Json>,
+    pub(crate) payload_contains: Option<Json>,
     /// Quality of service.
     #[serde(default)]
-    pub qos: Option<u8>,
+    pub(crate) qos: Option<u8>,
     /// Whether the broker keeps it.
     #[serde(default)]
-    pub retain: Option<bool>,
+    pub(crate) retain: Option<bool>,
 }
 
 /// What a `log` step must say; a text is its whole message.
 #[derive(Debug, Clone, Default)]
-pub struct LoggedExpect {
+pub(crate) struct LoggedExpect {
     /// How important.
-    pub level: Option<LogLevel>,
+    pub(crate) level: Option<LogLevel>,
     /// The whole message.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// Part of the message.
-    pub message_contains: Option<String>,
+    pub(crate) message_contains: Option<String>,
     /// What goes with it, exactly.
-    pub fields: Option<Json>,
+    pub(crate) fields: Option<Json>,
 }
 
 impl<'de> Deserialize<'de> for LoggedExpect {
@@ -479,11 +481,11 @@ impl<'de> Deserialize<'de> for LoggedExpect {
 
 /// How long a run must take; a duration means exactly that.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct TookExpect {
+pub(crate) struct TookExpect {
     /// Not less.
-    pub at_least: Option<Span>,
+    pub(crate) at_least: Option<Span>,
     /// Not more.
-    pub at_most: Option<Span>,
+    pub(crate) at_most: Option<Span>,
 }
 
 impl<'de> Deserialize<'de> for TookExpect {
@@ -509,22 +511,22 @@ impl<'de> Deserialize<'de> for TookExpect {
 /// How one of several runs must end.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RunExpect {
+pub(crate) struct RunExpect {
     /// How it ends; where it has not, where it stands.
     #[serde(default)]
-    pub status: Option<RunStatus>,
+    pub(crate) status: Option<RunStatus>,
     /// Its outputs, exactly.
     #[serde(default)]
-    pub outputs: Option<Json>,
+    pub(crate) outputs: Option<Json>,
     /// Its error.
     #[serde(default)]
-    pub error: Option<ErrorExpect>,
+    pub(crate) error: Option<ErrorExpect>,
 }
 
 /// Whether compensations succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CompensationExpect {
+pub(crate) enum CompensationExpect {
     /// All that were run.
     Complete,
     /// Not all of them.

@@ -52,7 +52,10 @@ impl Play<'_> {
                 let inputs = data.get("inputs").cloned().unwrap_or_else(|| json!({}));
                 let outcome = self.start(workflow.clone(), JsonText::of(&inputs));
                 if let Some(Err(refusal)) = outcome {
-                    self.fault(format!("workflow `{workflow}` was not started: {}", refusal.message));
+                    self.fault(format!(
+                        "workflow `{workflow}` was not started: {}",
+                        refusal.message
+                    ));
                 }
             }
             // These fire by themselves, when their time comes.
@@ -96,22 +99,21 @@ impl Play<'_> {
 
     /// Whether nobody keeps the stimulus for an agent that is not there. Wishes are kept.
     pub(super) fn is_lost_while_down(&self, n: usize) -> bool {
-        matches!(
-            self.scenario.stimuli[n].kind,
-            Kind::Mqtt(_) | Kind::Event(_) | Kind::Link(_)
-        )
+        matches!(self.scenario.stimuli[n].kind, Kind::Mqtt(_) | Kind::Event(_) | Kind::Link(_))
     }
 
     /// One stimulus happens.
     pub(super) fn stimulate(&mut self, n: usize) {
         let stimulus = self.scenario.stimuli[n].clone();
         let answer = match stimulus.kind {
-            Kind::Signal(signal) => self.with_run(signal.workflow.as_deref(), |run| Input::Signal {
-                run,
-                name: signal.name,
-                data: JsonText::of(&signal.data),
-                request: None,
-            }),
+            Kind::Signal(signal) => {
+                self.with_run(signal.workflow.as_deref(), |run| Input::Signal {
+                    run,
+                    name: signal.name,
+                    data: JsonText::of(&signal.data),
+                    request: None,
+                })
+            }
             Kind::Approval(approval) => self.decide(approval),
             Kind::Cancel(cancel) => self.with_run(cancel.workflow.as_deref(), |run| {
                 Input::Cancel { run, force: cancel.force, request: None }

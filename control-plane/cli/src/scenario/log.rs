@@ -12,84 +12,79 @@ use crate::output::name_of;
 
 /// A run, as far as it was told of.
 #[derive(Debug)]
-pub struct RunLog {
+pub(crate) struct RunLog {
     /// Which.
-    pub id: RunId,
+    pub(crate) id: RunId,
     /// Of which workflow.
-    pub workflow: Arc<Workflow>,
-    /// The trigger's id, or `manual`.
-    pub trigger: String,
+    pub(crate) workflow: Arc<Workflow>,
     /// When it was accepted, in milliseconds since the device was made.
-    pub accepted_ms: u64,
+    pub(crate) accepted_ms: u64,
     /// How it ended, and when.
-    pub end: Option<End>,
+    pub(crate) end: Option<End>,
     /// The last status that was told.
-    pub status: RunStatus,
+    pub(crate) status: RunStatus,
     /// Step instances in the order in which they settled.
-    pub steps: Vec<StepLog>,
+    pub(crate) steps: Vec<StepLog>,
     /// What steps that are under way wait for.
-    pub waiting: BTreeMap<String, String>,
+    pub(crate) waiting: BTreeMap<String, String>,
     /// What `log` steps said.
-    pub said: Vec<Said>,
+    pub(crate) said: Vec<Said>,
     /// Scopes whose compensations were run, and whether all of them succeeded.
-    pub compensated: Vec<(String, bool)>,
+    pub(crate) compensated: Vec<(String, bool)>,
     /// Kind and first start of step instances that are under way.
     open: BTreeMap<String, (String, u64)>,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone)]
-pub struct End {
-    /// How.
-    pub status: RunStatus,
+pub(crate) struct End {
     /// Its outputs.
-    pub outputs: Json,
+    pub(crate) outputs: Json,
     /// Its error.
-    pub error: Option<RunError>,
+    pub(crate) error: Option<RunError>,
     /// When, in milliseconds since the device was made.
-    pub at_ms: u64,
+    pub(crate) at_ms: u64,
 }
 
 /// A step instance that has settled.
 #[derive(Debug, Clone)]
-pub struct StepLog {
+pub(crate) struct StepLog {
     /// Which.
-    pub path: String,
+    pub(crate) path: String,
     /// The step kind's key.
-    pub kind: String,
+    pub(crate) kind: String,
     /// How it ended.
-    pub status: StepStatus,
+    pub(crate) status: StepStatus,
     /// Attempts made.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// Its first start, in milliseconds since the device was made; never started where absent.
-    pub started_ms: Option<u64>,
+    pub(crate) started_ms: Option<u64>,
     /// When it settled.
-    pub settled_ms: u64,
+    pub(crate) settled_ms: u64,
     /// Its output, where it succeeded.
-    pub output: Option<Json>,
+    pub(crate) output: Option<Json>,
     /// Its error, where it failed.
-    pub error: Option<RunError>,
+    pub(crate) error: Option<RunError>,
 }
 
 /// What a `log` step said.
 #[derive(Debug, Clone)]
-pub struct Said {
+pub(crate) struct Said {
     /// How important.
-    pub level: LogLevel,
+    pub(crate) level: LogLevel,
     /// The text.
-    pub message: String,
+    pub(crate) message: String,
     /// What goes with it.
-    pub fields: Json,
+    pub(crate) fields: Json,
 }
 
 impl RunLog {
     /// A run that has just been accepted.
     #[must_use]
-    pub fn new(id: RunId, workflow: Arc<Workflow>, trigger: String, accepted_ms: u64) -> Self {
+    pub(crate) fn new(id: RunId, workflow: Arc<Workflow>, accepted_ms: u64) -> Self {
         Self {
             id,
             workflow,
-            trigger,
             accepted_ms,
             end: None,
             status: RunStatus::Pending,
@@ -102,7 +97,7 @@ impl RunLog {
     }
 
     /// Takes in what the run told at a moment, in milliseconds since the device was made.
-    pub fn take(&mut self, record: &RunEventRecord, at_ms: u64) {
+    pub(crate) fn take(&mut self, record: &RunEventRecord, at_ms: u64) {
         match &record.event {
             RunEvent::Began => self.status = RunStatus::Running,
             RunEvent::StepStarted { step, kind, .. } => {
@@ -141,7 +136,7 @@ impl RunLog {
             RunEvent::Settled { status, outputs, error } => {
                 self.status = *status;
                 let (outputs, error) = (outputs.value(), error.clone());
-                self.end = Some(End { status: *status, outputs, error, at_ms });
+                self.end = Some(End { outputs, error, at_ms });
             }
             RunEvent::Accepted { .. }
             | RunEvent::StepQueued { .. }
@@ -153,18 +148,18 @@ impl RunLog {
 
     /// The step instance with a path: the last one that settled under it.
     #[must_use]
-    pub fn step(&self, path: &str) -> Option<&StepLog> {
+    pub(crate) fn step(&self, path: &str) -> Option<&StepLog> {
         self.steps.iter().rev().find(|step| step.path == path)
     }
 
     /// The lines of the trace for its steps, as objects.
-    pub fn trace(&self) -> impl Iterator<Item = Json> {
+    pub(crate) fn trace(&self) -> impl Iterator<Item = Json> {
         self.steps.iter().map(|step| step.line(self.accepted_ms))
     }
 
     /// The last line of the trace.
     #[must_use]
-    pub fn trace_end(&self) -> Json {
+    pub(crate) fn trace_end(&self) -> Json {
         let mut run = Object::new();
         run.insert("status".to_owned(), json!(name_of(&self.status)));
         if let Some(end) = &self.end {
@@ -205,7 +200,7 @@ impl StepLog {
 
 /// An error as the trace shows it.
 #[must_use]
-pub fn error_json(error: &RunError) -> Json {
+pub(crate) fn error_json(error: &RunError) -> Json {
     let mut shown = Object::new();
     shown.insert("code".to_owned(), json!(error.code));
     shown.insert("message".to_owned(), json!(error.message));

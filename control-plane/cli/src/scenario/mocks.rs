@@ -18,7 +18,7 @@ const CODE: &str = "plugin.error";
 
 /// All mocks of a scenario.
 #[derive(Debug, Default)]
-pub struct Mocks {
+pub(crate) struct Mocks {
     plugins: BTreeMap<String, Mock>,
     workflows: BTreeMap<String, Mock>,
     /// What each attempt was answered: one that is repeated after an interruption gets the same
@@ -28,7 +28,7 @@ pub struct Mocks {
 
 /// Who is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target<'a> {
+pub(crate) enum Target<'a> {
     /// A plugin's action.
     Plugin(&'a str, &'a str),
     /// Another workflow.
@@ -37,33 +37,33 @@ pub enum Target<'a> {
 
 /// One call.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// Who is called.
-    pub target: Target<'a>,
+    pub(crate) target: Target<'a>,
     /// By which attempt.
-    pub attempt: &'a AttemptId,
+    pub(crate) attempt: &'a AttemptId,
     /// With what.
-    pub input: &'a Json,
+    pub(crate) input: &'a Json,
 }
 
 /// What comes back, and when.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// `None`: nothing ever does.
-    pub outcome: Option<AttemptOutcome>,
+    pub(crate) outcome: Option<AttemptOutcome>,
     /// After so many milliseconds.
-    pub latency_ms: u64,
+    pub(crate) latency_ms: u64,
     /// Even where the call is told to stop before.
-    pub ignores_stop: bool,
+    pub(crate) ignores_stop: bool,
 }
 
 /// Why a call finds no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unanswered {
+pub(crate) struct Unanswered {
     /// What is missing.
-    pub message: String,
+    pub(crate) message: String,
     /// What to write into the scenario.
-    pub snippet: String,
+    pub(crate) snippet: String,
 }
 
 /// What stands for one plugin or workflow.
@@ -152,7 +152,7 @@ impl Mocks {
     ///
     /// # Errors
     /// What is wrong with which.
-    pub fn read(specs: &MockSpecs) -> Result<Self, String> {
+    pub(crate) fn read(specs: &MockSpecs) -> Result<Self, String> {
         let read = |kind: &str, specs: &BTreeMap<String, Json>| {
             let mocks = specs.iter().map(|(name, json)| {
                 let mock = Mock::read(json).map_err(|why| format!("mocks.{kind}.{name}: {why}"))?;
@@ -168,7 +168,7 @@ impl Mocks {
     }
 
     /// The workflows that are mocked, and the names of inputs that their mocks give.
-    pub fn workflows(&self) -> impl Iterator<Item = (&str, &[String])> {
+    pub(crate) fn workflows(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.workflows.iter().map(|(name, mock)| (name.as_str(), mock.inputs.as_slice()))
     }
 
@@ -176,7 +176,7 @@ impl Mocks {
     ///
     /// # Errors
     /// The answer is none.
-    pub fn add_workflow(&mut self, name: &str, answer: &Json) -> Result<(), String> {
+    pub(crate) fn add_workflow(&mut self, name: &str, answer: &Json) -> Result<(), String> {
         if !self.workflows.contains_key(name) {
             self.workflows.insert(name.to_owned(), Mock::read(answer)?);
         }
@@ -187,7 +187,7 @@ impl Mocks {
     ///
     /// # Errors
     /// There is no answer for it.
-    pub fn answer(&mut self, asked: Asked<'_>) -> Result<Reply, Unanswered> {
+    pub(crate) fn answer(&mut self, asked: Asked<'_>) -> Result<Reply, Unanswered> {
         if let Some(reply) = self.given.get(asked.attempt) {
             return Ok(reply.clone());
         }
@@ -203,11 +203,6 @@ impl Mocks {
         let reply = mock.answer(asked)?;
         self.given.insert(asked.attempt.clone(), reply.clone());
         Ok(reply)
-    }
-
-    /// The attempt's step has settled: it is not made again.
-    pub fn forget(&mut self, attempt: &AttemptId) {
-        self.given.remove(attempt);
     }
 }
 
@@ -411,13 +406,16 @@ mod tests {
             Err(_) => json!("nothing"),
             Ok(Reply { outcome: None, .. }) => json!("hangs"),
             Ok(Reply { outcome: Some(AttemptOutcome::Failed { error }), .. }) => json!(error.code),
-            Ok(Reply { outcome: Some(AttemptOutcome::Succeeded { output, .. }), .. }) => output.value(),
+            Ok(Reply { outcome: Some(AttemptOutcome::Succeeded { output, .. }), .. }) => {
+                output.value()
+            }
         }
     }
 
     #[test]
     fn a_list_is_given_in_turn_and_ends() {
-        let mut mocks = mocks(json!({ "http": [{ "error": "http.status" }, { "output": 2 }] })).unwrap();
+        let mut mocks =
+            mocks(json!({ "http": [{ "error": "http.status" }, { "output": 2 }] })).unwrap();
         assert_eq!(call(&mut mocks, "a", 1, json!({})), "http.status");
         // The same attempt again, after an interruption: no other call.
         assert_eq!(call(&mut mocks, "a", 1, json!({})), "http.status");
@@ -438,7 +436,10 @@ mod tests {
             "default": { "output": null },
         } }))
         .unwrap();
-        assert_eq!(call(&mut mocks, "a", 1, json!({ "url": "x", "tags": [1], "more": 0 })), "matched");
+        assert_eq!(
+            call(&mut mocks, "a", 1, json!({ "url": "x", "tags": [1], "more": 0 })),
+            "matched"
+        );
         assert_eq!(call(&mut mocks, "s#2/b", 2, json!({ "url": "x", "tags": [1, 2] })), "hangs");
         assert_eq!(call(&mut mocks, "z", 1, json!(null)), "third or fourth");
         assert_eq!(call(&mut mocks, "y", 1, json!(null)), "third or fourth");
@@ -450,9 +451,14 @@ mod tests {
     fn what_is_missing_is_said_with_what_to_write() {
         let mut none = mocks(json!({})).unwrap();
         let attempt = attempt("a", 1);
-        let asked = Asked { target: Target::Plugin("http", "get"), attempt: &attempt, input: &Json::Null };
+        let asked =
+            Asked { target: Target::Plugin("http", "get"), attempt: &attempt, input: &Json::Null };
         let missing = none.answer(asked).unwrap_err();
-        assert!(missing.message.contains("step `a` calls plugin `http.get`"), "{}", missing.message);
+        assert!(
+            missing.message.contains("step `a` calls plugin `http.get`"),
+            "{}",
+            missing.message
+        );
         assert_eq!(missing.snippet, "mocks:\n  plugins:\n    http.get: { output: {} }");
     }
 

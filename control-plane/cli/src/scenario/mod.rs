@@ -225,4 +225,3 @@ fn last_id(path: &str) -> &str {
     let last = path.rsplit('/').next().unwrap_or(path);
     last.split(['[', '#', '~']).next().unwrap_or(last)
 }
-

@@ -28,34 +28,34 @@ const UNTIL_MS: u64 = 30 * 86_400_000;
 
 /// How a scenario went.
 #[derive(Debug, Default)]
-pub struct Played {
+pub(crate) struct Played {
     /// All runs of workflows that are not mocks, in the order in which they were accepted.
-    pub runs: Vec<RunLog>,
+    pub(crate) runs: Vec<RunLog>,
     /// The tested one.
-    pub main: Option<RunId>,
+    pub(crate) main: Option<RunId>,
     /// Why no run came of the start.
-    pub refused: Option<Refusal>,
+    pub(crate) refused: Option<Refusal>,
     /// Why firings and starts made no run.
-    pub dropped: Vec<String>,
+    pub(crate) dropped: Vec<String>,
     /// The plugin calls made, in order.
-    pub calls: Vec<CallLog>,
+    pub(crate) calls: Vec<CallLog>,
     /// Messages that the site's local broker got, in order.
-    pub published: Vec<Publication>,
+    pub(crate) published: Vec<Publication>,
     /// What makes the test fail whatever is expected, with what to write where that would help.
-    pub faults: Vec<(String, String)>,
+    pub(crate) faults: Vec<(String, String)>,
     /// What the author may want to know.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// One plugin call.
 #[derive(Debug, Clone)]
-pub struct CallLog {
+pub(crate) struct CallLog {
     /// The plugin's name.
-    pub plugin: String,
+    pub(crate) plugin: String,
     /// Its action.
-    pub action: String,
+    pub(crate) action: String,
     /// What it was given.
-    pub input: Json,
+    pub(crate) input: Json,
 }
 
 /// The game at hand.
@@ -191,11 +191,15 @@ impl<'a> Play<'a> {
                         .iter()
                         .map(|(step, reason)| format!("`{step}` waits for {reason}"))
                         .collect();
-                    let waits = if waits.is_empty() { String::new() } else {
+                    let waits = if waits.is_empty() {
+                        String::new()
+                    } else {
                         format!(": {}", waits.join(", "))
                     };
                     let why = if self.next_moment().is_none() {
-                        format!("nothing more happens after {passed_ms} ms, and the run has not ended")
+                        format!(
+                            "nothing more happens after {passed_ms} ms, and the run has not ended"
+                        )
                     } else {
                         format!("the run has not ended within {until} ms")
                     };
@@ -215,12 +219,11 @@ impl<'a> Play<'a> {
         if self.played.refused.is_some() {
             return true;
         }
-        let ended = |run: &RunId| {
-            self.played.runs.iter().any(|log| log.id == *run && log.end.is_some())
-        };
-        let more_starts = self.agenda.values().any(|item| {
-            matches!(item, Item::Stimulus(n) if self.is_start(*n))
-        }) || self.held.iter().any(|n| self.is_start(*n));
+        let ended =
+            |run: &RunId| self.played.runs.iter().any(|log| log.id == *run && log.end.is_some());
+        let more_starts =
+            self.agenda.values().any(|item| matches!(item, Item::Stimulus(n) if self.is_start(*n)))
+                || self.held.iter().any(|n| self.is_start(*n));
         let Some(main) = &self.played.main else { return false };
         ended(main)
             && self.asked.iter().all(ended)
@@ -240,7 +243,9 @@ impl<'a> Play<'a> {
         match item {
             Item::Stimulus(n) if self.down && !self.waits_for_nobody(n) => {
                 if self.is_lost_while_down(n) {
-                    self.played.notes.push(format!("stimulus {} was lost: the agent was down", n + 1));
+                    self.played
+                        .notes
+                        .push(format!("stimulus {} was lost: the agent was down", n + 1));
                 } else {
                     self.held.push(n);
                 }
@@ -308,7 +313,7 @@ impl<'a> Play<'a> {
 
     fn take_event(&mut self, record: &RunEventRecord) {
         let at_ms = self.device.elapsed_at(record.at);
-        if let RunEvent::Accepted { workflow, trigger, .. } = &record.event {
+        if let RunEvent::Accepted { workflow, .. } = &record.event {
             let found = self.workflows.iter().find(|(one, _)| one.name == *workflow).cloned();
             match found {
                 Some((workflow, false)) => {
@@ -316,7 +321,7 @@ impl<'a> Play<'a> {
                     if is_tested && self.played.main.is_none() {
                         self.played.main = Some(record.run.clone());
                     }
-                    let log = RunLog::new(record.run.clone(), workflow, trigger.clone(), at_ms);
+                    let log = RunLog::new(record.run.clone(), workflow, at_ms);
                     self.played.runs.push(log);
                 }
                 Some((_, true)) | None => {
@@ -378,7 +383,8 @@ impl<'a> Play<'a> {
 
     /// A call is told to stop: it does so at once, unless its mock says that it does not.
     fn stop(&mut self, attempt: AttemptId) {
-        let Some(flight) = self.in_flight.get(&attempt).filter(|flight| !flight.ignores_stop) else {
+        let Some(flight) = self.in_flight.get(&attempt).filter(|flight| !flight.ignores_stop)
+        else {
             return;
         };
         if let Some(place) = flight.place {
@@ -474,7 +480,7 @@ impl<'a> Play<'a> {
 
 /// A message's payload as people see it: JSON, or its text, or its bytes in base64.
 #[must_use]
-pub fn payload(bytes: &[u8]) -> Json {
+pub(crate) fn payload(bytes: &[u8]) -> Json {
     if let Ok(json) = serde_json::from_slice(bytes) {
         return json;
     }

@@ -9,36 +9,45 @@ use super::format::{Link, Shift, Span};
 
 /// The kinds, as they are written.
 const KINDS: [&str; 11] = [
-    "signal", "mqtt", "event", "approval", "cancel", "start", "crash", "power_cut", "clock", "link",
+    "signal",
+    "mqtt",
+    "event",
+    "approval",
+    "cancel",
+    "start",
+    "crash",
+    "power_cut",
+    "clock",
+    "link",
     "broker",
 ];
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stimulus {
+pub(crate) struct Stimulus {
     /// How long after the start of the scenario, or after [`Stimulus::after`].
-    pub at: Span,
+    pub(crate) at: Span,
     /// Once this has happened.
-    pub after: Option<After>,
+    pub(crate) after: Option<After>,
     /// It must be refused, with this code.
-    pub refused: Option<String>,
+    pub(crate) refused: Option<String>,
     /// What.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// What a step must have come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct After {
+pub(crate) struct After {
     /// The step instance, or the id of a step: its first instance.
-    pub step: String,
+    pub(crate) step: String,
     /// How far.
-    pub is: Reached,
+    pub(crate) is: Reached,
 }
 
 /// How far a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reached {
+pub(crate) enum Reached {
     /// Its first attempt has begun, or it was entered.
     Started,
     /// It has settled.
@@ -47,7 +56,7 @@ pub enum Reached {
 
 /// What happens.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Somebody says something to the run.
     Signal(Signal),
     /// A message on the site's local broker.
@@ -75,62 +84,62 @@ pub enum Kind {
 /// Somebody says something to a run.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Signal {
+pub(crate) struct Signal {
     /// The signal's name.
-    pub name: String,
+    pub(crate) name: String,
     /// What goes with it.
     #[serde(default)]
-    pub data: Json,
+    pub(crate) data: Json,
     /// To the latest run of this workflow instead of the tested run.
     #[serde(default)]
-    pub workflow: Option<String>,
+    pub(crate) workflow: Option<String>,
 }
 
 /// A message on the site's local broker.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Mqtt {
+pub(crate) struct Mqtt {
     /// Topic name.
-    pub topic: String,
+    pub(crate) topic: String,
     /// As the engine sees it: JSON, or text.
     #[serde(default)]
-    pub payload: Json,
+    pub(crate) payload: Json,
     /// Quality of service.
     #[serde(default)]
-    pub qos: u8,
+    pub(crate) qos: u8,
     /// The broker had kept it.
     #[serde(default)]
-    pub retained: bool,
+    pub(crate) retained: bool,
 }
 
 /// An event on the device's own bus.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Event {
+pub(crate) struct Event {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// What goes with it.
     #[serde(default)]
-    pub data: Json,
+    pub(crate) data: Json,
 }
 
 /// Somebody answers an `approval`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Approval {
+pub(crate) struct Approval {
     /// The step instance, or the id of the step that waits.
-    pub step: String,
+    pub(crate) step: String,
     /// One of its choices.
-    pub choice: String,
+    pub(crate) choice: String,
     /// Who.
     #[serde(default = "somebody")]
-    pub by: String,
+    pub(crate) by: String,
     /// The form as filled in.
     #[serde(default)]
-    pub form: Object<String, Json>,
+    pub(crate) form: Object<String, Json>,
     /// In the latest run of this workflow instead of the tested run.
     #[serde(default)]
-    pub workflow: Option<String>,
+    pub(crate) workflow: Option<String>,
 }
 
 fn somebody() -> String {
@@ -140,52 +149,52 @@ fn somebody() -> String {
 /// Somebody wants the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Cancel {
+pub(crate) struct Cancel {
     /// Without waiting for grace periods.
-    pub force: bool,
+    pub(crate) force: bool,
     /// Of the latest run of this workflow instead of the tested run.
-    pub workflow: Option<String>,
+    pub(crate) workflow: Option<String>,
 }
 
 /// Somebody wants another run of the tested workflow.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Start {
+pub(crate) struct Start {
     /// Its inputs; those of the scenario where absent.
-    pub inputs: Option<Object<String, Json>>,
+    pub(crate) inputs: Option<Object<String, Json>>,
 }
 
 /// The agent dies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Crash {
+pub(crate) struct Crash {
     /// Until it is started again.
-    pub down: Span,
+    pub(crate) down: Span,
     /// It was stopped in order: what was decided is on the disk.
-    pub clean: bool,
+    pub(crate) clean: bool,
 }
 
 /// The device loses its power.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct PowerCut {
+pub(crate) struct PowerCut {
     /// Until the agent runs again, in another boot.
-    pub down: Span,
+    pub(crate) down: Span,
     /// How far its wall clock can be believed then; as before where absent. `unset`: it begins
     /// again in 1970.
-    pub trust: Option<ClockTrust>,
+    pub(crate) trust: Option<ClockTrust>,
 }
 
 /// The wall clock is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Clock {
+pub(crate) struct Clock {
     /// By so much.
-    pub by: Shift,
+    pub(crate) by: Shift,
     /// To the true time, before it is shifted.
-    pub right: bool,
+    pub(crate) right: bool,
     /// How far it can be believed from now on.
-    pub trust: Option<ClockTrust>,
+    pub(crate) trust: Option<ClockTrust>,
 }
 
 impl<'de> Deserialize<'de> for Stimulus {

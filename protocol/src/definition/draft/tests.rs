@@ -1,7 +1,11 @@
 //! Documents, right and wrong.
 
+mod kinds;
+mod names;
+mod outside;
 mod properties;
 mod right;
+mod triggers;
 mod wrong;
 
 use super::*;
@@ -33,4 +37,11 @@ fn right_steps(steps: &str) -> Workflow {
 /// [`wrong`] around some steps.
 fn wrong_steps(steps: &str) -> String {
     wrong(&format!("workflow: w\nsteps:\n{steps}\n"))
+}
+
+/// The canonical form of each step of the root, one on a line.
+fn canonical_steps(workflow: &Workflow) -> String {
+    let document: serde_json::Value = serde_json::from_str(&workflow.canonical).unwrap();
+    let steps = document["steps"].as_array().unwrap().iter();
+    steps.map(|step| format!("{step}\n")).collect()
 }

@@ -69,7 +69,8 @@ fn failure(source: &str, wrong: &Wrong) -> Failure {
     let code = if wrong.code == ExprError::CODE { INVALID } else { FAILED };
     let mut failure = Failure::new(code, format!("{}: {}", wrong.code, wrong.message));
     if let Some(span) = wrong.span.filter(|_| !source.contains('\n')) {
-        let chars = |bytes: u32| source.get(..bytes as usize).map_or(0, |text| text.chars().count());
+        let chars =
+            |bytes: u32| source.get(..bytes as usize).map_or(0, |text| text.chars().count());
         let (start, end) = (chars(span.start), chars(span.end));
         let marks = "^".repeat(end.saturating_sub(start).max(1));
         failure.details = vec![source.to_owned(), format!("{}{marks}", " ".repeat(start))];
@@ -85,7 +86,8 @@ fn serve(fixed: Option<&str>, bindings: &BTreeMap<String, Value>) -> Result<(), 
     if fixed.is_none() || !std::io::stdin().is_terminal() {
         let mut requests = Requests::new(std::io::stdin().lock());
         while let Some(request) = requests.next()? {
-            let reply = request.map_or_else(|wrong| wrong.answer(), |json| reply(&json, fixed, bindings));
+            let reply =
+                request.map_or_else(|wrong| wrong.answer(), |json| reply(&json, fixed, bindings));
             writeln!(out, "{reply}")?;
             // Who asks one at a time waits for each answer.
             out.flush()?;
@@ -208,7 +210,9 @@ fn names(
             Some(_) => Err("its type must be a text".to_owned()),
             None => Ok(Value::from_json_typed(json)),
         },
-        Some(_) => Err("`types` must be `typed`, `plain`, or an object from name to type".to_owned()),
+        Some(_) => {
+            Err("`types` must be `typed`, `plain`, or an object from name to type".to_owned())
+        }
     };
     let read = |(name, json): (&String, &Json)| {
         let value = read(name, json).map_err(|why| Wrong::request(format!("`{name}`: {why}")))?;
@@ -261,17 +265,20 @@ mod tests {
         let mut requests = Requests::new(text.as_bytes());
         let mut replies = Vec::new();
         while let Some(request) = requests.next().unwrap() {
-            replies.push(request.map_or_else(
-                |wrong| wrong.answer(),
-                |json| reply(&json, None, &BTreeMap::new()),
-            ));
+            replies.push(
+                request.map_or_else(
+                    |wrong| wrong.answer(),
+                    |json| reply(&json, None, &BTreeMap::new()),
+                ),
+            );
         }
         replies
     }
 
     #[test]
     fn one_answer_for_each_request_however_it_is_broken_into_lines() {
-        let found = replies("{\"expr\": \"1\"}\n\n{\n \"expr\":\n \"2\"\n}\nnonsense\n{\"expr\": \"3\"}");
+        let found =
+            replies("{\"expr\": \"1\"}\n\n{\n \"expr\":\n \"2\"\n}\nnonsense\n{\"expr\": \"3\"}");
         let values: Vec<&Json> = found.iter().map(|reply| &reply["value"]).collect();
         assert_eq!(values, [&json!(1), &json!(2), &Json::Null, &json!(3)]);
         assert_eq!(found[2]["error"]["code"], REQUEST_INVALID);
@@ -294,14 +301,18 @@ mod tests {
         );
         let types: Vec<&Json> = found[..4].iter().map(|reply| &reply["value"]).collect();
         assert_eq!(types, ["int", "uint", "map", "double"]);
-        assert_eq!(found[4], json!({ "value": 1.5, "type": "double", "id": 7,
-            "typed": { "type": "double", "value": "1.5" } }));
+        assert_eq!(
+            found[4],
+            json!({ "value": 1.5, "type": "double", "id": 7,
+            "typed": { "type": "double", "value": "1.5" } })
+        );
         assert_eq!(found[5]["error"]["code"], REQUEST_INVALID);
     }
 
     #[test]
     fn errors_have_code_and_place() {
-        let found = replies("{\"expr\": \"1 + a.b\"}\n{\"expr\": \"1 +\"}\n{\"expr\": \"0.0/0.0\"}");
+        let found =
+            replies("{\"expr\": \"1 + a.b\"}\n{\"expr\": \"1 +\"}\n{\"expr\": \"0.0/0.0\"}");
         assert_eq!(found[0]["error"]["code"], "expr.key");
         assert_eq!(found[0]["error"]["span"], json!({ "start": 4, "end": 5 }));
         assert_eq!(found[1]["error"]["code"], "expr.parse");

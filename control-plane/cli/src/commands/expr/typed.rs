@@ -103,7 +103,9 @@ fn read_at(json: &Json, depth: usize) -> Result<Value, String> {
             let pairs = value.as_array().ok_or_else(|| wrong(kind, value))?;
             let entries: Result<Vec<(Key, Value)>, String> =
                 pairs.iter().map(|pair| entry(pair, depth + 1)).collect();
-            Map::new(entries?).map(Value::from).map_err(|key| format!("the key {key} is there twice"))
+            Map::new(entries?)
+                .map(Value::from)
+                .map_err(|key| format!("the key {key} is there twice"))
         }
         kind => scalar(kind, value, depth),
     }
@@ -206,7 +208,10 @@ mod tests {
             (r#"{"type":"uint","value":-1}"#, "is no uint"),
             (r#"{"type":"timestamp","value":"yesterday"}"#, "is no timestamp"),
             (r#"{"type":"wheel","value":1}"#, "is no type"),
-            (r#"{"type":"map","value":[[{"type":"double","value":"1"},{"type":"null"}]]}"#, "no key"),
+            (
+                r#"{"type":"map","value":[[{"type":"double","value":"1"},{"type":"null"}]]}"#,
+                "no key",
+            ),
             (
                 r#"{"type":"map","value":[[{"type":"int","value":"1"},{"type":"null"}],
                     [{"type":"uint","value":"1"},{"type":"null"}]]}"#,

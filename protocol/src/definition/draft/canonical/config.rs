@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Writer, compensation, duration, put, put_expr, put_some, put_unless};
 use crate::definition::model::{
-    Approval, Call, Case, CaseTest, CountDowntime, Delay, DelayFor, EdgeKind, Foreach, LogLevel,
-    LoopTest, ParallelMode, Publish, ScopeIx, Step, StepKind, Tolerate, Wait, WaitSource,
+    Approval, Call, Case, CaseTest, Catch, CountDowntime, Delay, DelayFor, EdgeKind, Foreach,
+    LogLevel, LoopTest, ParallelMode, Publish, ScopeIx, Step, StepKind, Tolerate, Wait, WaitSource,
 };
 use crate::expr::Template;
 use crate::limits;
@@ -22,37 +22,72 @@ impl Writer<'_> {
             }
             StepKind::Condition { expr, then, otherwise, .. } => {
                 put_expr(&mut map, "condition", Some(expr));
-                let taken = |edge: &EdgeKind| matches!(edge, EdgeKind::Then);
-                put_some(&mut map, "then", self.way(step, *then, taken));
-                let taken = |edge: &EdgeKind| matches!(edge, EdgeKind::Else);
-                put_some(&mut map, "else", self.way(step, *otherwise, taken));
+                let way = self.way(step, *then, |edge| matches!(edge, EdgeKind::Then));
+                put_some(&mut map, "then", way);
+                let way = self.way(step, *otherwise, |edge| matches!(edge, EdgeKind::Else));
+                put_some(&mut map, "else", way);
             }
             StepKind::Switch { subject, cases, default, .. } => {
                 put_expr(&mut map, "switch", subject.as_ref());
                 let cases = cases.iter().enumerate().map(|(n, case)| self.case(step, n, case));
                 put(&mut map, "cases", cases.collect());
-                let taken = |edge: &EdgeKind| matches!(edge, EdgeKind::Case(None));
-                put_some(&mut map, "default", self.way(step, *default, taken));
+                let way = self.way(step, *default, |edge| matches!(edge, EdgeKind::Case(None)));
+                put_some(&mut map, "default", way);
             }
             StepKind::Set(assigned) => {
-                map.extend(assigned.iter().map(|(name, value)| (name.clone(), value.source())));
+                let entries = assigned.iter().map(|(name, value)| (name.clone(), value.source()));
+                map.extend(entries);
             }
-            StepKind::Parallel { .. }
-            | StepKind::Loop { .. }
-            | StepKind::Foreach(_)
-            | StepKind::Try { .. }
-            | StepKind::Sequence { .. } => self.block(&mut map, &step.kind),
+            StepKind::Delay(length) => delay(&mut map, length),
+            StepKind::Parallel { mode, branches, named, concurrency } => {
+                put_some(&mut map, "concurrency", concurrency.map(|n| json!(n)));
+                self.branches(&mut map, *mode, branches, *named);
+            }
+            StepKind::Loop { test, max_iterations, every_ms, collect, body } => {
+                loop_test(&mut map, test);
+                put_unless(&mut map, "max_iterations", max_iterations, &limits::LOOP_ITERATIONS);
+                put_some(&mut map, "every", every_ms.map(duration));
+                put_expr(&mut map, "collect", collect.as_ref());
+                put(&mut map, "do", self.scope(*body));
+            }
+            StepKind::Foreach(each) => self.foreach(&mut map, each),
+            StepKind::Try { body, catches, finally, finally_timeout_ms } => {
+                put(&mut map, "try", self.scope(*body));
+                let catches: Vec<Json> = catches.iter().map(|catch| self.catch(catch)).collect();
+                put_unless(&mut map, "catch", &catches, &Vec::new());
+                put_some(&mut map, "finally", finally.map(|ix| self.scope(ix)));
+                put_time(
+                    &mut map,
+                    "finally_timeout",
+                    *finally_timeout_ms,
+                    limits::FINALLY_TIMEOUT_MS,
+                );
+            }
+            StepKind::Sequence { body, compensation: saga } => {
+                put(&mut map, "steps", self.scope(*body));
+                put_some(&mut map, "compensation", saga.map(compensation));
+            }
+            StepKind::Wait(waiting) => wait(&mut map, waiting),
+            StepKind::Call(called) => call(&mut map, called),
+            StepKind::Publish(message) => publish(&mut map, message),
+            StepKind::Emit { event, data } => {
+                put(&mut map, "event", event.source());
+                put_unless(&mut map, "data", &data.source(), &Json::Null);
+            }
+            StepKind::Approval(asked) => approval(&mut map, asked),
+            StepKind::Log { level, message, fields } => {
+                put_unless(&mut map, "level", level, &LogLevel::default());
+                put(&mut map, "message", message.source());
+                put_unless(&mut map, "fields", &fields.source(), &json!({}));
+            }
             StepKind::Succeed { outputs } => {
                 return outputs.as_ref().map_or_else(|| json!({}), Template::source);
             }
-            StepKind::Delay(_)
-            | StepKind::Wait(_)
-            | StepKind::Call(_)
-            | StepKind::Publish(_)
-            | StepKind::Emit { .. }
-            | StepKind::Approval(_)
-            | StepKind::Log { .. }
-            | StepKind::Fail { .. } => outside(&mut map, &step.kind),
+            StepKind::Fail { code, message, details } => {
+                put(&mut map, "code", code.source());
+                put_unless(&mut map, "message", &message.source(), &json!(""));
+                put_some(&mut map, "details", details.as_ref().map(Template::source));
+            }
         }
         Json::Object(map)
     }
@@ -90,63 +125,35 @@ impl Writer<'_> {
         Json::Object(map)
     }
 
-    /// Kinds that are made of scopes.
-    fn block(self, map: &mut Object, kind: &StepKind) {
-        match kind {
-            StepKind::Parallel { mode, branches, named, concurrency } => {
-                match mode {
-                    ParallelMode::FailFast => {}
-                    ParallelMode::WaitAll => put(map, "mode", json!("wait_all")),
-                    ParallelMode::Race => put(map, "mode", json!("race")),
-                    ParallelMode::Need(n) => put(map, "need", json!(n)),
-                }
-                put_some(map, "concurrency", concurrency.map(|n| json!(n)));
-                let scopes = branches.iter().map(|(name, ix)| (name.clone(), self.scope(*ix)));
-                let written = if *named {
-                    Json::Object(scopes.collect())
-                } else {
-                    scopes.map(|(_, steps)| steps).collect()
-                };
-                put(map, "branches", written);
-            }
-            StepKind::Loop { test, max_iterations, every_ms, collect, body } => {
-                let (key, expr) = match test {
-                    LoopTest::While(expr) => ("while", expr),
-                    LoopTest::Until(expr) => ("until", expr),
-                    LoopTest::Times(expr) => ("times", expr),
-                };
-                put_expr(map, key, Some(expr));
-                put_unless(map, "max_iterations", max_iterations, &limits::LOOP_ITERATIONS);
-                put_some(map, "every", every_ms.map(duration));
-                put_expr(map, "collect", collect.as_ref());
-                put(map, "do", self.scope(*body));
-            }
-            StepKind::Foreach(each) => self.foreach(map, each),
-            StepKind::Try { body, catches, finally, finally_timeout_ms } => {
-                put(map, "try", self.scope(*body));
-                let catches: Vec<Json> = catches
-                    .iter()
-                    .map(|catch| {
-                        let mut map = Map::new();
-                        put_unless(&mut map, "errors", &catch.errors, &Vec::new());
-                        put_expr(&mut map, "when", catch.when.as_ref());
-                        put_unless(&mut map, "as", &catch.name, &"error".to_owned());
-                        put(&mut map, "do", self.scope(catch.body));
-                        Json::Object(map)
-                    })
-                    .collect();
-                put_unless(map, "catch", &catches, &Vec::new());
-                put_some(map, "finally", finally.map(|ix| self.scope(ix)));
-                if *finally_timeout_ms != limits::FINALLY_TIMEOUT_MS {
-                    put(map, "finally_timeout", duration(*finally_timeout_ms));
-                }
-            }
-            StepKind::Sequence { body, compensation: saga } => {
-                put(map, "steps", self.scope(*body));
-                put_some(map, "compensation", saga.map(compensation));
-            }
-            _ => {}
+    fn branches(
+        self,
+        map: &mut Object,
+        mode: ParallelMode,
+        branches: &[(String, ScopeIx)],
+        named: bool,
+    ) {
+        match mode {
+            ParallelMode::FailFast => {}
+            ParallelMode::WaitAll => put(map, "mode", json!("wait_all")),
+            ParallelMode::Race => put(map, "mode", json!("race")),
+            ParallelMode::Need(n) => put(map, "need", json!(n)),
         }
+        let scopes = branches.iter().map(|(name, ix)| (name.clone(), self.scope(*ix)));
+        let written = if named {
+            Json::Object(scopes.collect())
+        } else {
+            scopes.map(|(_, steps)| steps).collect()
+        };
+        put(map, "branches", written);
+    }
+
+    fn catch(self, catch: &Catch) -> Json {
+        let mut map = Map::new();
+        put_unless(&mut map, "errors", &catch.errors, &Vec::new());
+        put_expr(&mut map, "when", catch.when.as_ref());
+        put_unless(&mut map, "as", &catch.name, &"error".to_owned());
+        put(&mut map, "do", self.scope(catch.body));
+        Json::Object(map)
     }
 
     fn foreach(self, map: &mut Object, each: &Foreach) {
@@ -167,45 +174,36 @@ impl Writer<'_> {
     }
 }
 
-/// Kinds that are one act.
-fn outside(map: &mut Object, kind: &StepKind) {
-    match kind {
-        StepKind::Delay(length) => delay(map, length),
-        StepKind::Wait(waiting) => wait(map, waiting),
-        StepKind::Call(Call { workflow, with, detach, abandon }) => {
-            put(map, "call", json!(workflow.as_str()));
-            put_unless(map, "with", &with.source(), &json!({}));
-            put_unless(map, "detach", detach, &false);
-            if *abandon {
-                put(map, "on_parent_close", json!("abandon"));
-            }
-        }
-        StepKind::Publish(Publish { topic, qos, retain, payload, confirm_broker }) => {
-            put(map, "topic", topic.source());
-            put_unless(map, "qos", qos, &0);
-            put_unless(map, "retain", retain, &false);
-            put_unless(map, "payload", &payload.source(), &json!(""));
-            if *confirm_broker {
-                put(map, "confirm", json!("broker"));
-            }
-        }
-        StepKind::Emit { event, data } => {
-            put(map, "event", event.source());
-            put_unless(map, "data", &data.source(), &Json::Null);
-        }
-        StepKind::Approval(asked) => approval(map, asked),
-        StepKind::Log { level, message, fields } => {
-            put_unless(map, "level", level, &LogLevel::default());
-            put(map, "message", message.source());
-            put_unless(map, "fields", &fields.source(), &json!({}));
-        }
-        StepKind::Fail { code, message, details } => {
-            put(map, "code", code.source());
-            put_unless(map, "message", &message.source(), &json!(""));
-            put_some(map, "details", details.as_ref().map(Template::source));
-        }
-        _ => {}
+fn loop_test(map: &mut Object, test: &LoopTest) {
+    let (key, expr) = match test {
+        LoopTest::While(expr) => ("while", expr),
+        LoopTest::Until(expr) => ("until", expr),
+        LoopTest::Times(expr) => ("times", expr),
+    };
+    put_expr(map, key, Some(expr));
+}
+
+fn call(map: &mut Object, call: &Call) {
+    put(map, "call", json!(call.workflow.as_str()));
+    put_unless(map, "with", &call.with.source(), &json!({}));
+    put_unless(map, "detach", &call.detach, &false);
+    if call.abandon {
+        put(map, "on_parent_close", json!("abandon"));
     }
+}
+
+fn publish(map: &mut Object, message: &Publish) {
+    put(map, "topic", message.topic.source());
+    put_unless(map, "qos", &message.qos, &0);
+    put_unless(map, "retain", &message.retain, &false);
+    put_unless(map, "payload", &message.payload.source(), &json!(""));
+    if message.confirm_broker {
+        put(map, "confirm", json!("broker"));
+    }
+}
+
+fn put_time(map: &mut Object, key: &str, ms: u64, usual_ms: u64) {
+    put_some(map, key, (ms != usual_ms).then(|| duration(ms)));
 }
 
 fn delay(map: &mut Object, delay: &Delay) {
@@ -232,9 +230,7 @@ fn wait(map: &mut Object, wait: &Wait) {
         WaitSource::Signal { name } => put(map, "signal", name.source()),
         WaitSource::Until { expr, poll_ms } => {
             put_expr(map, "until", Some(expr));
-            if *poll_ms != limits::POLL_MS {
-                put(map, "poll", duration(*poll_ms));
-            }
+            put_time(map, "poll", *poll_ms, limits::POLL_MS);
         }
     }
     put_expr(map, "when", wait.when.as_ref());

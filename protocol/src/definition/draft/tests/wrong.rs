@@ -30,35 +30,39 @@ steps:
 fn kinds_that_are_not_there() {
     assert_snapshot!(wrong("
 workflow: w
-secrets: [token]
+on_update: migrate
+finally: []
 steps:
   - {id: a, with: {}, start: true, then: []}
-  - {id: b, switch: x, cases: []}
   - {id: c, delay: 5m, plugin: http}
-  - {id: d, type: foreach, config: {}}
   - {id: e, type: plugn, config: {}}
-  - {id: f, delay: {until: tomorrow}}
-  - {id: g, delay: 1, compensate: []}
-  - {id: h, loop: {times: 3, every: 5s}, do: [{id: i, delay: 1}]}
+  - {id: f, foreech: {in: inputs}, do: []}
+  - {id: g, delay: 1, trace: effects}
 triggers:
-  - {id: m, mqtt: {topic: a/b}}
-  - {id: n, interval: 5s, when: a > b}
+  - {id: m, webhook: {path: /a}}
+  - {id: n, file: {path: /a}}
   - {id: o, intervall: 5s}
   - {id: p}
+  - {id: q, interval: {every: 5s, align: clock, jitter: 1s}, for: 5s}
+  - {id: r, cron: {at: '@daily', max_catch_up: 3, dst: skip, jitter: 1m}}
 "), @r"
-    3:1: E_KIND: `secrets` is part of the language but not of this version
-    5:5: E_KIND: the step has no kind: one of `plugin`, `condition`, `set`, `delay`, `parallel`, `loop`; say what it does, for example `delay: 5m`
-    6:13: E_KIND: `switch` is part of the language but not of this version
+    3:1: E_KIND: `on_update` is part of the language but not of this version
+    4:1: E_KIND: `finally` is part of the language but not of this version
+    6:5: E_KIND: the step has no kind: one of `plugin`, `condition`, `switch`, `set`, `delay`, `parallel`, `loop`, `foreach`, `try`, `sequence`, `wait`, `call`, `publish`, `emit`, `approval`, `log`, `succeed`, `fail`; say what it does, for example `delay: 5m`
     7:5: E_KIND: a step does one thing, but this has `plugin` and `delay`; make two steps of it
-    8:19: E_KIND: `foreach` is part of the language but not of this version
-    9:19: E_KIND: `plugn` is no kind of step; did you mean `plugin`?
-    10:21: E_KIND: `until` is part of the language but not of this version
-    11:23: E_KIND: `compensate` is part of the language but not of this version
-    12:30: E_KIND: `every` is part of the language but not of this version
-    14:13: E_KIND: `mqtt` is part of the language but not of this version
-    15:27: E_KIND: `when` is part of the language but not of this version
-    16:13: E_UNKNOWN_KEY: trigger `o` has no key `intervall`; did you mean `interval`?
-    17:5: E_KIND: the trigger has no kind: one of `interval`, `cron`, `startup`, `manual`; say when it fires, for example `interval: 5m`
+    8:19: E_KIND: `plugn` is no kind of step; did you mean `plugin`?
+    9:13: E_UNKNOWN_KEY: step `f` has no key `foreech`; did you mean `foreach`?
+    10:23: E_KIND: `trace` is part of the language but not of this version
+    12:13: E_KIND: `webhook` is part of the language but not of this version
+    13:13: E_KIND: `file` is part of the language but not of this version
+    14:13: E_UNKNOWN_KEY: trigger `o` has no key `intervall`; did you mean `interval`?
+    15:5: E_KIND: the trigger has no kind: one of `interval`, `cron`, `startup`, `manual`, `mqtt`, `event`, `workflow`; say when it fires, for example `interval: 5m`
+    16:35: E_KIND: `align` is part of the language but not of this version
+    16:49: E_KIND: `jitter` is part of the language but not of this version
+    16:62: E_KIND: `for` is part of the language but not of this version
+    17:34: E_KIND: `max_catch_up` is part of the language but not of this version
+    17:51: E_KIND: `dst` is part of the language but not of this version
+    17:62: E_KIND: `jitter` is part of the language but not of this version
     ");
 }
 
@@ -147,7 +151,7 @@ fn expressions_are_placed_in_their_line() {
       body: [\"x\", {deep: \"say ${ 1 + } now\"}]
   - {id: e, set: {a: '${ nofun(1) }', b: '${ 1'}}
   - {id: f, condition: [1]}
-  - {id: g, set: {a: \"${ secret('token') }\"}}
+  - {id: g, set: {a: 1}}
   - id: h
     condition: >
       1 < 2 &&
@@ -160,7 +164,6 @@ fn expressions_are_placed_in_their_line() {
     11:22: E_EXPR: unknown function `nofun`
     11:45: E_EXPR: `${` is never closed by `}`
     12:24: E_TYPE: `condition` must be an expression, not a list
-    13:22: E_KIND: `secret('token')`: secrets are not part of this version
     16:7: E_EXPR: expected a value, found `&&`
     ");
 }
@@ -176,16 +179,16 @@ steps:
   - {id: a, condition: steps.raed.output > 1 && vars.trys < 3}
   - {id: b, condition: step.read.output > 1}
   - {id: c, condition: steps.read.outptu > 1}
-  - {id: d, condition: agent.id == 'x'}
+  - {id: d, condition: agent.id == 'x' && agent.lables.site == 'y'}
   - {id: e, set: {made: 1}}
   - {id: f, condition: vars.made == 1 && steps.e.status == 'succeeded' && type(1) == int}
 "), @r"
     6:46: E_UNKNOWN_REF: there is no input `devise`; declare it under `inputs`; did you mean `device`?
     7:24: E_UNKNOWN_REF: there is no step `raed`; did you mean `read`?
     7:49: E_UNKNOWN_REF: nothing sets a variable `trys`; declare it under `vars`; did you mean `tries`?
-    8:24: E_UNKNOWN_REF: there is no name `step` here; expressions see inputs, vars, steps, trigger, execution, workflow, loop, error, now, output; did you mean `steps`?
+    8:24: E_UNKNOWN_REF: there is no name `step` here; expressions see inputs, vars, steps, trigger, execution, workflow, agent, now; did you mean `steps`?
     9:24: E_UNKNOWN_REF: a step has no `outptu`; it has output, status, error, attempts; did you mean `output`?
-    10:24: E_UNKNOWN_REF: `agent` is part of the language but not of this version
+    10:43: E_UNKNOWN_REF: an agent has no `lables`; it has `id` and `labels`; did you mean `labels`?
     ");
 }
 
@@ -252,7 +255,7 @@ on_failure: s
     17:18: E_VALUE: `set` sets no variable
     18:33: E_TYPE: `with` must be a map of the plugin's inputs, not a list
     18:47: E_VALUE: `effects` must be one of `pure`, `idempotent`, `at_most_once`, not `twice`
-    18:61: E_TYPE: `retry` must be `none` or a map such as `{max_retries: 3}`, not a number
+    18:61: E_TYPE: `retry` must be `none`, a map such as `{max_retries: 3}` or a list of such maps, not a number
     19:21: E_VALUE: `latest` is no range of versions: unexpected character 'l' while parsing major version number; write `name.action@^1.2`
     19:54: E_VALUE: `factor` must be from 1 to 100, not 0
     20:34: E_LIMIT: `parallel` takes 1 to 64 branches, not 0
