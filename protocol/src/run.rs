@@ -74,9 +74,14 @@ pub enum StepStatus {
     Failed,
     /// Not reached: all ways to it are dead.
     Skipped,
-    /// Ended by a cancellation.
+    /// Ended by a cancellation; or its run is over and its own end was never told, as its error
+    /// then says: `step.unheard`, or the failure after which it waited for another attempt.
     Cancelled,
 }
+
+/// Code of the error of a step that is shown as cancelled because its run is over and its own end
+/// was never told: the run was lost or broken, or what was told of the step was dropped.
+pub const UNHEARD: &str = "step.unheard";
 
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
