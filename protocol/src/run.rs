@@ -76,11 +76,16 @@ pub enum StepStatus {
     Failed,
     /// Not reached: all ways to it are dead.
     Skipped,
-    /// Ended by a cancellation.
+    /// Ended by a cancellation; or its run is over and its own end was never told, as its error
+    /// then says: `step.unheard`, or the failure after which it waited for another attempt.
     Cancelled,
     /// Waiting for a message, a decision, another run or the clock.
     Waiting,
 }
+
+/// Code of the error of a step that is shown as cancelled because its run is over and its own end
+/// was never told: the run was lost or broken, or what was told of the step was dropped.
+pub const UNHEARD: &str = "step.unheard";
 
 /// What a device says happened in a run. Append-only: postcard knows variants by number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -311,4 +316,18 @@ pub struct StepView {
     pub started_wall_ms: Option<i64>,
     /// When it settled, by the device's wall clock.
     pub settled_wall_ms: Option<i64>,
+    /// What it waits for, while it is [`StepStatus::Waiting`].
+    #[serde(default)]
+    pub waiting: Option<WaitView>,
+}
+
+/// What a step instance waits for, as shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WaitView {
+    /// `mqtt`, `event`, `signal`, `until`, `approval`, `call`, `broker` or `clock`.
+    pub reason: String,
+    /// Of an approval the prompt, roles, choices and form; of a call the run.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<serde_json::Value>))]
+    pub details: Option<serde_json::Value>,
 }

@@ -118,9 +118,71 @@ fn unit_seconds(unit: &str, iso: bool, in_time: bool) -> Option<f64> {
     }
 }
 
+/// Days since 1970-01-01 of a date of the proleptic Gregorian calendar: year, month and day from 1
+/// (Howard Hinnant's algorithm). A date that does not exist gives some day near it.
+#[must_use]
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    // Years start in March, so that the leap day is the last day of its year.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// Year, month and day of a day since 1970-01-01, the reverse of [`days_from_civil`].
+#[must_use]
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// A wall time as RFC 3339 in UTC, to the second: milliseconds since 1970 UTC, rounded down.
+#[must_use]
+pub fn rfc3339_seconds(wall_ms: i64) -> String {
+    let seconds = wall_ms.div_euclid(1_000);
+    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
+    let of_day = seconds.rem_euclid(86_400);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_dates_and_dates_are_days() {
+        // Four hundred years on both sides, and the far ends of what a wall clock can say.
+        let ends = [i64::MIN, i64::MAX].map(|ms| ms.div_euclid(86_400_000));
+        let mut before = civil_from_days(-146_098);
+        for day in (-146_097..=146_097).chain(ends) {
+            let (year, month, date) = civil_from_days(day);
+            assert_eq!(days_from_civil(year, month, date), day);
+            if !ends.contains(&day) {
+                assert!((year, month, date) > before && date <= 31 && month <= 12);
+                before = (year, month, date);
+            }
+        }
+    }
+
+    #[test]
+    fn wall_times_are_readable() {
+        assert_eq!(rfc3339_seconds(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339_seconds(951_827_696_999), "2000-02-29T12:34:56Z");
+        assert_eq!(rfc3339_seconds(-1), "1969-12-31T23:59:59Z");
+        assert!(rfc3339_seconds(i64::MIN).starts_with("-2922"));
+    }
 
     #[test]
     fn durations_in_every_spelling() {

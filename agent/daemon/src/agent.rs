@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use openclaw_protocol::id::Epoch;
+use openclaw_protocol::time::Stamp;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::brain::{Brain, Parts};
-use crate::clock::{self, SystemClock};
+use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::Config;
 use crate::event::{self, Event, Events};
 use crate::hands::{Kit, Workers};
@@ -57,7 +58,9 @@ impl Agent {
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
         let mut store = open_store(config)?;
         let restored = store.start(&clock::boot_id())?;
-        let standalone = keep_modules(&mut store, loaded)?;
+        let synced_file = &config.clock.synced_file;
+        let mut clock = SystemClock::new(restored.boot, restored.high_water_wall_ms, synced_file);
+        let standalone = keep_modules(&mut store, loaded, clock.now())?;
 
         let mut tasks = vec![tokio::spawn(async move { server.run().await })];
         let time = TlsTime::new(restored.high_water_wall_ms, &config.clock.synced_file);
@@ -82,13 +85,10 @@ impl Agent {
             host,
             plugin_config: Arc::new(config.plugin_config.clone()),
         };
-        let synced_file = &config.clock.synced_file;
-        let system_clock =
-            SystemClock::new(restored.boot, restored.high_water_wall_ms, synced_file);
         let brain = Brain::new(Parts {
             store,
             restored,
-            clock: Box::new(system_clock),
+            clock: Box::new(clock),
             hands: Box::new(Workers::new(kit, config.slots)),
             link,
             link_fault,
@@ -185,6 +185,7 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 fn keep_modules(
     store: &mut Store,
     loaded: Loaded,
+    now: Stamp,
 ) -> anyhow::Result<Vec<openclaw_agent_core::Deployed>> {
     let blobs = store.blobs();
     let mut batch = Batch::default();
@@ -194,7 +195,7 @@ fn keep_modules(
         }
     }
     if !batch.is_empty() {
-        store.commit(&batch, clock::wall_ms())?;
+        store.commit(&batch, now)?;
     }
     Ok(loaded.deployed)
 }

@@ -368,27 +368,31 @@ fn help(verb: Option<&Verb>) -> String {
         ),
         Some(verb) => write!(
             out,
-            "{}{}\n\nusage: openclaw-agent {} {} [options]\n",
+            "{}{}\n\nusage: openclaw-agent {} [options]\n",
             verb.about[..1].to_uppercase(),
             &verb.about[1..],
-            verb.name,
-            verb.operands
+            joined(verb.name, verb.operands)
         ),
     };
     if verb.is_none() {
         for verb in VERBS {
-            let usage = format!("{} {}", verb.name, verb.operands);
+            let usage = joined(verb.name, verb.operands);
             let _ = writeln!(out, "  {usage:<16} {}", verb.about);
         }
     }
     out.push_str("\noptions:\n");
     for flag in verb.map_or(&[] as &[Flag], |verb| verb.flags).iter().chain(GLOBAL) {
         let short = flag.short.map_or("   ".to_owned(), |short| format!("-{short},"));
-        let long = format!("--{} {}", flag.long, flag.value.unwrap_or_default());
-        let _ = writeln!(out, "  {short} {long:<20} {}", flag.about);
+        let long = joined(flag.long, flag.value.unwrap_or_default());
+        let _ = writeln!(out, "  {short} --{long:<18} {}", flag.about);
     }
     out.truncate(out.trim_end().len());
     out
+}
+
+/// A name and what follows it, if anything does.
+fn joined(name: &str, rest: &str) -> String {
+    if rest.is_empty() { name.to_owned() } else { format!("{name} {rest}") }
 }
 
 fn wrong(e: lexopt::Error) -> UsageError {
@@ -462,6 +466,9 @@ mod tests {
             let Ok(Typed::Say(one)) = typed(&format!("{} --help", verb.name)) else {
                 panic!("help of {}", verb.name)
             };
+            let usage = one.lines().find(|line| line.starts_with("usage:")).unwrap();
+            assert!(!usage.contains("  "), "{usage}");
+            assert!(one.lines().all(|line| line == line.trim_end()), "{one}");
             for flag in verb.flags.iter().chain(GLOBAL) {
                 assert!(one.contains(flag.about), "{one}");
             }

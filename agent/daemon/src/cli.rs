@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use openclaw_protocol::run::{Run, RunStatus};
+use openclaw_protocol::time::rfc3339_seconds;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -193,6 +194,13 @@ fn status_text(status: &Status) -> String {
         status.workflows,
         status.desired_revision,
     );
+    if status.damaged > 0 {
+        let runs = if status.damaged == 1 { "run was" } else { "runs were" };
+        text.push_str(&format!(
+            "\ndamaged    {} {runs} ended at the start, for what was kept of them is damaged",
+            status.damaged
+        ));
+    }
     for (name, version) in &status.in_force {
         text.push_str(&format!("\n  {name} {version}"));
     }
@@ -256,23 +264,8 @@ fn table_text<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// RFC 3339 in UTC, to the second (days from civil: Howard Hinnant's algorithm).
 fn wall_text(wall_ms: Option<i64>) -> String {
-    let Some(wall_ms) = wall_ms else { return "-".to_owned() };
-    let seconds = wall_ms.div_euclid(1_000);
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3_600, rest % 3_600 / 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    wall_ms.map_or_else(|| "-".to_owned(), rfc3339_seconds)
 }
 
 #[cfg(test)]
@@ -282,9 +275,14 @@ mod tests {
     #[test]
     fn times_are_readable() {
         assert_eq!(wall_text(Some(0)), "1970-01-01T00:00:00Z");
-        assert_eq!(wall_text(Some(951_827_696_000)), "2000-02-29T12:34:56Z");
-        assert_eq!(wall_text(Some(-1)), "1969-12-31T23:59:59Z");
         assert_eq!(wall_text(None), "-");
+    }
+
+    #[test]
+    fn damaged_runs_are_counted_where_there_are_some() {
+        assert!(!status_text(&Status::default()).contains("damaged"));
+        let text = status_text(&Status { damaged: 2, ..Status::default() });
+        assert!(text.contains("\ndamaged    2 runs were ended"), "{text}");
     }
 
     #[test]

@@ -20,12 +20,11 @@ use hyper_util::rt::TokioIo;
 use openclaw_protocol::api::{EnrollRequest, EnrollResponse, ProblemDetails};
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use openclaw_sandbox::target::{Host, Target};
+use rustls::CertificateError;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerified;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -33,7 +32,7 @@ use tokio_rustls::TlsConnector;
 use crate::agent::DATABASE;
 use crate::identity::{self, Credentials, Identity};
 use crate::limits;
-use crate::tls::{self, TlsTime};
+use crate::tls::{self, Chain, TlsTime, Trust};
 
 /// What a join code says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,12 +195,7 @@ async fn post(
     if !target.https {
         return exchange(stream, target, request).await;
     }
-    let provider = Arc::clone(CryptoProvider::get_default().context("no TLS provider")?);
-    let verifier = Pinned { fingerprint: code.fingerprint, provider };
-    let mut config = rustls::ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+    let mut config = tls::trusting(Pinned(code.fingerprint))?.with_no_client_auth();
     config.time_provider = Arc::new(time);
     let name = ServerName::try_from(host.clone()).context("the server's name")?;
     let stream = TlsConnector::from(Arc::new(config))
@@ -264,58 +258,22 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> Digest {
 
 /// Accepts a chain up to the CA with this fingerprint, which the server sends along, and no other.
 #[derive(Debug)]
-struct Pinned {
-    fingerprint: Digest,
-    provider: Arc<CryptoProvider>,
-}
+struct Pinned(Digest);
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
+impl Trust for Pinned {
+    fn judge(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        chain: Chain<'_>,
+        dialled: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let unknown = || rustls::Error::from(CertificateError::UnknownIssuer);
-        let ca = intermediates
-            .iter()
-            .find(|c| fingerprint(c) == self.fingerprint)
-            .ok_or_else(unknown)?;
+        let ca = chain.others.iter().find(|c| fingerprint(c) == self.0).ok_or_else(unknown)?;
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(ca.clone())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::clone(&self.provider),
-        )
-        .build()
-        .map_err(|_| unknown())?;
-        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        roots.add(ca.clone().into_owned())?;
+        let verifier =
+            WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|_| unknown())?;
+        chain.verify(&verifier, dialled, now)
     }
 }
 

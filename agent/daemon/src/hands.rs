@@ -364,11 +364,9 @@ fn unpack_vars(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
 
 fn failure(task: &PluginTask, code: &str, message: &str) -> RunError {
     RunError {
-        code: code.to_owned(),
-        message: message.to_owned(),
         step: Some(task.attempt.step.clone()),
         attempt: task.attempt.attempt,
-        retryable: false,
+        ..RunError::new(code, message)
     }
 }
 

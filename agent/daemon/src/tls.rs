@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::DigitallySignedStruct;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
+use rustls::{ConfigBuilder, DigitallySignedStruct};
 
 use crate::clock;
 use crate::identity::Credentials;
@@ -92,13 +95,108 @@ pub fn client_config(
     let chain = certificates(&credentials.certificate_pem)?;
     let key =
         PrivateKeyDer::from_pem_slice(credentials.key_pem.as_bytes()).map_err(|e| unusable(&e))?;
-    let mut config = rustls::ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Named { web_pki, name }))
+    let mut config = trusting(Named { web_pki, name })
+        .map_err(|e| unusable(&e))?
         .with_client_auth_cert(chain, key)
         .map_err(|e| unusable(&e))?;
     config.time_provider = Arc::new(time);
     Ok(config)
+}
+
+/// Whom a connection trusts: the part of a verifier in which one differs from another.
+pub(crate) trait Trust: std::fmt::Debug + Send + Sync {
+    /// Judges the chain that a server shows; `dialled` is what it was called.
+    ///
+    /// # Errors
+    /// It is not to be trusted.
+    fn judge(
+        &self,
+        chain: Chain<'_>,
+        dialled: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error>;
+}
+
+/// What a server shows of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chain<'a> {
+    end_entity: &'a CertificateDer<'a>,
+    /// What it sends along, in any order.
+    pub(crate) others: &'a [CertificateDer<'a>],
+    ocsp_response: &'a [u8],
+}
+
+impl Chain<'_> {
+    /// The ordinary verification, for a name.
+    ///
+    /// # Errors
+    /// The chain does not lead to the verifier's roots, does not hold now, or is another name's.
+    pub(crate) fn verify(
+        self,
+        by: &WebPkiServerVerifier,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        by.verify_server_cert(self.end_entity, self.others, name, self.ocsp_response, now)
+    }
+}
+
+/// A client's TLS that trusts as it is told, without a certificate of its own yet.
+///
+/// # Errors
+/// There is no provider; see [`install_provider`].
+pub(crate) fn trusting(
+    trust: impl Trust + 'static,
+) -> Result<ConfigBuilder<rustls::ClientConfig, WantsClientCert>, rustls::Error> {
+    let provider = CryptoProvider::get_default()
+        .ok_or_else(|| rustls::Error::General("no TLS provider is installed".to_owned()))?;
+    let verifier = Verifier { trust, algorithms: provider.signature_verification_algorithms };
+    Ok(rustls::ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier)))
+}
+
+/// A verifier: signatures are the provider's business, chains are judged by whom it trusts.
+#[derive(Debug)]
+struct Verifier<T> {
+    trust: T,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl<T: Trust> ServerCertVerifier for Verifier<T> {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain = Chain { end_entity, others: intermediates, ocsp_response };
+        self.trust.judge(chain, server_name, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }
 
 /// The ordinary verification, with a name that does not depend on the address dialled: a relay
@@ -109,38 +207,13 @@ struct Named {
     name: ServerName<'static>,
 }
 
-impl ServerCertVerifier for Named {
-    fn verify_server_cert(
+impl Trust for Named {
+    fn judge(
         &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        chain: Chain<'_>,
         _dialled: &ServerName<'_>,
-        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let name = &self.name;
-        self.web_pki.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.web_pki.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.web_pki.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.web_pki.supported_verify_schemes()
+        chain.verify(&self.web_pki, &self.name, now)
     }
 }

@@ -90,11 +90,6 @@ impl Entry {
     fn port_fits(&self, port: u16) -> bool {
         self.port.is_none_or(|p| p == port)
     }
-
-    /// Whether everything that `self` grants is granted by `other`.
-    fn within(&self, other: &Self) -> bool {
-        (other.port.is_none() || self.port == other.port) && self.to.within(&other.to)
-    }
 }
 
 impl Pattern {
@@ -148,22 +143,6 @@ impl Pattern {
         let range = Range::of(first);
         let is_one = first == last || (range == Range::of(last) && range != Range::Reserved);
         is_one && range != Range::Public
-    }
-
-    fn within(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Name(a), Self::Name(b)) | (Self::Suffix(a), Self::Suffix(b)) if a == b => true,
-            (Self::Name(a) | Self::Suffix(a), Self::Suffix(b)) => a.ends_with(b.as_str()),
-            (Self::Block { base, prefix }, Self::Block { prefix: wider, .. }) => {
-                prefix >= wider && other.contains(*base)
-            }
-            // A block that is not special grants no more than what is public of it.
-            (_, Self::Public) => !self.is_special(),
-            (Self::Public, Self::Name(_) | Self::Suffix(_) | Self::Block { .. })
-            | (Self::Name(_), Self::Name(_) | Self::Block { .. })
-            | (Self::Suffix(_), Self::Name(_) | Self::Block { .. })
-            | (Self::Block { .. }, Self::Name(_) | Self::Suffix(_)) => false,
-        }
     }
 }
 
@@ -287,47 +266,6 @@ pub fn clean_path(path: &str) -> Option<String> {
     }
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty() && *p != ".").collect();
     (!parts.contains(&"..")).then(|| parts.join("/"))
-}
-
-/// What remains of `asked` under a policy, such as the device operator's own list: of each pair
-/// of entries the narrower one, and what neither covers is gone.
-#[must_use]
-pub fn narrow(asked: &Permissions, policy: &Permissions) -> Permissions {
-    let mut http: Vec<String> = Vec::new();
-    for (a, p) in asked.http.iter().flat_map(|a| policy.http.iter().map(move |p| (a, p))) {
-        let (Some(ask), Some(allow)) = (Entry::parse(a), Entry::parse(p)) else { continue };
-        let kept = if ask.within(&allow) {
-            a.clone()
-        } else if allow.within(&ask) {
-            p.clone()
-        } else if let Some(both) = common(a, p, &ask, &allow) {
-            both
-        } else {
-            continue;
-        };
-        if !http.contains(&kept) {
-            http.push(kept);
-        }
-    }
-    Permissions {
-        http,
-        files: asked.files.iter().filter(|d| policy.files.contains(d)).cloned().collect(),
-        time: asked.time && policy.time,
-        random: asked.random && policy.random,
-    }
-}
-
-/// Where one entry has the narrower host and the other the narrower port, what both have in common.
-fn common(a: &str, b: &str, one: &Entry, two: &Entry) -> Option<String> {
-    let ((Some(port), None) | (None, Some(port))) = (one.port, two.port) else { return None };
-    let narrower = if one.to.within(&two.to) {
-        a
-    } else if two.to.within(&one.to) {
-        b
-    } else {
-        return None;
-    };
-    Some(format!("{}:{port}", narrower.rsplit_once(':')?.0))
 }
 
 #[cfg(test)]

@@ -138,8 +138,8 @@ pub(crate) struct LoginArgs {
     /// User name
     #[arg(short, long, default_value = "admin")]
     pub(crate) user: String,
-    /// Name of the context to remember it under; the one that --context names, or that the address
-    /// comes from, or else `default`
+    /// Name of the context to remember it under; the one that --context names, or that has the
+    /// address, or else the host
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Read the password from standard input

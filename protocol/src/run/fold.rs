@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::tally::{self, Tally};
-use super::{Run, RunError, RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus, StepView};
+use super::{
+    Run, RunError, RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus, StepView, UNHEARD,
+    WaitView,
+};
 use crate::definition::Priority;
 use crate::id::RunId;
 
@@ -76,6 +79,7 @@ impl Run {
                 self.error.clone_from(error);
                 self.settled_wall_ms = Some(at);
                 self.measure_head();
+                self.close_steps(Some(at));
             }
             RunEvent::StepQueued { step, .. }
             | RunEvent::StepStarted { step, .. }
@@ -93,11 +97,28 @@ impl Run {
         true
     }
 
-    fn apply_to_step(&mut self, path: &StepPath, event: &RunEvent, at: i64) {
+    /// The run is over, as an event or somebody else has said: steps whose end was never told are
+    /// shown as cancelled, with an error that says so ([`UNHEARD`]) unless they have one already.
+    /// Nothing is at work in a run that is over; how far such a step came is not known.
+    pub fn close_steps(&mut self, at_wall_ms: Option<i64>) {
+        self.count_where_stale();
+        for position in self.tally.open_positions() {
+            let Some(view) = self.steps.get_mut(position) else { continue };
+            view.close(at_wall_ms);
+            self.tally.changed(position, view);
+        }
+        self.keep_bounded();
+    }
+
+    fn count_where_stale(&mut self) {
         if self.tally.is_stale(&self.steps) {
             self.tally.count_anew(&self.steps);
             self.measure_head();
         }
+    }
+
+    fn apply_to_step(&mut self, path: &StepPath, event: &RunEvent, at: i64) {
+        self.count_where_stale();
         let position = self.tally.position(path).unwrap_or_else(|| {
             self.steps.push(StepView::new(path.clone()));
             self.tally.added(path);
@@ -186,6 +207,7 @@ impl StepView {
             error: None,
             started_wall_ms: None,
             settled_wall_ms: None,
+            waiting: None,
         }
     }
 
@@ -197,6 +219,7 @@ impl StepView {
     }
 
     fn fold(&mut self, event: &RunEvent, at: i64) {
+        self.waiting = None;
         match event {
             RunEvent::StepQueued { .. } => self.status = StepStatus::Queued,
             RunEvent::StepStarted { kind, attempt, .. } => {
@@ -218,7 +241,11 @@ impl StepView {
                 self.note(error.as_ref());
                 self.settled_wall_ms = Some(at);
             }
-            RunEvent::StepWaiting { .. } => self.status = StepStatus::Waiting,
+            RunEvent::StepWaiting { reason, details, .. } => {
+                self.status = StepStatus::Waiting;
+                let details = details.as_ref().map(crate::json::JsonText::value);
+                self.waiting = Some(WaitView { reason: reason.clone(), details });
+            }
             RunEvent::Accepted { .. }
             | RunEvent::Began
             | RunEvent::CancelRequested { .. }
@@ -227,6 +254,18 @@ impl StepView {
             | RunEvent::Compensated { .. }
             | RunEvent::Settled { .. } => {}
         }
+    }
+
+    /// The run ended without a word of this step's own end.
+    fn close(&mut self, at_wall_ms: Option<i64>) {
+        self.status = StepStatus::Cancelled;
+        self.settled_wall_ms = at_wall_ms;
+        self.waiting = None;
+        self.error.get_or_insert_with(|| RunError {
+            step: Some(self.path.clone()),
+            attempt: self.attempts,
+            ..RunError::new(UNHEARD, "the run is over, and how this step ended was never told")
+        });
     }
 
     fn note(&mut self, error: Option<&RunError>) {

@@ -89,6 +89,11 @@ impl Tally {
         self.positions.get(path.0.as_str()).copied()
     }
 
+    /// Where the open steps are that are shown.
+    pub(super) fn open_positions(&self) -> Vec<usize> {
+        self.open.keys().filter_map(|path| self.positions.get(path).copied()).collect()
+    }
+
     /// A step was put at the end of the view.
     pub(super) fn added(&mut self, path: &StepPath) {
         self.positions.insert(path.0.clone(), self.sizes.len());

@@ -173,6 +173,7 @@ impl Brain {
             refused: self.fleet.as_ref().map(Fleet::refused).unwrap_or_default(),
             desired_revision: self.fleet.as_ref().map_or(0, Fleet::revision),
             unsettled: self.engine.runs().count(),
+            damaged: self.ended_damaged,
             waiting: queue.waiting,
             running: queue.running,
             delayed: queue.delayed,

@@ -1,12 +1,12 @@
 //! Runs that cannot go on after a restart, because what was kept of them is damaged: each ends as
-//! failed, with a result that says so, once.
+//! failed, with a last event and a result that say so, once.
 
 use openclaw_agent_core::{Fact, FactRecord};
 use openclaw_protocol::definition::{self, Priority};
 use openclaw_protocol::id::WorkflowName;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Report;
-use openclaw_protocol::run::{RunError, RunResult, RunStatus};
+use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord, RunResult, RunStatus};
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
 
@@ -17,23 +17,29 @@ use crate::store::{OpenRun, StoreError};
 const UNKNOWN: &str = "unknown";
 
 impl Brain {
-    /// Ends a run as failed. Its last fact and its result share the next commit, so that neither
-    /// is without the other.
+    /// Ends a run as failed. Its last fact, its last event and its result share the next commit, so
+    /// that none is without the others.
     pub(super) fn end_broken(&mut self, open: &OpenRun, reason: &str) -> Result<(), StoreError> {
         let message = format!("run {} was ended, for it is damaged: {reason}", open.run);
         tracing::error!("{message}");
-        let error = RunError {
-            code: "store.damaged".to_owned(),
-            message: format!("what the device kept of the run is damaged: {reason}"),
-            step: None,
-            attempt: 0,
-            retryable: false,
-        };
+        let message = format!("what the device kept of the run is damaged: {reason}");
+        let error = RunError::new("store.damaged", message);
         if let Some(result) = self.result_of_broken(open, error)? {
+            self.tell_event(RunEventRecord {
+                run: open.run.clone(),
+                seq: self.views.end_seq(&open.run),
+                at: self.now,
+                event: RunEvent::Settled {
+                    status: result.status,
+                    outputs: result.outputs.clone(),
+                    error: result.error.clone(),
+                },
+            });
             let body = wire::pack(Kind::RunResult, &result);
             self.pending.batch.records.push((Lane::Results, body));
-            // The view ends where the run broke: it would show a run that is open.
-            let _ = self.views.settle(&result);
+            if let Some(view) = self.views.settle(&result) {
+                self.pending.batch.views.push((result.run.clone(), view));
+            }
         }
         let fact = Fact::Settled { status: RunStatus::Failed };
         self.pending.batch.facts.push((open.run.clone(), FactRecord { at: self.now, fact }));

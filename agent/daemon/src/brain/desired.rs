@@ -97,6 +97,23 @@ impl DesiredState {
         own.map_or(0, |v| v.document.revision)
     }
 
+    /// Definitions and modules of the state in force and of the next one. `None` while nothing is
+    /// in force: what earlier documents named may then be wanted again, and need not travel twice.
+    pub(super) fn keep(&self) -> Option<Keep> {
+        let mut keep = self.in_force.as_ref()?.keep();
+        let next = self.next.as_ref().map(|next| next.verified.keep()).unwrap_or_default();
+        keep.definitions.extend(next.definitions);
+        keep.blobs.extend(next.blobs);
+        Some(keep)
+    }
+
+    /// Blobs of which parts may be here: the wanted document, the next state's modules, repairs.
+    pub(super) fn fetched(&self) -> BTreeSet<Digest> {
+        let next = self.next.as_ref().map(Next::digests).unwrap_or_default();
+        let document = self.wanted.iter().map(|wanted| wanted.digest);
+        next.into_iter().chain(document).chain(self.repairs.iter().copied()).collect()
+    }
+
     /// Why a document is not to be taken after the one in force, if it is not. Within a
     /// generation revisions count up; another generation must at least be younger, so that a
     /// stolen broker cannot bring back an old one.
@@ -132,6 +149,11 @@ impl Next {
 impl Verified {
     fn digests(&self) -> BTreeSet<Digest> {
         self.document.plugins.iter().map(|pin| pin.digest).collect()
+    }
+
+    fn keep(&self) -> Keep {
+        let definitions = self.document.workflows.iter().map(|w| w.hash.clone()).collect();
+        Keep { definitions, blobs: self.digests() }
     }
 }
 
@@ -175,9 +197,9 @@ impl Brain {
             && old.digest != announcement.digest
         {
             fleet.session.drop_want(old.digest);
-            self.pending.batch.chunks_done.push(old.digest);
         }
         fleet.session.want(announcement.digest, from, now_ms);
+        self.sweep_chunks();
         Ok(())
     }
 
@@ -279,6 +301,8 @@ impl Brain {
                 fleet.session.drop_want(*old);
             }
         }
+        self.sweep();
+        self.sweep_chunks();
         self.complete_next()
     }
 
@@ -355,10 +379,6 @@ impl Brain {
         let (workflows, refused) = prepare(document, &self.files, &next.unusable);
         let revision = document.revision;
         tracing::info!(revision, refused = refused.len(), "a new desired state is in force");
-        let keep = Keep {
-            definitions: document.workflows.iter().map(|w| w.hash.clone()).collect(),
-            blobs: next.digests(),
-        };
         fleet.desired.workflows = workflows;
         fleet.desired.refused.clone_from(&refused);
         // All that is in force now was read just before.
@@ -366,27 +386,19 @@ impl Brain {
             fleet.session.drop_want(digest);
         }
         self.pending.in_force = Some(revision);
-        let keep = self.keep_standalone(keep);
         let batch = &mut self.pending.batch;
         batch.desired = Some(next.verified.signed.clone());
         batch.unusable = Some(next.unusable.clone());
         batch.pending = Some(None);
-        batch.keep = Some(keep);
         if let Some(fleet) = &mut self.fleet {
             fleet.desired.in_force = Some(next.verified);
             fleet.desired.unusable = next.unusable;
         }
+        self.sweep();
+        self.sweep_chunks();
         self.pending.needs_commit = true;
         self.report(Report::Desired { revision, refused });
         self.redeploy();
-    }
-
-    fn keep_standalone(&self, mut keep: Keep) -> Keep {
-        for deployed in &self.standalone {
-            keep.definitions.insert(deployed.workflow.hash.clone());
-            keep.blobs.extend(deployed.pins.values().map(|pin| pin.digest));
-        }
-        keep
     }
 
     /// At a start: what is in force is made ready again. Its modules were tried when it came; one

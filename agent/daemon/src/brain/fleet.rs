@@ -188,7 +188,8 @@ impl Brain {
             fleet.peer_log = log;
             let upto = fleet.commands.upto;
             let marker = wire::unpack::<Dropped>(Kind::Dropped, &record.body, RECORD_BYTES).ok();
-            let follows = record.seq == upto + 1 || marker.is_some_and(|m| m.first <= upto + 1);
+            let is_marker_next = marker.as_ref().is_some_and(|m| m.first <= upto + 1);
+            let follows = record.seq == upto + 1 || is_marker_next;
             if record.seq <= upto {
                 continue;
             }
@@ -202,14 +203,31 @@ impl Brain {
             self.pending.batch.cursor = Some((log, cursor.clone()));
             self.pending.cursors.push((Lane::Commands, cursor));
             self.pending.needs_commit = true;
-            self.take_command(&record.body);
+            match marker {
+                Some(marker) => self.pass_over(upto + 1, record.seq, &marker.reason),
+                None => self.take_command(&record.body),
+            }
         }
+    }
+
+    /// The control plane does not send these commands any more, and says why.
+    fn pass_over(&mut self, first: u64, last: u64, reason: &str) {
+        let which = if first == last {
+            format!("command {first} does")
+        } else {
+            format!("commands {first} to {last} do")
+        };
+        let message = format!(
+            "{which} not come any more: the control plane says `{reason}`, and nothing was done \
+             for it here"
+        );
+        self.report(Report::Security { code: "command.gone".to_owned(), message });
     }
 
     fn take_command(&mut self, body: &[u8]) {
         let record = match wire::unpack::<CommandRecord>(Kind::Command, body, RECORD_BYTES) {
             Ok(record) => record,
-            // A marker, or a command of a later version: it is passed over, and that is told.
+            // A command of a later version: it is passed over, and that is told.
             Err(e) => {
                 let message = format!("a command could not be read: {e}");
                 return self
@@ -255,7 +273,7 @@ impl Brain {
             Ok(()) => u64::from_le_bytes(bytes),
             Err(_) => self.store.log().rotate_left(17) ^ self.now.boot_ms,
         };
-        self.store.fork(new_log, self.now.wall_ms)?;
+        self.store.fork(new_log)?;
         // The other copy goes on under the old names: new runs must not be taken for its own.
         self.engine.set_epoch(self.store.run_epoch());
         let message = "this database was restored or cloned: its records parted from those the \

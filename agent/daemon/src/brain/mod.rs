@@ -10,6 +10,7 @@ mod broken;
 mod denials;
 mod desired;
 mod fleet;
+mod keep;
 mod pending;
 #[cfg(test)]
 mod tests;
@@ -89,6 +90,8 @@ pub struct Brain {
     pending: Pending,
     views: Views,
     waiters: Waiters,
+    /// Runs that were ended at this start because what was kept of them is damaged.
+    ended_damaged: usize,
     /// Calls that were made and not answered.
     in_flight: BTreeSet<AttemptId>,
     denials: Denials,
@@ -120,7 +123,9 @@ impl Brain {
         }
         let damaged = restored.damaged;
         let mut broken = restored.broken;
-        let views = Views::restore(&store, &restored.runs)?;
+        let broken_runs = broken.iter().map(|(open, _)| &open.run);
+        let open_runs = restored.runs.iter().map(|open| &open.run).chain(broken_runs);
+        let views = Views::restore(&store, open_runs)?;
         for open in restored.runs {
             if let Err(reason) = restore_run(&mut engine, &store, &open)? {
                 broken.push((open, reason));
@@ -145,6 +150,7 @@ impl Brain {
             pending: Pending::default(),
             views,
             waiters: Waiters::default(),
+            ended_damaged: broken.len(),
             in_flight: BTreeSet::new(),
             denials: Denials::default(),
             dropped: BTreeMap::new(),
@@ -178,6 +184,10 @@ impl Brain {
         self.report(Report::Inventory(inventory));
         self.pending.needs_commit = true;
         self.prepare_in_force();
+        self.sweep();
+        if self.fleet.is_none() {
+            self.sweep_chunks();
+        }
         self.redeploy();
         self.step(Input::Restarted { unclean });
     }
@@ -415,7 +425,6 @@ impl Brain {
     /// What rides along with every commit.
     fn stamp_batch(&mut self) {
         let batch = &mut self.pending.batch;
-        batch.alive = Some(self.now);
         if self.now.trust == ClockTrust::Synced
             && self.now.wall_ms > self.high_water_wall_ms.saturating_add(60_000)
         {
@@ -433,7 +442,7 @@ impl Brain {
         }
         self.stamp_batch();
         let batch = std::mem::take(&mut self.pending.batch);
-        self.store.commit(&batch, self.now.wall_ms)?;
+        self.store.commit(&batch, self.now)?;
         self.pending.committed();
         self.committed_ms = self.now.boot_ms;
         Ok(())

@@ -8,7 +8,7 @@ use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
 
 use crate::limits;
-use crate::store::{OpenRun, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Bytes read from the outbox at once while the views of open runs are folded again.
 const READ_BYTES: usize = 256 * 1024;
@@ -17,14 +17,20 @@ const READ_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Views {
     open: BTreeMap<u64, Run>,
+    /// Runs of which the last event told before the start is known to be the last one: no record
+    /// after it is damaged.
+    whole: BTreeSet<u64>,
 }
 
 impl Views {
     /// Folds again what was told of runs that are open. It is still in the outbox, unless a run
     /// is older than the retention; then its view begins where the outbox does.
-    pub(super) fn restore(store: &Store, runs: &[OpenRun]) -> Result<Self, StoreError> {
+    pub(super) fn restore<'a>(
+        store: &Store,
+        runs: impl Iterator<Item = &'a RunId>,
+    ) -> Result<Self, StoreError> {
         let mut views = Self::default();
-        let open: BTreeSet<&RunId> = runs.iter().map(|open| &open.run).collect();
+        let open: BTreeSet<&RunId> = runs.collect();
         let mut first = 0;
         while !open.is_empty() {
             let records = store.load(Lane::History, first, u64::MAX, READ_BYTES)?;
@@ -33,8 +39,14 @@ impl Views {
             for record in &records {
                 let event =
                     wire::unpack::<RunEventRecord>(Kind::RunEvent, &record.body, usize::MAX);
-                if let Some(event) = event.ok().filter(|event| open.contains(&event.run)) {
-                    views.apply(&event);
+                match event {
+                    Ok(event) if open.contains(&event.run) => {
+                        views.apply(&event);
+                        views.whole.extend(event.run.number());
+                    }
+                    Ok(_) => {}
+                    // A marker, or what another version wrote: it may have been of any run.
+                    Err(_) => views.whole.clear(),
                 }
             }
         }
@@ -46,25 +58,26 @@ impl Views {
         self.open.entry(number).or_insert_with(|| Run::new(event.run.clone())).apply(event);
     }
 
+    /// The number of the event that ends a run at the start. Where events of it may be missing,
+    /// the last number of all: it is above theirs, and nothing follows.
+    pub(super) fn end_seq(&self, run: &RunId) -> u32 {
+        let is_whole = run.number().is_some_and(|number| self.whole.contains(&number));
+        let view = self.open(run).filter(|_| is_whole);
+        view.map_or(u32::MAX, |view| view.last_seq.saturating_add(1))
+    }
+
     /// The run is settled: its last view, as JSON for the store.
     pub(super) fn settle(&mut self, result: &RunResult) -> Option<String> {
         let mut view = self.open.remove(&result.run.number()?)?;
-        let text = serde_json::to_string(&view).ok()?;
-        if text.len() <= limits::RECENT_BYTES {
-            return Some(text);
+        if view.accepted_wall_ms.is_none() {
+            // Its beginning is not kept any more; the result knows it.
+            view.workflow = result.workflow.to_string();
+            view.version.clone_from(&result.version);
+            view.definition.clone_from(&result.definition.0);
+            view.trigger.clone_from(&result.trigger);
+            view.accepted_wall_ms = Some(result.accepted.wall_ms);
         }
-        // Too large to keep whole: who ran what and how it ended is worth more than the values.
-        for step in &mut view.steps {
-            step.output = None;
-        }
-        let text = serde_json::to_string(&view).ok()?;
-        if text.len() <= limits::RECENT_BYTES {
-            return Some(text);
-        }
-        view.steps.clear();
-        view.outputs = None;
-        view.inputs = serde_json::Value::Null;
-        serde_json::to_string(&view).ok()
+        stored(view)
     }
 
     pub(super) fn open(&self, run: &RunId) -> Option<&Run> {
@@ -74,5 +87,75 @@ impl Views {
     /// Open runs, newest first.
     pub(super) fn newest(&self) -> impl Iterator<Item = &Run> {
         self.open.values().rev()
+    }
+}
+
+/// A view as JSON of a bounded length; what is left out is counted.
+fn stored(mut view: Run) -> Option<String> {
+    let text = serde_json::to_string(&view).ok()?;
+    if text.len() <= limits::RECENT_BYTES {
+        return Some(text);
+    }
+    // Too large to keep whole: who ran what and how it ended is worth more than the values.
+    let outputs = view.steps.iter_mut().filter_map(|step| step.output.take()).count();
+    view.outputs_dropped = view.outputs_dropped.saturating_add(as_u32(outputs));
+    let text = serde_json::to_string(&view).ok()?;
+    if text.len() <= limits::RECENT_BYTES {
+        return Some(text);
+    }
+    view.steps_dropped = view.steps_dropped.saturating_add(as_u32(view.steps.len()));
+    view.steps.clear();
+    view.outputs = None;
+    view.inputs = serde_json::Value::Null;
+    serde_json::to_string(&view).ok()
+}
+
+fn as_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use openclaw_protocol::run::{RunError, RunStatus, StepPath, StepStatus, StepView};
+    use serde_json::Value;
+
+    use super::*;
+
+    fn view(steps: usize, output_bytes: usize, path_bytes: usize) -> Run {
+        let mut view = Run::new(RunId::parse("0123456789ab-1").unwrap());
+        view.status = RunStatus::Failed;
+        (view.outputs_dropped, view.steps_dropped) = (3, 4);
+        view.steps.extend((0..steps).map(|n| StepView {
+            path: StepPath(format!("{n:0>path_bytes$}")),
+            kind: "plugin".into(),
+            status: StepStatus::Succeeded,
+            attempts: 1,
+            // A failed one has none.
+            output: (n > 0).then(|| Value::String("x".repeat(output_bytes))),
+            error: None::<RunError>,
+            started_wall_ms: None,
+            settled_wall_ms: None,
+            waiting: None,
+        }));
+        view
+    }
+
+    fn kept(view: Run) -> Run {
+        let text = stored(view).unwrap();
+        assert!(text.len() <= limits::RECENT_BYTES, "{} bytes", text.len());
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_stored_view_is_counted() {
+        let small = view(5, 10, 10);
+        assert_eq!(kept(small.clone()), small);
+        let without_outputs = kept(view(10, 5_000, 10));
+        assert_eq!((without_outputs.outputs_dropped, without_outputs.steps_dropped), (12, 4));
+        assert!(without_outputs.steps.iter().all(|step| step.output.is_none()));
+        assert_eq!(without_outputs.steps.len(), 10);
+        let without_steps = kept(view(50, 10, 1_000));
+        assert_eq!((without_steps.outputs_dropped, without_steps.steps_dropped), (52, 54));
+        assert!(without_steps.steps.is_empty());
     }
 }

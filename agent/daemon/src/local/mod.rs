@@ -137,6 +137,9 @@ pub struct Status {
     pub desired_revision: u64,
     /// Runs that are not settled.
     pub unsettled: usize,
+    /// Runs that were ended at this start because what was kept of them is damaged.
+    #[serde(default)]
+    pub damaged: usize,
     /// Attempts that wait for a slot.
     pub waiting: usize,
     /// Attempts that have one.

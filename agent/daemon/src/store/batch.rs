@@ -9,7 +9,6 @@ use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::sync::{Cursor, Lane};
-use openclaw_protocol::time::Stamp;
 use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -52,12 +51,12 @@ pub struct Batch {
     pub unusable: Option<BTreeMap<Digest, String>>,
     /// The desired state that is being fetched for; `Some(None)` removes it.
     pub pending: Option<Option<SignedDesired>>,
-    /// Everything else of these kinds may go, but for what unsettled runs are pinned to.
+    /// Everything else of these kinds goes, but for what unsettled runs are pinned to.
     pub keep: Option<Keep>,
+    /// Parts of all other blobs go.
+    pub keep_chunks: Option<BTreeSet<Digest>>,
     /// Highest trusted wall time, milliseconds since 1970 UTC.
     pub high_water_wall_ms: Option<i64>,
-    /// When this is written: the agent is known to have been alive then.
-    pub alive: Option<Stamp>,
     /// The agent stops cleanly.
     pub clean: bool,
 }
@@ -113,6 +112,7 @@ impl Batch {
             && self.unusable.is_none()
             && self.pending.is_none()
             && self.keep.is_none()
+            && self.keep_chunks.is_none()
             && !self.clean
     }
 }
@@ -136,10 +136,9 @@ impl Store {
         &mut self,
         write: &WriteTransaction,
         batch: &Batch,
-        wall_ms: i64,
     ) -> Result<(), StoreError> {
         self.write_facts(write, batch)?;
-        self.write_records(write, batch, wall_ms)?;
+        self.write_records(write, batch)?;
         self.write_meta(write, batch)?;
         write_blobs(write, batch)?;
         write_wishes(write, batch)?;
@@ -159,25 +158,20 @@ impl Store {
         if let Some(keep) = &batch.keep {
             self.sweep(write, keep)?;
         }
-        self.forget_settled(write, wall_ms)
+        self.forget_settled(write)
     }
 
-    fn write_records(
-        &mut self,
-        write: &WriteTransaction,
-        batch: &Batch,
-        wall_ms: i64,
-    ) -> Result<(), StoreError> {
+    fn write_records(&mut self, write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
         let mut outbox = write.open_table(OUTBOX.definition())?;
         for (lane, body) in &batch.records {
             if let Some(head) = self.heads.get_mut(lane) {
-                head.append(&mut outbox, body, wall_ms)?;
+                head.append(&mut outbox, body)?;
             }
         }
         let mut meta = write.open_table(META.definition())?;
         for head in self.heads.values_mut() {
             if head.dirty {
-                head.prune(&mut outbox, self.retention, wall_ms)?;
+                head.prune(&mut outbox, self.retention, self.age.ms)?;
                 META.put(&mut meta, lane_meta(head.lane).as_bytes(), &rows::pack(&head.row))?;
             }
         }
@@ -225,9 +219,7 @@ impl Store {
         if let Some(high_water) = batch.high_water_wall_ms {
             META.put(&mut meta, b"high_water", &high_water.to_le_bytes())?;
         }
-        if let Some(alive) = &batch.alive {
-            META.put(&mut meta, b"alive", &rows::pack(alive))?;
-        }
+        META.put(&mut meta, b"alive", &rows::pack(&self.age))?;
         if batch.clean {
             META.put(&mut meta, b"clean", &[1])?;
         }
@@ -292,7 +284,7 @@ fn write_blobs(write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError
             BLOBS.put(&mut table, &digest.0, bytes)?;
         }
     }
-    if !batch.chunks.is_empty() || !batch.chunks_done.is_empty() {
+    if !batch.chunks.is_empty() || !batch.chunks_done.is_empty() || batch.keep_chunks.is_some() {
         let mut table = write.open_table(CHUNKS.definition())?;
         for chunk in &batch.chunks {
             CHUNKS.put(&mut table, &chunk_key(chunk.digest.0, chunk.offset), &chunk.bytes)?;
@@ -300,6 +292,9 @@ fn write_blobs(write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError
         for digest in &batch.chunks_done {
             let (from, to) = (chunk_key(digest.0, 0), chunk_key(digest.0, u32::MAX));
             table.retain_in(from.as_slice()..to.as_slice(), |_, _| false)?;
+        }
+        if let Some(keep) = &batch.keep_chunks {
+            table.retain(|key, _| key.first_chunk().is_some_and(|d| keep.contains(&Digest(*d))))?;
         }
     }
     Ok(())

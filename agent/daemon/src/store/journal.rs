@@ -9,7 +9,7 @@ use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::batch::Batch;
-use super::rows::{self, RunRow};
+use super::rows::{self, RunRow, SettledRow};
 use super::space::{JOURNAL, META, RUNS, SETTLED, fact_key, fact_key_parts};
 use super::{KEPT_BYTES, OpenState, Store, StoreError};
 use crate::limits;
@@ -37,8 +37,6 @@ impl Store {
                     definition: definition.clone(),
                     modules: pins.iter().map(|(_, pin)| pin.digest).collect(),
                     first: self.journal_next,
-                    settled_wall_ms: 0,
-                    bytes: 0,
                 };
                 self.accept(write, number, row)?;
             }
@@ -77,7 +75,12 @@ impl Store {
         wall_ms: i64,
     ) -> Result<(), StoreError> {
         let Some(state) = self.open.remove(&number) else { return Ok(()) };
-        let row = RunRow { settled_wall_ms: wall_ms, bytes: state.bytes, ..state.row };
+        let row = SettledRow {
+            run: state.row.run,
+            settled_wall_ms: wall_ms,
+            settled_age_ms: self.age.ms,
+            bytes: state.bytes,
+        };
         self.settled_bytes += row.bytes;
         let key = number.to_be_bytes();
         write.open_table(RUNS.definition())?.remove(key.as_slice())?;
@@ -86,11 +89,7 @@ impl Store {
 
     /// Removes facts of settled runs by age and by bytes, from the front, a bounded number. A run
     /// of which the first fact goes is forgotten; the others follow.
-    pub(super) fn forget_settled(
-        &mut self,
-        write: &WriteTransaction,
-        wall_ms: i64,
-    ) -> Result<(), StoreError> {
+    pub(super) fn forget_settled(&mut self, write: &WriteTransaction) -> Result<(), StoreError> {
         let over = self.settled_bytes > self.retention.journal_bytes;
         if !over && !self.commits.is_multiple_of(LOOK_COMMITS) {
             return Ok(());
@@ -98,7 +97,6 @@ impl Store {
         if self.commits.is_multiple_of(PASSES_COMMITS) {
             self.prune_from = 0;
         }
-        let expired_before = wall_ms.saturating_sub(i64::from(self.retention.hours) * 3_600_000);
         let mut settled = write.open_table(SETTLED.definition())?;
         let mut journal = write.open_table(JOURNAL.definition())?;
         for (place, number) in front(&journal, self.prune_from)? {
@@ -107,11 +105,12 @@ impl Store {
                 // A damaged row has nothing left to say: its facts go.
                 let row = row.and_then(|row| {
                     let row = SETTLED.unseal(&number.to_be_bytes(), row.value()).ok()?;
-                    rows::unpack::<RunRow>(SETTLED.0, row).ok()
+                    rows::unpack::<SettledRow>(SETTLED.0, row).ok()
                 });
                 let over = self.settled_bytes > self.retention.journal_bytes;
                 if let Some(row) = row {
-                    if !over && row.settled_wall_ms >= expired_before {
+                    let age_ms = self.age.ms.saturating_sub(row.settled_age_ms);
+                    if !over && age_ms < self.retention.window_ms() {
                         break;
                     }
                     self.settled_bytes = self.settled_bytes.saturating_sub(row.bytes);

@@ -5,6 +5,7 @@
 //! riding along with other commits, so forgetting never costs a sync of its own. Every stored
 //! value carries its own checksum (`space.rs`): a wrong value is never returned.
 
+mod age;
 mod batch;
 mod blobs;
 mod file;
@@ -15,6 +16,7 @@ mod outbox;
 mod read;
 mod restore;
 mod rows;
+mod salvage;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 
 use openclaw_protocol::id::Epoch;
 use openclaw_protocol::sync::{Cursor, Holding, Lane};
+use openclaw_protocol::time::Stamp;
 use openclaw_protocol::wire::{VERSION, WireError};
 use redb::{Database, ReadableTable, StorageBackend};
 
@@ -33,6 +36,7 @@ pub use file::open_or_quarantine;
 pub use restore::{OpenRun, Restored};
 
 use crate::limits;
+use age::Age;
 use flash::{Counted, Wear};
 use outbox::Head;
 use rows::{LaneRow, PeerRow, RunRow};
@@ -139,12 +143,20 @@ from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitErro
 /// How long what is done is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Hours that acknowledged records and settled journals are kept.
+    /// Hours that records are kept after they were acknowledged, and journals after their runs
+    /// have settled; of time that has certainly passed, whatever a clock shows.
     pub hours: u32,
     /// Bytes of one lane.
     pub lane_bytes: u64,
     /// Bytes of the journals of settled runs.
     pub journal_bytes: u64,
+}
+
+impl Retention {
+    /// The window in milliseconds.
+    fn window_ms(self) -> u64 {
+        u64::from(self.hours) * 3_600_000
+    }
 }
 
 impl Default for Retention {
@@ -170,6 +182,7 @@ pub struct Store {
     next_run: u64,
     open: BTreeMap<u64, OpenState>,
     settled_bytes: u64,
+    age: Age,
     /// Place of the next fact in the journal.
     journal_next: u64,
     /// Where retention goes on.
@@ -212,6 +225,7 @@ impl Store {
             next_run: 1,
             open: BTreeMap::new(),
             settled_bytes: 0,
+            age: Age::unknown(),
             journal_next: 0,
             prune_from: 0,
             commits: 0,
@@ -262,13 +276,15 @@ impl Store {
         Ok(())
     }
 
-    /// Writes everything in the batch, durably, in one transaction.
+    /// Writes everything in the batch, durably, in one transaction, and that the agent was alive
+    /// then.
     ///
     /// # Errors
     /// Nothing of the batch is durable. The store must be opened anew.
-    pub fn commit(&mut self, batch: &Batch, wall_ms: i64) -> Result<(), StoreError> {
+    pub fn commit(&mut self, batch: &Batch, now: Stamp) -> Result<(), StoreError> {
         let write = self.db.begin_write()?;
-        self.write_batch(&write, batch, wall_ms)?;
+        self.age.advance(now);
+        self.write_batch(&write, batch)?;
         write.commit()?;
         for head in self.heads.values_mut() {
             head.dirty = false;

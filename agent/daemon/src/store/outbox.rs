@@ -1,10 +1,12 @@
 //! The outbox: what is told, by lane, numbered without gaps, with a running digest.
 //!
-//! Rows are appended in the transaction of the facts they tell. A row leaves only after the
-//! control plane has said that it has committed it and the retention is over, or by quota; what a
-//! quota removes unacknowledged leaves a [`Dropped`] record in its place. That marker has the
-//! number of the last record it stands for, and the lane begins with the first of them: none of
-//! the numbers is gone without a word, so the oldest that is told of is the marker's `first`.
+//! Rows are appended in the transaction of the facts they tell. A row leaves only after the control
+//! plane has said that it has committed it and the retention since then is over, or by quota. The
+//! retention goes by the device's age (see `age.rs`), and begins with the acknowledgement: what was
+//! told late must be there, too, when a control plane is restored from a backup. What a quota
+//! removes unacknowledged leaves a [`Dropped`] record in its place. That marker has the number of
+//! the last record it stands for, and the lane begins with the first of them: none of the numbers
+//! is gone without a word, so the oldest that is told of is the marker's `first`.
 
 use openclaw_protocol::sync::{Cursor, Dropped, Holding, Lane, Record, chain};
 use openclaw_protocol::wire::{self, Kind};
@@ -15,8 +17,11 @@ use super::space::{OUTBOX, Open, record_key, tail_u64};
 use super::{Retention, StoreError};
 use crate::limits;
 
-/// Digest and wall time before a record's body.
-const HEAD_BYTES: usize = 16;
+/// The digest before a record's body.
+const HEAD_BYTES: usize = 8;
+/// Acknowledgements are noted in steps of this part of the retention, so that a lane's row stays
+/// small; what is acknowledged stays for up to one step more than the retention.
+const STEPS: u64 = 24;
 
 /// The byte that names a lane in keys. Never changed.
 pub(super) fn lane_byte(lane: Lane) -> u8 {
@@ -39,7 +44,15 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn new(lane: Lane, row: Option<LaneRow>) -> Self {
-        let empty = LaneRow { next: 1, digest: 0, oldest: 1, bytes: 0, acked: 0, ranges: vec![] };
+        let empty = LaneRow {
+            next: 1,
+            digest: 0,
+            oldest: 1,
+            bytes: 0,
+            acked: 0,
+            ranges: vec![],
+            noted: vec![],
+        };
         let dirty = row.is_none();
         let mut row = row.unwrap_or(empty);
         row.ranges = believed(&row.ranges, row.acked, row.next.saturating_sub(1));
@@ -50,15 +63,10 @@ impl Head {
         Holding { lane: self.lane, oldest: self.row.oldest, next: self.row.next }
     }
 
-    pub(super) fn append(
-        &mut self,
-        table: &mut Open<'_>,
-        body: &[u8],
-        wall_ms: i64,
-    ) -> Result<u64, StoreError> {
+    pub(super) fn append(&mut self, table: &mut Open<'_>, body: &[u8]) -> Result<u64, StoreError> {
         let seq = self.row.next;
         self.row.digest = chain(self.row.digest, body);
-        put(table, self.lane, seq, self.row.digest, wall_ms, body)?;
+        put(table, self.lane, seq, self.row.digest, body)?;
         self.row.next += 1;
         self.row.bytes += body.len() as u64;
         self.dirty = true;
@@ -76,6 +84,11 @@ impl Head {
         if cursor.upto != self.row.acked || ranges != self.row.ranges {
             self.row.acked = cursor.upto;
             self.row.ranges = ranges;
+            // What it has lost will be acknowledged anew, and stays for as long again.
+            for (_, upto) in &mut self.row.noted {
+                *upto = (*upto).min(cursor.upto);
+            }
+            self.row.noted.dedup_by_key(|(_, upto)| *upto);
             self.dirty = true;
         }
     }
@@ -87,25 +100,43 @@ impl Head {
         self.row.next.saturating_sub(1).saturating_sub(self.row.acked).saturating_sub(have)
     }
 
+    /// The device's age when something was last noted: it is that old at least.
+    pub(super) fn noted_age_ms(&self) -> u64 {
+        self.row.noted.last().map_or(0, |(age_ms, _)| *age_ms)
+    }
+
+    /// Notes when what is acknowledged was, and answers up to which number the retention is over.
+    fn note(&mut self, retention: Retention, age_ms: u64) -> u64 {
+        let LaneRow { acked, noted, .. } = &mut self.row;
+        let step_ms = retention.window_ms() / STEPS;
+        match noted.last_mut() {
+            Some((_, upto)) if *upto >= *acked => {}
+            Some((since, upto)) if age_ms.saturating_sub(*since) < step_ms => *upto = *acked,
+            Some(_) | None => noted.push((age_ms, *acked)),
+        }
+        let kept_ms = retention.window_ms() + step_ms;
+        let is_over = |(since, _): &(u64, u64)| age_ms.saturating_sub(*since) >= kept_ms;
+        let over = noted.iter().take_while(|note| is_over(note)).count();
+        // The last of them says how far rows may go, of which each commit removes only some.
+        noted.drain(..over.saturating_sub(1));
+        noted.first().filter(|_| over > 0).map_or(0, |(_, upto)| *upto)
+    }
+
     /// Removes what retention or quota says, a bounded number of rows.
     pub(super) fn prune(
         &mut self,
         table: &mut Open<'_>,
         retention: Retention,
-        wall_ms: i64,
+        age_ms: u64,
     ) -> Result<(), StoreError> {
-        let expired_before = wall_ms.saturating_sub(i64::from(retention.hours) * 3_600_000);
+        let over_upto = self.note(retention, age_ms);
         for _ in 0..limits::PRUNED_PER_COMMIT {
             let Some(lowest) = lowest(table, self.lane, self.row.oldest)? else { return Ok(()) };
             let is_over = self.row.bytes > retention.lane_bytes;
             if lowest.seq > self.row.acked {
-                return if is_over {
-                    self.drop_unacknowledged(table, retention, wall_ms)
-                } else {
-                    Ok(())
-                };
+                return if is_over { self.drop_unacknowledged(table, retention) } else { Ok(()) };
             }
-            if !is_over && lowest.wall_ms >= expired_before {
+            if !is_over && lowest.seq > over_upto {
                 return Ok(());
             }
             self.remove(table, lowest.seq, lowest.body_bytes)?;
@@ -128,7 +159,6 @@ impl Head {
         &mut self,
         table: &mut Open<'_>,
         retention: Retention,
-        wall_ms: i64,
     ) -> Result<(), StoreError> {
         let aim = retention.lane_bytes / 8 * 7;
         // An earlier marker is the lowest row, and the lane begins with its first number already.
@@ -144,7 +174,7 @@ impl Head {
         let Some((last, digest)) = last else { return Ok(()) };
         let marker = Dropped { first, last, reason: "quota".to_owned() };
         let body = wire::pack(Kind::Dropped, &marker);
-        put(table, self.lane, last, digest, wall_ms, &body)?;
+        put(table, self.lane, last, digest, &body)?;
         self.row.oldest = first;
         self.row.bytes += body.len() as u64;
         Ok(())
@@ -190,7 +220,7 @@ pub(super) fn load(
         let (key, value) = entry?;
         let Some(seq) = tail_u64(key.value()) else { continue };
         let record = match OUTBOX.unseal(key.value(), value.value()).map(split) {
-            Ok(Some((digest, _, body))) => Record { seq, digest, body: body.to_vec() },
+            Ok(Some((digest, body))) => Record { seq, digest, body: body.to_vec() },
             // A damaged record must not hold up the lane for ever: it is told as gone, with all
             // that it stood for if it was a marker.
             Ok(None) | Err(_) => damaged(expected, seq),
@@ -246,14 +276,13 @@ pub(super) fn read(
     let Some(row) = OUTBOX.fetch(table, &record_key(lane_byte(lane), seq))? else {
         return Ok(None);
     };
-    Ok(split(&row).map(|(digest, _, body)| Record { seq, digest, body: body.to_vec() }))
+    Ok(split(&row).map(|(digest, body)| Record { seq, digest, body: body.to_vec() }))
 }
 
-/// A lane's lowest row. A damaged one is of no use to anyone: as old as can be, and empty.
+/// A lane's lowest row. A damaged one counts as empty.
 struct Lowest {
     seq: u64,
     digest: u64,
-    wall_ms: i64,
     body_bytes: u64,
 }
 
@@ -267,10 +296,8 @@ fn lowest(
     let Some(seq) = tail_u64(key.value()) else { return Ok(None) };
     let known = OUTBOX.unseal(key.value(), value.value()).ok().and_then(split);
     Ok(Some(match known {
-        Some((digest, wall_ms, body)) => {
-            Lowest { seq, digest, wall_ms, body_bytes: body.len() as u64 }
-        }
-        None => Lowest { seq, digest: 0, wall_ms: i64::MIN, body_bytes: 0 },
+        Some((digest, body)) => Lowest { seq, digest, body_bytes: body.len() as u64 },
+        None => Lowest { seq, digest: 0, body_bytes: 0 },
     }))
 }
 
@@ -279,18 +306,15 @@ fn put(
     lane: Lane,
     seq: u64,
     digest: u64,
-    wall_ms: i64,
     body: &[u8],
 ) -> Result<(), StoreError> {
     let mut row = Vec::with_capacity(HEAD_BYTES + body.len());
     row.extend_from_slice(&digest.to_le_bytes());
-    row.extend_from_slice(&wall_ms.to_le_bytes());
     row.extend_from_slice(body);
     OUTBOX.put(table, &record_key(lane_byte(lane), seq), &row)
 }
 
-fn split(row: &[u8]) -> Option<(u64, i64, &[u8])> {
-    let (digest, rest) = row.split_first_chunk::<8>()?;
-    let (wall_ms, body) = rest.split_first_chunk::<8>()?;
-    Some((u64::from_le_bytes(*digest), i64::from_le_bytes(*wall_ms), body))
+fn split(row: &[u8]) -> Option<(u64, &[u8])> {
+    let (digest, body) = row.split_first_chunk::<HEAD_BYTES>()?;
+    Some((u64::from_le_bytes(*digest), body))
 }

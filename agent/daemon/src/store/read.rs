@@ -9,7 +9,7 @@ use openclaw_protocol::sync::{Lane, Record};
 use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableDatabase, ReadableTable};
 
-use super::rows::{self, RunRow, UnusableRow};
+use super::rows::{self, SettledRow, UnusableRow};
 use super::space::{CHUNKS, DEFINITIONS, META, OUTBOX, RECENT, SETTLED, chunk_key};
 use super::{KEPT_BYTES, Store, StoreError, outbox};
 use crate::local::ResultRow;
@@ -93,7 +93,7 @@ impl Store {
         for entry in read.open_table(SETTLED.definition())?.iter()?.rev().take(limit) {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
-            let row = row.and_then(|row| rows::unpack::<RunRow>(SETTLED.0, row)).ok();
+            let row = row.and_then(|row| rows::unpack::<SettledRow>(SETTLED.0, row)).ok();
             found.extend(row.map(|row| ResultRow {
                 run: row.run.to_string(),
                 settled_wall_ms: row.settled_wall_ms,

@@ -9,9 +9,10 @@ use openclaw_protocol::report::Refusal;
 use openclaw_protocol::time::Stamp;
 use redb::{ReadableDatabase, ReadableTable};
 
+use super::age::Age;
 use super::journal::unpack_fact;
 use super::read::unpack_signed;
-use super::rows::{self, BootRow, RunRow, WishRow};
+use super::rows::{self, BootRow, RunRow, SettledRow, WishRow};
 use super::space::Open;
 use super::space::{
     JOURNAL, MARKS, META, RUNS, SETTLED, WISHES, fact_key, fact_key_parts, tail_u64,
@@ -70,8 +71,10 @@ impl Store {
             write.open_table(WISHES.definition())?;
             let mut meta = write.open_table(META.definition())?;
             let damaged = &mut restored.damaged;
-            let unpack_stamp = |row: &[u8]| rows::unpack::<Stamp>(META.0, row);
-            restored.alive = spare(&mut meta, "alive", unpack_stamp, damaged)?;
+            let unpack_age = |row: &[u8]| rows::unpack::<Age>(META.0, row);
+            let age = spare(&mut meta, "alive", unpack_age, damaged)?;
+            restored.alive = age.as_ref().map(|age| age.at);
+            self.age = age.unwrap_or_else(Age::unknown);
             spare(&mut meta, "desired", unpack_signed, damaged)?;
             spare(&mut meta, "pending", unpack_signed, damaged)?;
             let high_water = spare(&mut meta, "high_water", unpack_u64, damaged)?;
@@ -92,6 +95,9 @@ impl Store {
             META.put(&mut meta, b"clean", &[0])?;
         }
         write.commit()?;
+        for head in self.heads.values() {
+            self.age.at_least(head.noted_age_ms());
+        }
         self.restore(&mut restored)?;
         restored.next_run = self.next_run;
         Ok(restored)
@@ -117,11 +123,15 @@ impl Store {
         for entry in read.open_table(SETTLED.definition())?.iter()? {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
-            match row.and_then(|row| rows::unpack::<RunRow>(SETTLED.0, row)) {
-                Ok(row) => self.settled_bytes += row.bytes,
+            match row.and_then(|row| rows::unpack::<SettledRow>(SETTLED.0, row)) {
+                Ok(row) => {
+                    self.settled_bytes += row.bytes;
+                    self.age.at_least(row.settled_age_ms);
+                }
                 Err(e) => restored.damaged.push(e.damage()?),
             }
         }
+        let mut damaged = BTreeMap::new();
         for entry in read.open_table(RUNS.definition())?.iter()? {
             let (key, value) = entry?;
             let number = tail_u64(key.value()).unwrap_or(0);
@@ -130,24 +140,26 @@ impl Store {
                 Ok(row) => {
                     self.open.insert(number, OpenState { row, facts: 0, bytes: 0 });
                 }
-                Err(e) => restored.damaged.push(format!("run {number}: {}", e.damage()?)),
+                Err(e) => drop(damaged.insert(number, e.damage()?)),
             }
         }
+        self.salvage(&read, restored, &mut damaged)?;
         let journal = read.open_table(JOURNAL.definition())?;
-        self.fold_journal(&journal, restored)
+        self.fold_journal(&journal, damaged, restored)
     }
 
-    /// Reads the facts of open runs, in one pass from the first of them.
+    /// Reads the facts of open runs, in one pass from the first of them. Some are known to be
+    /// damaged already, and why.
     fn fold_journal(
         &mut self,
         journal: &impl ReadableTable<&'static [u8], &'static [u8]>,
+        mut damaged: BTreeMap<u64, String>,
         restored: &mut Restored,
     ) -> Result<(), StoreError> {
         let Some(first) = self.open.values().map(|state| state.row.first).min() else {
             return Ok(());
         };
         let mut facts: BTreeMap<u64, Vec<FactRecord>> = BTreeMap::new();
-        let mut damaged: BTreeMap<u64, String> = BTreeMap::new();
         for entry in journal.range(fact_key(first, 0).as_slice()..)? {
             let (key, value) = entry?;
             let Some((_, number)) = fact_key_parts(key.value()) else { continue };

@@ -22,7 +22,7 @@ pub(super) struct BootRow {
     pub(super) ordinal: u32,
 }
 
-/// A run that is not settled, or whose journal is kept.
+/// A run that is not settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunRow {
     pub(super) run: RunId,
@@ -30,9 +30,17 @@ pub(super) struct RunRow {
     pub(super) modules: Vec<Digest>,
     /// Place of its first fact in the journal.
     pub(super) first: u64,
-    /// Zero while the run is not settled.
+}
+
+/// A settled run whose journal is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SettledRow {
+    pub(super) run: RunId,
+    /// When it settled, for people.
     pub(super) settled_wall_ms: i64,
-    /// Bytes of its facts, once settled.
+    /// The device's age then, for retention.
+    pub(super) settled_age_ms: u64,
+    /// Bytes of its facts.
     pub(super) bytes: u64,
 }
 
@@ -52,6 +60,9 @@ pub(super) struct LaneRow {
     pub(super) acked: u64,
     /// Committed ranges above `acked`.
     pub(super) ranges: Vec<(u64, u64)>,
+    /// When numbers were acknowledged, oldest first: a device's age in milliseconds and the upper
+    /// end that was acknowledged then or at most one step (see `outbox.rs`) later.
+    pub(super) noted: Vec<(u64, u64)>,
 }
 
 /// What is known of the control plane's lanes.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use openclaw_protocol::api::{LoginRequest, LoginResponse, User};
-use reqwest::Method;
+use reqwest::{Method, Url};
 use serde::Serialize;
 
 use super::read_password;
@@ -20,10 +20,10 @@ pub(crate) async fn login(global: &Global, args: LoginArgs) -> Result<(), Failur
         Some(url) => (Context { url, token: None, ca_file: None }, None),
         None => (contexts.pick(global.context.as_deref())?.clone(), contexts.current.clone()),
     };
-    let name = args.name.or_else(|| global.context.clone()).or(origin);
-    let name = name.unwrap_or_else(|| "default".to_owned());
     context.set_ca_file(global.ca_file.as_deref())?;
     context.url = context.url.trim_end_matches('/').to_owned();
+    let name = args.name.or_else(|| global.context.clone()).or(origin);
+    let name = name.unwrap_or_else(|| name_for(&contexts, &context.url));
     context.token = None;
     let client = Client::new(&context)?;
     let password =
@@ -36,7 +36,7 @@ pub(crate) async fn login(global: &Global, args: LoginArgs) -> Result<(), Failur
     contexts.current = Some(name.clone());
     contexts.save()?;
     if let Some(before) = before.filter(|before| before.url != url) {
-        eprintln!("context `{name}` was {} before", printable(&before.url));
+        eprintln!("context `{name}` was {} before, and is no more", printable(&before.url));
     }
     eprintln!(
         "logged in to {url} as {} ({}); context `{name}` until {}",
@@ -45,6 +45,23 @@ pub(crate) async fn login(global: &Global, args: LoginArgs) -> Result<(), Failur
         printable(&answer.expires_at)
     );
     Ok(())
+}
+
+/// The name of a context for an address where nobody gives one: that of the context which has the
+/// address already, or else the host, or else, where that is taken, the whole address. So no other
+/// context is replaced.
+fn name_for(contexts: &Contexts, url: &str) -> String {
+    let has_it = |name: &&String| contexts.context.get(*name).is_some_and(|c| c.url == url);
+    let current = contexts.current.iter();
+    if let Some(known) = current.chain(contexts.context.keys()).find(has_it) {
+        return known.clone();
+    }
+    let host = Url::parse(url).ok().and_then(|url| {
+        let host = url.host_str()?;
+        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    });
+    let free = host.filter(|host| !contexts.context.contains_key(host));
+    free.unwrap_or_else(|| url.to_owned())
 }
 
 /// Ends the session and forgets its token.

@@ -17,6 +17,11 @@ fn login() -> Script {
     )]
 }
 
+/// The name of a context for a stub's address, where nobody gives one.
+fn host_of(stub: &Stub) -> &str {
+    stub.url.strip_prefix("http://").unwrap()
+}
+
 /// A CA in a file of the desk's directory.
 fn ca_file(desk: &Desk, name: &str) {
     let key = rcgen::KeyPair::generate().unwrap();
@@ -30,7 +35,7 @@ fn a_ca_file_is_kept_by_its_whole_path() {
     ca_file(&desk, "ca.pem");
     let done = desk.run(&["login", &stub.url, "--password-stdin", "--ca-file", "ca.pem"]);
     assert!(done.status.success(), "{}", err(&done));
-    let kept = desk.contexts()["context"]["default"]["ca_file"].as_str().unwrap().to_owned();
+    let kept = desk.contexts()["context"][host_of(&stub)]["ca_file"].as_str().unwrap().to_owned();
     assert_eq!(
         std::fs::canonicalize(&kept).unwrap(),
         desk.path().canonicalize().unwrap().join("ca.pem")
@@ -40,7 +45,7 @@ fn a_ca_file_is_kept_by_its_whole_path() {
     ca_file(&desk, "other.pem");
     let done = desk.run(&["login", "--password-stdin", "--ca-file", "other.pem"]);
     assert!(done.status.success(), "{}", err(&done));
-    let kept = desk.contexts()["context"]["default"]["ca_file"].as_str().unwrap().to_owned();
+    let kept = desk.contexts()["context"][host_of(&stub)]["ca_file"].as_str().unwrap().to_owned();
     assert!(kept.ends_with("/other.pem"), "{kept}");
 }
 
@@ -69,7 +74,7 @@ fn logging_in_to_a_named_context_leaves_the_others_alone() {
     assert!(desk.run(&["login", "--password-stdin"]).status.success(), "the current one is prod");
     assert_eq!(prod.asked().len(), 3);
     let contexts = desk.contexts();
-    assert_eq!(contexts["context"]["default"]["url"].as_str(), Some(home.url.as_str()));
+    assert_eq!(contexts["context"][host_of(&home)]["url"].as_str(), Some(home.url.as_str()));
     assert_eq!(contexts["context"]["prod"]["url"].as_str(), Some(prod.url.as_str()));
     assert_eq!(contexts["context"].as_table().unwrap().len(), 2);
 
@@ -82,6 +87,39 @@ fn logging_in_to_a_named_context_leaves_the_others_alone() {
 }
 
 #[test]
+fn logging_in_elsewhere_without_a_name_replaces_no_context() {
+    let (desk, home, prod) = (Desk::new(), Stub::start(login()), Stub::start(login()));
+    let log_in = |args: &[&str]| {
+        let done = desk.run(&[&["login", "--password-stdin"], args].concat());
+        assert!(done.status.success(), "{}", err(&done));
+        err(&done)
+    };
+    log_in(&[&home.url]);
+    let said = log_in(&[&prod.url]);
+    assert!(said.contains(&format!("context `{}`", host_of(&prod))), "{said}");
+    assert!(!said.contains("before"), "{said}");
+    let urls = || {
+        let contexts = desk.contexts();
+        let table = contexts["context"].as_table().unwrap().clone();
+        table.iter().map(|(name, c)| (name.clone(), c["url"].to_string())).collect::<Vec<_>>()
+    };
+    let mut both: Vec<_> =
+        [&home, &prod].map(|s| (host_of(s).to_owned(), format!("\"{}\"", s.url))).into();
+    both.sort();
+    assert_eq!(urls(), both);
+    assert_eq!(desk.contexts()["current"].as_str(), Some(host_of(&prod)));
+
+    // The same address again is the same context, whatever it is called.
+    log_in(&[&home.url, "--name", "home"]);
+    log_in(&[&prod.url]);
+    log_in(&[&format!("{}/", home.url)]);
+    assert_eq!(urls().len(), 3);
+    // What is replaced by name is said.
+    let said = log_in(&[&prod.url, "--name", "home"]);
+    assert!(said.contains(&format!("context `home` was {} before", home.url)), "{said}");
+}
+
+#[test]
 fn logging_out_of_an_ended_session_forgets_its_token() {
     let mut script = login();
     script.push(("POST /api/v1/auth/logout", 401, json!({})));
@@ -90,10 +128,10 @@ fn logging_out_of_an_ended_session_forgets_its_token() {
     // Somebody else's token says nothing about ours.
     let other = desk.run_with(&["logout"], &[("OPENCLAW_TOKEN", "ocs_other")]);
     assert!(other.status.success(), "{}", err(&other));
-    assert!(desk.contexts()["context"]["default"].get("token").is_some());
+    assert!(desk.contexts()["context"][host_of(&stub)].get("token").is_some());
     let done = desk.run(&["logout"]);
     assert!(done.status.success(), "{}", err(&done));
-    assert!(desk.contexts()["context"]["default"].get("token").is_none());
+    assert!(desk.contexts()["context"][host_of(&stub)].get("token").is_none());
 }
 
 #[test]
@@ -103,5 +141,5 @@ fn logging_out_keeps_the_token_of_a_session_that_may_go_on() {
     let (desk, stub) = (Desk::new(), Stub::start(script));
     assert!(desk.run(&["login", &stub.url, "--password-stdin"]).status.success());
     assert_eq!(desk.run(&["logout"]).status.code(), Some(8));
-    assert!(desk.contexts()["context"]["default"].get("token").is_some());
+    assert!(desk.contexts()["context"][host_of(&stub)].get("token").is_some());
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::GateLimits;
 use super::acl::{Identity, Violation};
 use super::connection::{self, Directory, End, Shared};
 use super::router::Hub;
+use crate::network::one_host;
 
 /// Questions that connections may have waiting for the gate.
 const ASKS: usize = 1_024;
@@ -221,7 +222,7 @@ impl Gate {
     }
 
     fn accept(&mut self, stream: TcpStream, from: SocketAddr) {
-        let peer = address_key(from.ip());
+        let peer = one_host(from.ip());
         if let Some(oldest) = self.pending.surplus(peer, &self.shared.limits) {
             self.cut(oldest);
         }
@@ -335,17 +336,6 @@ impl Gate {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the /64 that one IPv6 host usually has.
-fn address_key(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,13 +356,5 @@ mod tests {
         pending.remove(a, 2);
         pending.remove(a, 3);
         assert!(!pending.by_address.contains_key(&a), "nothing is kept of who has gone");
-    }
-
-    #[test]
-    fn a_v6_network_and_a_mapped_v4_address_count_as_one_each() {
-        let key = |text: &str| address_key(text.parse().unwrap());
-        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
-        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
-        assert_eq!(key("::ffff:10.0.0.1"), key("10.0.0.1"));
     }
 }

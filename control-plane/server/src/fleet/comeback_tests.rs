@@ -6,7 +6,7 @@ use openclaw_protocol::definition::{DefinitionHash, Priority};
 use openclaw_protocol::id::{DeviceId, Epoch, RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::{Refusal, Report, ReportRecord};
-use openclaw_protocol::run::{RunEvent, RunEventRecord, RunResult};
+use openclaw_protocol::run::{RunEvent, RunEventRecord, RunResult, StepPath, StepStatus, StepView};
 use openclaw_protocol::sync::{Lane, chain};
 use openclaw_protocol::time::{ClockTrust, Stamp};
 use openclaw_protocol::wire::{self, Kind};
@@ -140,6 +140,26 @@ async fn runs_of_a_lost_database_end_and_those_of_a_cloned_one_do_not() {
     lost_runs(SQLITE).await;
 }
 
+/// A run with a step under way.
+fn begin(device: &mut Device, run: RunId) {
+    let accepted = RunEvent::Accepted {
+        workflow: WorkflowName::parse("measure").unwrap(),
+        version: "1".to_owned(),
+        definition: DefinitionHash("0".repeat(64)),
+        trigger: "every".to_owned(),
+        inputs: JsonText::of(&serde_json::json!({})),
+        priority: Priority::Normal,
+        request: None,
+    };
+    let step = StepPath("read".to_owned());
+    let started =
+        RunEvent::StepStarted { step, kind: "plugin".to_owned(), attempt: 1, interrupted: false };
+    for (seq, event) in [(1, accepted), (2, RunEvent::Began), (3, started)] {
+        let record = RunEventRecord { run: run.clone(), seq, at: stamp(), event };
+        device.append(Lane::History, wire::pack(Kind::RunEvent, &record));
+    }
+}
+
 async fn lost_runs(database: &str) {
     let dir = tempfile::tempdir().unwrap();
     let plane = Plane::start(dir.path(), 0, database).await;
@@ -147,20 +167,7 @@ async fn lost_runs(database: &str) {
     device.live_until("its desired state", |device| device.desired.is_some()).await;
     let first = Epoch(device.epoch);
     for number in [1, 2] {
-        let accepted = RunEvent::Accepted {
-            workflow: WorkflowName::parse("measure").unwrap(),
-            version: "1".to_owned(),
-            definition: DefinitionHash("0".repeat(64)),
-            trigger: "every".to_owned(),
-            inputs: JsonText::of(&serde_json::json!({})),
-            priority: Priority::Normal,
-            request: None,
-        };
-        for (seq, event) in [(1, accepted), (2, RunEvent::Began)] {
-            let run = RunId::of(first, number);
-            let record = RunEventRecord { run, seq, at: stamp(), event };
-            device.append(Lane::History, wire::pack(Kind::RunEvent, &record));
-        }
+        begin(&mut device, RunId::of(first, number));
     }
     device.live_until("the beginning home", |device| device.is_home(Lane::History)).await;
     let running = "SELECT COUNT(*) AS n FROM runs WHERE status = 'running'";
@@ -187,10 +194,11 @@ async fn lost_runs(database: &str) {
     let shown = shown.unwrap().run;
     let expected = (openclaw_protocol::run::RunStatus::Failed, "run.lost");
     assert_eq!((shown.status, shown.error.unwrap().code.as_str()), expected);
+    assert_eq!(shown.steps[0].status, StepStatus::Cancelled, "nothing is at work in it");
 
     // A word of one that comes after all is believed, be it news or the end.
     let resumed = RunEvent::Resumed { unclean: true };
-    let record = RunEventRecord { run: RunId::of(first, 1), seq: 3, at: stamp(), event: resumed };
+    let record = RunEventRecord { run: RunId::of(first, 1), seq: 4, at: stamp(), event: resumed };
     device.append(Lane::History, wire::pack(Kind::RunEvent, &record));
     let mut end: RunResult = wire::unpack(Kind::RunResult, &result(first.0, 2), 10_000).unwrap();
     end.run = RunId::of(first, 2);
@@ -198,6 +206,16 @@ async fn lost_runs(database: &str) {
     let home = |device: &Device| device.is_home(Lane::Results) && device.is_home(Lane::History);
     device.live_until("a late word home", home).await;
     assert_eq!((plane.number(running).await, plane.number(lost).await), (1, 0));
+    let steps = async |run: u64| -> Vec<StepView> {
+        let (run, who) = (RunId::of(first, run), somebody());
+        let shown = service::executions::find(&plane.ctx, &who, "pump-7", run.as_str());
+        shown.await.unwrap().run.steps
+    };
+    assert_eq!(steps(1).await[0].status, StepStatus::Running);
+    assert_eq!(steps(2).await[0].status, StepStatus::Cancelled, "its result has come");
+    let more = "UPDATE lanes SET announced = announced + 1 WHERE lane = 'history'";
+    plane.change(more, args![]).await;
+    assert_eq!(steps(2).await[0].status, StepStatus::Running, "its history may still come");
     plane.stop().await;
 }
 

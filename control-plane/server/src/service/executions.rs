@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use openclaw_protocol::api::{Execution, ExecutionEvent, ExecutionSummary, Page};
 use openclaw_protocol::id::{DeviceId, RunId, TenantId};
 use openclaw_protocol::run::{Run, RunEvent, RunEventRecord, RunResult, RunStatus};
+use openclaw_protocol::sync::Lane;
 
 use super::page::{PageQuery, page, part};
 use super::{Fault, Outcome};
@@ -87,6 +88,11 @@ pub(crate) async fn find(
         view.status = status(row.status)?;
         view.settled_wall_ms = row.settled_ms;
         view.error = row.error;
+    }
+    // A result overtakes the history: what has not come yet is not unheard of.
+    let is_over = view.status.is_settled() && !truncated;
+    if is_over && (result_seq.is_none() || has_history(&mut tx, &who.tenant, &device).await?) {
+        view.close_steps(view.settled_wall_ms);
     }
     Ok(Execution { device: device.to_string(), result_seq, truncated, run: view })
 }
@@ -189,6 +195,12 @@ fn settle(run: &mut Run, result: RunResult) {
     run.error = result.error;
     run.accepted_wall_ms = Some(result.accepted.wall_ms);
     run.settled_wall_ms = Some(result.settled.wall_ms);
+}
+
+/// Whether nothing that the device has announced of its history is still to come.
+async fn has_history(tx: &mut Tx, tenant: &TenantId, device: &DeviceId) -> Outcome<bool> {
+    let standings = store::lanes::of_device(tx, tenant, device, Lane::History).await?;
+    Ok(standings.first().is_none_or(|standing| standing.missing() == 0))
 }
 
 fn status(name: String) -> Outcome<RunStatus> {

@@ -45,15 +45,11 @@ pub(crate) async fn lose(
     const LOSE: &str = "UPDATE runs SET status = 'failed', error = $3, updated_ms = $4
         WHERE tenant = $1 AND device = $2 AND status IN ('pending', 'running', 'delayed')
         AND id NOT LIKE $5";
-    let error = RunError {
-        code: LOST.to_owned(),
-        message: "the device's database is a new one, and this run was only in the old one: it \
-                  was wiped, or its file was damaged and set aside; run it again if it matters"
-            .to_owned(),
-        step: None,
-        attempt: 0,
-        retryable: false,
-    };
+    let error = RunError::new(
+        LOST,
+        "the device's database is a new one, and this run was only in the old one: it was wiped, \
+         or its file was damaged and set aside; run it again if it matters",
+    );
     let first = RunId::of(epoch, 0).to_string();
     let own = format!("{}%", first.trim_end_matches(|digit| digit != '-'));
     let error = serde_json::json!(error).to_string();

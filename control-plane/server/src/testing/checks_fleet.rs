@@ -102,11 +102,8 @@ pub(super) async fn results_and_history_agree(database: Database) {
     let pump = enrol(&server, "pump-1", &[]).await;
     let mut failed = result(1, RunStatus::Failed);
     failed.error = Some(openclaw_protocol::run::RunError {
-        code: "plugin.trap".to_owned(),
-        message: "<script>alert(1)</script>".to_owned(),
-        step: None,
         attempt: 1,
-        retryable: false,
+        ..openclaw_protocol::run::RunError::new("plugin.trap", "<script>alert(1)</script>")
     });
     tell(&server, &pump, Lane::Results, lane(vec![wire::pack(Kind::RunResult, &failed)])).await;
     let path = format!("/api/v1/executions/pump-1/{}", run_id(1));

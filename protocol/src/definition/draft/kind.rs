@@ -77,7 +77,7 @@ impl Draft {
             _ => config.need(key, example, &mut self.problems),
         };
         let around = Around { fields: &mut config, ..around };
-        let kind = head.and_then(|head| self.details(key, head, around));
+        let kind = self.details(key, head?, around);
         config.finish(&[], &mut self.problems);
         kind
     }
@@ -279,8 +279,9 @@ impl Draft {
             }
         };
         if until.is_some() {
-            let reason = "only a length of time runs down; a point in time comes when it comes";
-            self.misplaced(&mut fields, &["for", "count_downtime"], reason);
+            self.misplaced(&mut fields, &["for"], "`until` says when already");
+            let reason = "a point in time comes when it comes, with power or without";
+            self.misplaced(&mut fields, &["count_downtime"], reason);
         } else {
             self.misplaced(&mut fields, &["require"], "only `until` asks for the clock");
         }
@@ -312,7 +313,19 @@ impl Draft {
         let written = node.text().filter(|text| Timestamp::from_rfc3339(text).is_some());
         let written =
             written.and_then(|text| Expr::compile(&format!("timestamp({})", json!(text))).ok());
-        let at = written.or_else(|| self.expr(node, "until"));
+        let is_date = |text: &str| {
+            text.len() > 4 && text.bytes().take(4).all(|b| b.is_ascii_digit()) && &text[4..5] == "-"
+        };
+        let at = match (written, node.text()) {
+            (Some(at), _) => Some(at),
+            (None, Some(text)) if is_date(text) => {
+                let message = format!("`{}` is no point in time", excerpt(text));
+                let suggestion = "write it with its zone, as 2026-01-31T12:30:00+01:00";
+                self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
+                None
+            }
+            (None, _) => self.expr(node, "until"),
+        };
         let require = fields.take_set("require");
         let require =
             require.map(|node| self.choice::<String>(node, "require", &["estimated", "synced"]));

@@ -82,30 +82,28 @@ impl Draft {
                         sight.listed()
                     ),
                 };
-                return (message, self.meant(name, reference));
+                let meant = self.namesake(name, reference);
+                return (message, meant.or_else(|| did_you_mean(name, sight.names())));
             }
         };
         let message = format!("`{name}` is known only {place}");
         let meant = if meant == Giver::Place { None } else { sight.given_by(meant) };
         let suggestion = match meant {
             Some(meant) => Some(format!("did you mean `{meant}`?")),
-            None => self.meant(name, reference),
+            None => self.namesake(name, reference),
         };
         (message, suggestion)
     }
 
-    /// A name of another family that is spelled alike, or one that is seen and spelled nearly so.
-    fn meant(&self, name: &str, reference: &Reference) -> Option<String> {
+    /// An input, variable or step of that name.
+    fn namesake(&self, name: &str, reference: &Reference) -> Option<String> {
         let families = [
             ("inputs", self.inputs.contains(name), ""),
             ("vars", self.vars.contains(name), ""),
             ("steps", self.ids.contains_key(name), ".output"),
         ];
         let found = families.iter().find(|(family, is, _)| *is && reference.sight.has(family));
-        match found {
-            Some((family, _, part)) => Some(format!("did you mean `{family}.{name}{part}`?")),
-            None => did_you_mean(name, reference.sight.names()),
-        }
+        found.map(|(family, _, part)| format!("did you mean `{family}.{name}{part}`?"))
     }
 
     /// Says why the results of a step are not seen: it runs once for each item of a `foreach`.

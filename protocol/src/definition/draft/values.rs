@@ -275,6 +275,15 @@ fn place_of_name(node: &Node, path: &Path) -> Place {
     let text = node.scalar().map(|scalar| scalar.text.as_str());
     // Searching a long text for each of many names would take long.
     let text = text.filter(|text| text.len() <= SEARCHED).unwrap_or_default();
-    let offset = names.into_iter().find_map(|name| text.find(&name));
+    let offset = names.into_iter().find_map(|name| find_name(text, &name));
     offset.map_or(node.at, |offset| node.place_of(offset))
+}
+
+/// Where a name is written that is not a part of a longer one.
+fn find_name(text: &str, name: &str) -> Option<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let mut found = text.match_indices(name).filter(|(at, _)| {
+        !text[..*at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part)
+    });
+    found.next().map(|(at, _)| at)
 }

@@ -163,6 +163,57 @@ fn a_failed_attempt_shows_its_error_until_the_step_is_settled() {
 }
 
 #[test]
+fn nothing_is_at_work_in_a_run_that_is_over() {
+    let mut events = told(vec![
+        accepted(),
+        RunEvent::Began,
+        started("cool", "loop", 1, false),
+        started("cool#0/call", "plugin", 1, false),
+        step_settled("cool#0/call", StepStatus::Succeeded, 1),
+        started("cool#1/call", "plugin", 2, false),
+        queued("later", 1),
+        delayed("again", 3, Some(fault("timeout"))),
+        settled(RunStatus::Failed),
+    ]);
+    let mut whole = Run::new(run_id());
+    events.iter().for_each(|event| assert!(whole.apply(event)));
+    let shown: Vec<_> = whole
+        .steps
+        .iter()
+        .map(|step| {
+            let code = step.error.as_ref().map(|error| error.code.as_str());
+            (step.path.0.as_str(), step.status, code, step.settled_wall_ms)
+        })
+        .collect();
+    use StepStatus::{Cancelled, Succeeded};
+    assert_eq!(
+        shown,
+        [
+            ("cool", Cancelled, Some(UNHEARD), Some(9_000)),
+            ("cool#0/call", Succeeded, None, Some(5_000)),
+            ("cool#1/call", Cancelled, Some(UNHEARD), Some(9_000)),
+            ("later", Cancelled, Some(UNHEARD), Some(9_000)),
+            ("again", Cancelled, Some("timeout"), Some(9_000)),
+        ]
+    );
+    assert_eq!(whole.steps[2].error.as_ref().unwrap().attempt, 2);
+
+    // A view that was stored before the end, and one that is closed by other news of it.
+    let end = events.pop().unwrap();
+    let open = Run::from_events(&events).unwrap();
+    let mut stored: Run = serde_json::from_str(&serde_json::to_string(&open).unwrap()).unwrap();
+    stored.apply(&end);
+    assert_eq!(stored, whole);
+    let mut lost = open;
+    lost.close_steps(None);
+    assert!(lost.steps.iter().all(|step| !step.is_open()));
+    assert_eq!(lost.steps[0].settled_wall_ms, None, "nobody knows when");
+    let before = lost.clone();
+    lost.close_steps(Some(1));
+    assert_eq!(lost, before, "once");
+}
+
+#[test]
 fn a_cancelled_run_stays_cancelled() {
     let events = told(vec![
         accepted(),

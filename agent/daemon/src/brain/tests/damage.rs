@@ -1,5 +1,7 @@
 //! What a dying card does to a device, and how it heals.
 
+use openclaw_protocol::run::{Run, RunEvent, StepStatus};
+
 use super::peer::now_ms;
 use super::sync::{MODULE, checked, desired, install, pair};
 use super::*;
@@ -70,17 +72,44 @@ fn ends_once(table: &'static str, key: impl Fn(&Deployed) -> Vec<u8>, workflow: 
     device.start().unwrap();
     let results = device.results();
     let [result] = results.as_slice() else { panic!("{table}: {results:?}") };
-    assert_eq!((result.run.to_string(), result.status), (run, RunStatus::Failed), "{table}");
+    assert_eq!(result.run.as_str(), run, "{table}");
+    assert_eq!(result.status, RunStatus::Failed, "{table}");
     assert_eq!(result.error.as_ref().unwrap().code, "store.damaged");
     assert_eq!(result.workflow.as_str(), workflow, "{table}");
     assert_eq!(store(&device).open_runs(), 0, "{table}");
     assert_eq!(store(&device).settled(9).unwrap().len(), 1, "{table}");
     assert_eq!(is_told(&device, "store.damaged"), 1, "{table}");
+    assert_eq!((device.status().damaged, device.status().unsettled), (1, 0), "{table}");
+
+    // Whoever folds the history sees the end as well, and nothing at work in it.
+    let events = events(&device);
+    let seqs: Vec<u32> = events.iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, (1..=u32::try_from(seqs.len()).unwrap()).collect::<Vec<_>>(), "{table}");
+    let mut view = Run::from_events(&events).unwrap();
+    assert_eq!((view.id.as_str(), view.status), (run.as_str(), RunStatus::Failed), "{table}");
+    assert_eq!(view.error, result.error, "{table}");
+    let statuses: Vec<StepStatus> = view.steps.iter().map(|step| step.status).collect();
+    assert_eq!(statuses, [StepStatus::Succeeded, StepStatus::Cancelled], "{table}");
+    let Some(Answer::Run(shown)) = device.ask(Request::Show { run: run.clone() }).unwrap() else {
+        panic!("{table}: it is shown")
+    };
+    // Tallies aside, which are not stored.
+    view = serde_json::from_str(&serde_json::to_string(&view).unwrap()).unwrap();
+    assert_eq!(*shown, view, "{table}");
 
     device.brain = None;
     device.start().unwrap();
     assert_eq!(device.results().len(), 1, "{table}: it ends once");
+    assert_eq!(self::events(&device).len(), events.len(), "{table}: it ends once");
     assert_eq!(is_told(&device, "store.damaged"), 1, "{table}: and is told once");
+    assert_eq!(device.status().damaged, 0, "{table}");
+}
+
+/// What is in the history lane, but for markers.
+fn events(device: &Device) -> Vec<RunEventRecord> {
+    let records = store(device).load(Lane::History, 1, u64::MAX, usize::MAX).unwrap();
+    let unpack = |body: &[u8]| wire::unpack(Kind::RunEvent, body, usize::MAX).ok();
+    records.iter().filter_map(|record| unpack(&record.body)).collect()
 }
 
 #[test]
@@ -89,4 +118,51 @@ fn a_damaged_run_ends_as_failed_once() {
     ends_once("journal", |_| fact(0), "w");
     ends_once("journal", |_| fact(1), "w");
     ends_once("definitions", |d| d.workflow.hash.0.as_bytes().to_vec(), "w");
+    ends_once("runs", |_| 1_u64.to_be_bytes().to_vec(), "w");
+}
+
+/// A device with one run that waits for its second step, and the run.
+fn at_work() -> (Device, String) {
+    let mut device = Device::new(1, vec![chain("w", 2)]);
+    device.start().unwrap();
+    let run = device.begin("w").unwrap().unwrap();
+    let call = device.calls().remove(0);
+    device.answer(&call).unwrap();
+    (device, run)
+}
+
+#[test]
+fn a_damaged_run_whose_last_event_is_damaged_ends_after_all_of_them() {
+    let (mut device, run) = at_work();
+    let last = store(&device).holdings()[2].next - 1;
+    let place = [0_u64.to_be_bytes(), 1_u64.to_be_bytes()].concat();
+    store(&device).spoil("journal", &place);
+    let key = [&[2][..], &last.to_be_bytes()].concat();
+    store(&device).spoil("outbox", &key);
+    device.brain = None;
+    device.start().unwrap();
+    let end = events(&device).pop().unwrap();
+    assert_eq!((end.run.as_str(), end.seq), (run.as_str(), u32::MAX), "its number is not known");
+    assert!(matches!(end.event, RunEvent::Settled { status: RunStatus::Failed, .. }));
+}
+
+#[test]
+fn a_damaged_row_of_a_run_of_which_nothing_was_told_is_ended_under_another_id() {
+    let (mut device, run) = at_work();
+    for seq in 1..store(&device).holdings()[2].next {
+        store(&device).spoil("outbox", &[&[2][..], &seq.to_be_bytes()].concat());
+    }
+    store(&device).spoil("runs", &1_u64.to_be_bytes());
+    for _ in 0..2 {
+        device.brain = None;
+        device.start().unwrap();
+        let results = device.results();
+        let [result] = results.as_slice() else { panic!("{results:?}") };
+        assert!(result.run.as_str() != run && result.run.number() == Some(1), "{}", result.run);
+        assert_eq!(result.workflow.as_str(), "w", "its facts are whole");
+        assert!(result.error.as_ref().unwrap().message.contains("its id is lost"));
+        assert_eq!(store(&device).open_runs(), 0);
+        assert_eq!(is_told(&device, "store.damaged"), 1, "once");
+    }
+    assert!(device.begin("w").unwrap().unwrap().ends_with("-2"), "the numbers go on");
 }

@@ -3,6 +3,7 @@
 
 mod damage;
 mod flash;
+mod keep;
 mod peer;
 mod power;
 mod runs;
@@ -84,6 +85,7 @@ struct Device {
     ever_started: bool,
     identity: Option<Identity>,
     frames: Option<LinkReceiver<ToLink>>,
+    link_fault: Option<String>,
     workflows: Vec<Deployed>,
     retention: Retention,
 }
@@ -99,6 +101,7 @@ impl Device {
             ever_started: false,
             identity: None,
             frames: None,
+            link_fault: None,
             workflows,
             retention: Retention::default(),
         }
@@ -139,7 +142,7 @@ impl Device {
             clock: Box::new(self.clock.clone()),
             hands: Box::new(self.asked.clone()),
             link,
-            link_fault: None,
+            link_fault: self.link_fault.clone(),
             standalone: self.workflows.clone(),
             slots: 16,
             files: vec!["proc".into()],

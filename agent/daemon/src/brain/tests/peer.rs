@@ -111,6 +111,7 @@ impl Peer {
             match output {
                 Output::Send(frame) => frames.push(frame),
                 Output::Load { lane, first, before, .. } => {
+                    // A marker has the last number that it stands for.
                     let wanted = |r: &&Record| r.seq >= first && r.seq < before;
                     let records = self.commands.iter().filter(wanted).cloned().collect();
                     self.session.handle_loaded(lane, records, now);
@@ -188,6 +189,15 @@ impl Peer {
         let record = Record { seq: before.0 + 1, digest: chain(before.1, &body), body };
         self.session.handle_appended(Lane::Commands, record.seq + 1, now);
         self.commands.push(record);
+    }
+
+    /// Commands up to this number are answered already, and are not sent.
+    pub(super) fn pass_over(&mut self, last: u64, now: u64) {
+        let before = self.commands.last().map_or(0, |r| r.seq);
+        let marker = Dropped { first: before + 1, last, reason: "answered".to_owned() };
+        let body = wire::pack(Kind::Dropped, &marker);
+        self.commands.push(Record { seq: last, digest: 0, body });
+        self.session.handle_appended(Lane::Commands, last + 1, now);
     }
 
     pub(super) fn add_blob(&mut self, bytes: Vec<u8>) -> Digest {

@@ -426,3 +426,76 @@ fn what_a_quota_dropped_is_told_once_and_as_that() {
     assert_eq!((dropped.first, dropped.reason.as_str()), (1, "quota"));
     assert!(dropped.last > 50 && peer.events > 10, "{dropped:?}, {} events", peer.events);
 }
+
+#[test]
+fn what_was_lost_is_told_again_under_the_log_of_a_fork() {
+    let mut peer = Peer::new();
+    let mut device = Device::enrolled(1, peer.key());
+    device.retention = Retention { lane_bytes: 4_096, ..Retention::default() };
+    device.workflows = vec![chain("w", 60)];
+    device.start().unwrap();
+    let work = |device: &mut Device| {
+        device.begin("w").unwrap();
+        while let [call, ..] = device.calls().as_slice() {
+            device.answer(call).unwrap();
+        }
+    };
+    let talk = |device: &mut Device, peer: &mut Peer| {
+        for _ in 0..60 {
+            peer.exchange(device);
+            device.clock.advance(1_000);
+        }
+        assert_eq!(device.status().backlog, 0);
+    };
+    work(&mut device);
+    let store = &device.brain.as_ref().unwrap().store;
+    let damaged = store.holdings()[2].next - 4;
+    store.spoil("outbox", &[&[2][..], &damaged.to_be_bytes()].concat());
+    peer.connect(&mut device);
+    talk(&mut device, &mut peer);
+    let told = std::mem::take(&mut peer.dropped);
+    let reasons: Vec<&str> = told.iter().map(|dropped| dropped.reason.as_str()).collect();
+    assert_eq!(reasons, ["quota", "damaged"]);
+
+    // The card is put back to a copy after it has told more.
+    let copy = device.disk.copy();
+    device.begin("w").unwrap();
+    peer.exchange(&mut device);
+    device.brain = None;
+    device.disk = copy;
+    device.start().unwrap();
+    peer.session.handle_disconnected();
+    peer.connect(&mut device);
+    talk(&mut device, &mut peer);
+    assert_eq!(peer.forks.len(), 2, "it has forked");
+    assert_eq!(peer.dropped, told, "under the new log as under the old one");
+}
+
+#[test]
+fn commands_that_do_not_come_any_more_are_told_as_that() {
+    let mut peer = Peer::new();
+    let mut device = Device::enrolled(1, peer.key());
+    device.workflows = vec![chain("w", 1)];
+    device.start().unwrap();
+    peer.connect(&mut device);
+    let now = peer::now_ms(&device);
+    peer.pass_over(3, now);
+    peer.command("req-4", start("w"), now);
+    peer.exchange(&mut device);
+    let told: Vec<(String, String)> = device
+        .reports()
+        .into_iter()
+        .filter_map(|report| match report {
+            Report::Security { code, message } => Some((code, message)),
+            Report::Command { .. }
+            | Report::Desired { .. }
+            | Report::Inventory(_)
+            | Report::Dropped { .. } => None,
+        })
+        .collect();
+    let [(code, message)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(code, "command.gone");
+    assert!(message.starts_with("commands 1 to 3 do not come any more"), "{message}");
+    assert!(message.contains("`answered`"), "{message}");
+    assert_eq!(device.calls().len(), 1, "what comes after them is done");
+}

@@ -6,7 +6,7 @@ use crate::definition::draft::fields::Fields;
 use crate::definition::draft::names::Giver;
 use crate::definition::draft::problem::ProblemCode;
 use crate::definition::draft::read::excerpt;
-use crate::definition::draft::tree::Node;
+use crate::definition::draft::tree::{Node, Tree};
 use crate::definition::draft::values::written;
 use crate::definition::model::{
     Catch, Compensation, Foreach, LoopTest, ParallelMode, ScopeIx, StepIx, StepKind, Tolerate,
@@ -151,8 +151,14 @@ impl Draft {
     }
 
     pub(super) fn foreach(&mut self, head: &Node, around: Around<'_, '_>) -> Option<StepKind> {
-        let mut fields = Fields::of(head, "`foreach`", &mut self.problems)?;
-        let list = fields.need("in", "in: inputs.list", &mut self.problems);
+        // What is gone through may stand alone.
+        let nothing = Node { at: head.at, tree: Tree::Map(Vec::new()) };
+        let details = if head.map().is_some() { head } else { &nothing };
+        let mut fields = Fields::of(details, "`foreach`", &mut self.problems)?;
+        let list = match head.map() {
+            Some(_) => fields.need("in", "in: inputs.list", &mut self.problems),
+            None => Some(head),
+        };
         let list = list.and_then(|node| self.list(node));
         let item = fields.take_set("as").map(|node| self.bound_name(node, "an item", "as"));
         let item = item.unwrap_or_else(|| Some("item".to_owned()));

@@ -22,11 +22,12 @@ use crate::topic;
 impl Draft {
     pub(super) fn wait(&mut self, head: &Node) -> Option<StepKind> {
         let mut fields = Fields::of(head, "`wait`", &mut self.problems)?;
+        let is_question = fields.has("until");
         let source = self.wait_source(&mut fields);
-        if matches!(source, Some(WaitSource::Until { .. })) {
+        if is_question {
             let reason = "`until` waits for no message, but asks for itself";
             self.misplaced(&mut fields, &["when", "count"], reason);
-        } else if source.is_some() {
+        } else {
             self.misplaced(&mut fields, &["poll"], "only `until` is asked again and again");
         }
         let when = fields.take_set("when").map(|node| {
@@ -262,9 +263,10 @@ impl Draft {
         let mut form = BTreeMap::new();
         for entry in entries {
             self.variable_name("a field", &entry.key, entry.at);
-            form.insert(entry.key.clone(), self.input("field", &entry.key, &entry.value)?);
+            let field = self.input("field", &entry.key, &entry.value);
+            form.extend(field.map(|spec| (entry.key.clone(), spec)));
         }
-        Some(form)
+        (form.len() == entries.len()).then_some(form)
     }
 
     pub(super) fn log(&mut self, head: &Node) -> Option<StepKind> {

@@ -148,6 +148,8 @@ fn foreach_over_lists_and_maps() {
       collect: steps.d.output.zone
       do: [{id: d, plugin: valve, with: {zone: '${ zone }', n: '${ n }'}}]
   - {id: e, foreach: {in: {a: 1, b: 2}, tolerate: 3}, do: [{id: f, foreach: {in: item}, do: [{id: g, log: '${ item }'}]}]}
+  - {id: h, foreach: vars.last, do: [{id: i, log: '${ item }'}]}
+  - {id: j, foreach: [1, 2], do: [{id: k, log: '${ item }'}]}
 ",
     );
     assert_snapshot!(canonical_steps(&w), @r#"
@@ -167,7 +169,7 @@ fn wrong_foreach() {
     let long = items.join(", ");
     assert_snapshot!(wrong_steps("
   - {id: a, foreach: {}}
-  - {id: b, foreach: inputs, do: [{id: b1, delay: 1}]}
+  - {id: b, foreach: , do: [{id: b1, delay: 1}]}
   - {id: c, foreach: {in: ['${ vars }']}, do: [{id: c1, delay: 1}]}
   - {id: d, foreach: {in: inputs, as: inputs}, do: [{id: d1, delay: 1}]}
   - {id: e, foreach: {in: inputs, as: in, index: true}, do: [{id: e1, delay: 1}]}

@@ -15,20 +15,36 @@ outputs: {result: '${ vars.tries }', other: {type: string, value: 'a ${ inputs.n
 timeout: 6h
 mode: parallel
 max: 3
+max_exceeded: drop_oldest
+concurrency_key: inputs.device
+secrets: [token]
+compensation: {run_on: [failed]}
 defaults: {timeout: 20s, retry: {max_retries: 1}}
 triggers:
   - {id: tick, interval: 5s, inputs: {device: p-1}}
   - {id: night, cron: {at: '30 2 * * *', tz: Europe/Berlin}, inputs: {device: p-1}}
   - {id: hand, manual: {}}
+  - {id: hot, mqtt: {topic: site/+/temp, qos: 1, retained: true}, when: trigger.payload > 80, inputs: {device: '${ trigger.topic }'}, debounce: 1s, throttle: 2s, dedupe: {key: trigger.topic, window: 10m}}
+  - {id: down, event: link.down, inputs: {device: p-1}}
+  - {id: after, workflow: {name: other, status: [failed]}, inputs: {device: p-1}}
 steps:
-  - {id: a, plugin: modbus.read@^1.2, with: {d: '${ inputs.device }', x: '$${ no }'}, on_failure: z}
+  - {id: a, plugin: modbus.read@^1.2, with: {d: '${ inputs.device }', x: '$${ no }'}, on_failure: z, idempotency_key: execution.id, compensate: [{id: aa, plugin: modbus, with: {x: '${ output.c }'}}]}
   - {id: b, condition: steps.a.output.c >= inputs.n, else: [{id: c, set: {tries: '${ vars.tries + 1 }'}}]}
   - {id: d, parallel: {branches: {one: [{id: e, delay: '${ vars.tries }'}], two: [
       {id: f, plugin: http, next_steps: [g, {to: h, when: 1 < 2}]},
       {id: g, delay: 0, next_steps: [h]},
-      {id: h, loop: {while: vars.tries < 3}, do: [{id: i, delay: 1500ms}], join: any}]}}}
+      {id: h, loop: {while: vars.tries < 3, every: 1s}, do: [{id: i, delay: 1500ms}], join: any}]}}}
+  - {id: j, foreach: {in: [1, a], as: zone, index: at, concurrency: 2, mode: wait_all, tolerate: 10%, collect: steps.k.output}, do: [{id: k, plugin: valve, with: {z: '${ zone }', i: '${ at }'}}]}
+  - {id: l, switch: vars.tries, cases: [{case: 1, do: [{id: m, log: one}]}, {when: vars.tries > 1, do: [{id: n, log: {level: warn, message: 'x ${ now }', fields: {a: 1}}}]}], default: [{id: o, fail: {code: user.none, message: no, details: {a: 1}}}]}
+  - {id: p, try: [{id: q, wait: {mqtt: {topic: a/b, qos: 1}, when: message.payload == 1, count: 2, on_timeout: continue}, timeout: 5s}], catch: [{errors: [timeout, plugin.*], as: err, when: err.retryable, do: [{id: r, emit: {event: x.y, data: '${ err.code }'}}]}], finally: [{id: s, publish: {topic: a, qos: 1, retain: true, payload: {a: 1}, confirm: broker}}], finally_timeout: 5s}
+  - {id: t, sequence: {steps: [{id: u, call: other, with: {a: 1}, detach: true, on_parent_close: abandon}], compensation: {run_on: [cancelled]}}}
+  - {id: v, approval: {prompt: go?, roles: [operator], choices: [a, b], form: {n: {type: integer}}, remind: 1h, on_timeout: a}, timeout: 4h}
+  - {id: w, wait: {until: vars.tries > 3, poll: 5s}, retry: [{errors: timeout, max_retries: 2, max_elapsed: 1m}, {max_retries: 0}]}
+  - {id: x, delay: {until: 2027-01-01T00:00:00Z, require: synced}}
+  - {id: xx, delay: {for: 5m, count_downtime: never}}
+  - {id: ww, if: 1 > 2, succeed: {result: 1}}
   - {id: z, delay: 5m, priority: high, export: {tries: 1}}
-on_failure: [{id: y, delay: 1}]
+on_failure: [{id: y, log: '${ error.code }'}]
 ";
 
 /// Accepts or refuses; what is accepted must be the same after its canonical form.
@@ -66,6 +82,10 @@ fn edit() -> impl Strategy<Value = (prop::sample::Index, Edit)> {
             "\"",
             "a",
             "next_steps: [a]",
+            "do: [x]",
+            "item",
+            "switch: ",
+            "[{id: b, ",
             "\u{0}",
             "\u{feff}",
             "é",

@@ -1,5 +1,6 @@
 //! What right documents mean.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -296,6 +297,15 @@ steps:
     );
     assert_eq!(w.description, "Two\nlines\n");
     assert_eq!(step(&w, "a").retry[0].max_retries, 5);
+}
+
+#[test]
+fn nearly_every_construct_at_once() {
+    let w = right(include_str!("pump-overheat.workflow.yaml"));
+    let kinds: BTreeSet<&str> = w.steps.iter().map(|step| step.kind.key()).collect();
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
+    assert_eq!(w.triggers.len(), 4);
+    assert_snapshot!(flow(&w), @"");
 }
 
 #[test]

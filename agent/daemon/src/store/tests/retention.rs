@@ -1,0 +1,178 @@
+//! When the store forgets: by the time that has certainly passed, and by bytes.
+
+use super::*;
+
+const HOUR: u64 = 3_600_000;
+
+fn in_hours(hours: u64) -> Stamp {
+    at(NOW.boot_ms + hours * HOUR)
+}
+
+fn oldest(store: &Store) -> u64 {
+    store.holdings()[2].oldest
+}
+
+fn facts_left(store: &Store) -> u64 {
+    let read = store.db.begin_read().unwrap();
+    read.open_table(JOURNAL.definition()).unwrap().len().unwrap()
+}
+
+/// Commits that do nothing but let retention look around.
+fn look(store: &mut Store, now: Stamp) {
+    for _ in 0..40 {
+        store.commit(&records(&[b"x"]), now).unwrap();
+    }
+}
+
+/// A store with three records that are acknowledged, and one settled run.
+fn told(disk: &Disk, now: Stamp) -> Store {
+    let mut store = open(disk);
+    assert_eq!(store.start("boot-1").unwrap().boot, 1);
+    let facts = vec![(run(1), accepted()), (run(1), settled())];
+    store.commit(&Batch { facts, ..records(&[b"a", b"b", b"c"]) }, now).unwrap();
+    store.acknowledge(&cursor(Lane::History, 3));
+    store.commit(&records(&[b"d"]), now).unwrap();
+    store
+}
+
+#[test]
+fn acknowledged_records_stay_for_the_retention() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    store.commit(&records(&[b"a", b"b", b"c"]), NOW).unwrap();
+    store.acknowledge(&cursor(Lane::History, 2));
+    assert_eq!(store.outstanding(Lane::History), 1);
+    store.commit(&records(&[b"d"]), in_hours(1)).unwrap();
+    store.commit(&records(&[b"e"]), in_hours(24)).unwrap();
+    assert_eq!(oldest(&store), 1, "a day is not over");
+    store.commit(&records(&[b"f"]), in_hours(26)).unwrap();
+    assert_eq!(oldest(&store), 3, "only what is acknowledged goes");
+    store.acknowledge(&cursor(Lane::History, 99));
+    assert_eq!(store.outstanding(Lane::History), 4, "numbers never given are not believed");
+}
+
+#[test]
+fn settled_journals_go_by_bytes() {
+    let disk = Disk::new(1);
+    let retention = Retention { journal_bytes: 2_000, ..Retention::default() };
+    let mut store = open_with(&disk, retention);
+    store.start("b").unwrap();
+    for n in 1..=60 {
+        let facts = vec![(run(n), accepted()), (run(n), settled())];
+        store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
+    }
+    assert!(store.settled_bytes <= 2_000, "{}", store.settled_bytes);
+    let left = facts_left(&store);
+    assert!(left > 2 && left < 100, "{left} facts are left");
+}
+
+#[test]
+fn settled_journals_go_by_age() {
+    let disk = Disk::new(1);
+    let mut store = told(&disk, NOW);
+    look(&mut store, in_hours(23));
+    assert_eq!(facts_left(&store), 2);
+    look(&mut store, in_hours(24));
+    assert_eq!((facts_left(&store), store.settled_bytes), (0, 0));
+    assert!(store.settled(10).unwrap().is_empty());
+}
+
+#[test]
+fn a_clock_that_jumps_ages_nothing() {
+    let disk = Disk::new(1);
+    // A board without a battery: 1970, until the network tells.
+    let first = Stamp { wall_ms: 60_000, trust: ClockTrust::Unset, ..NOW };
+    let mut store = told(&disk, first);
+    for (hours, wall_ms) in [(1, WALL_MS), (2, WALL_MS * 2), (3, 0), (4, WALL_MS)] {
+        look(&mut store, Stamp { wall_ms, trust: ClockTrust::Synced, ..in_hours(hours) });
+        assert_eq!((oldest(&store), facts_left(&store)), (1, 2), "{hours} h, {wall_ms}");
+    }
+    // Nor does it hold anything up.
+    look(&mut store, Stamp { wall_ms: 0, trust: ClockTrust::Unset, ..in_hours(25) });
+    assert_eq!((oldest(&store), facts_left(&store)), (4, 0));
+}
+
+#[test]
+fn time_without_power_counts_where_it_is_known() {
+    let disk = Disk::new(1);
+    let synced = Stamp { trust: ClockTrust::Synced, ..NOW };
+    drop(told(&disk, synced));
+    let year_ms = 365 * 24 * HOUR.cast_signed();
+    let wall_ms = WALL_MS + year_ms;
+    let boot = |name: &str, now: Stamp| {
+        let mut store = open(&disk);
+        let now = Stamp { boot: store.start(name).unwrap().boot, ..now };
+        look(&mut store, now);
+        (oldest(&store), facts_left(&store))
+    };
+    // This boot may have begun long before, on another machine that the card was not in.
+    let unsure = Stamp { wall_ms, ..in_hours(500) };
+    assert_eq!(boot("boot-2", unsure), (1, 2), "an estimated clock may be a year off");
+    assert_eq!(boot("boot-2", Stamp { wall_ms, ..in_hours(510) }), (1, 2), "ten hours");
+    let sure = Stamp { trust: ClockTrust::Synced, ..NOW };
+    assert_eq!(boot("boot-3", Stamp { wall_ms: WALL_MS + 20, ..sure }), (1, 2));
+    assert_eq!(boot("boot-4", Stamp { wall_ms, ..sure }), (4, 0), "a year, and it is known");
+}
+
+#[test]
+fn what_was_told_late_stays_as_long_as_the_rest() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    // A week without a network, a record each hour.
+    for hour in 0..168 {
+        store.commit(&records(&[b"a"]), in_hours(hour)).unwrap();
+    }
+    store.acknowledge(&cursor(Lane::History, 100));
+    store.commit(&records(&[b"a"]), in_hours(168)).unwrap();
+    store.acknowledge(&cursor(Lane::History, 169));
+    store.commit(&records(&[b"a"]), in_hours(180)).unwrap();
+    assert_eq!(oldest(&store), 1, "the control plane has had it for hours only");
+    look(&mut store, in_hours(194));
+    assert_eq!(oldest(&store), 101);
+
+    // A backup is put back: what it lacks comes again, and stays for as long again.
+    store.acknowledge(&cursor(Lane::History, 120));
+    store.acknowledge(&cursor(Lane::History, 169));
+    look(&mut store, in_hours(204));
+    drop(store);
+    let mut store = open(&disk);
+    store.start("boot-1").unwrap();
+    look(&mut store, in_hours(206));
+    assert_eq!(oldest(&store), 121);
+    look(&mut store, in_hours(230));
+    assert_eq!(oldest(&store), 170);
+}
+
+#[test]
+fn notes_of_acknowledgements_are_few() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    for minute in 0..4 * 24 * 60_u64 {
+        let now = at(NOW.boot_ms + minute * 60_000);
+        store.commit(&records(&[b"a"]), now).unwrap();
+        store.acknowledge(&cursor(Lane::History, minute + 1));
+        assert!(store.heads[&Lane::History].row.noted.len() <= 26);
+    }
+    let kept = store.holdings()[2].next - oldest(&store);
+    assert!((24 * 60..=25 * 60 + 2).contains(&kept), "{kept} minutes are kept");
+}
+
+#[test]
+fn an_age_that_is_damaged_is_made_good_from_what_is_kept() {
+    let disk = Disk::new(1);
+    let mut store = told(&disk, NOW);
+    look(&mut store, in_hours(20));
+    store.acknowledge(&cursor(Lane::History, 10));
+    look(&mut store, in_hours(21));
+    store.spoil("meta", b"alive");
+    drop(store);
+    let mut store = open(&disk);
+    assert_eq!(store.start("boot-1").unwrap().damaged.len(), 1);
+    assert_eq!(store.age.ms, 21 * HOUR, "it is as old as its youngest note");
+    let boot = |hours: u64| Stamp { boot: 2, ..in_hours(hours) };
+    look(&mut store, boot(1));
+    look(&mut store, boot(4));
+    assert_eq!((oldest(&store), facts_left(&store)), (1, 0));
+    look(&mut store, boot(6));
+    assert_eq!(oldest(&store), 4);
+}
