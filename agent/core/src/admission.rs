@@ -9,6 +9,7 @@ use openclaw_protocol::expr::{Template, Value};
 use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
+use openclaw_protocol::run::StepPath;
 use openclaw_protocol::time::Stamp;
 use serde_json::{Map, Value as Json};
 
@@ -32,6 +33,8 @@ pub(crate) struct Wanted {
     pub(crate) priority: Option<Priority>,
     pub(crate) request: Option<RequestId>,
     pub(crate) parent: Option<Parent>,
+    /// Results that steps are given instead of being run.
+    pub(crate) given: Vec<(StepPath, JsonText)>,
     /// The definition to take, where it is not the one in force.
     pub(crate) pinned: Option<(Arc<Plan>, Pins)>,
 }
@@ -52,6 +55,7 @@ impl Wanted {
             priority: None,
             request: None,
             parent: None,
+            given: Vec::new(),
             pinned: None,
         }
     }
@@ -82,10 +86,14 @@ impl Engine {
             return;
         }
         let request = wish.request.clone();
-        let data = serde_json::json!({ "id": MANUAL, "kind": MANUAL });
+        let mut data = serde_json::json!({ "id": MANUAL, "kind": MANUAL });
+        if let Some(again) = &wish.again {
+            data["again"] = serde_json::json!(again.of);
+        }
         let wanted = Wanted {
             priority: wish.priority,
             request: wish.request,
+            given: wish.again.map(|again| again.given).unwrap_or_default(),
             ..Wanted::new(wish.workflow, MANUAL, &data, wish.inputs)
         };
         let outcome = self
@@ -225,8 +233,9 @@ impl Engine {
             parent: wanted.parent,
             callees: callees.iter().map(Pinned::written).collect(),
             agent: self.agent.clone(),
+            given: wanted.given,
         };
-        let record = FactRecord { at: now, fact };
+        let record = FactRecord { at: now, check: 0, fact };
         if let Some(head) = Head::read(id.clone(), self.config.seed, &record, pins, callees) {
             let (run, out) = Run::new(head, plan);
             decision.needs_commit = true;
@@ -397,7 +406,7 @@ impl Head {
         callees: Vec<Pinned>,
     ) -> Option<Self> {
         let Fact::Accepted {
-            trigger, trigger_data, inputs, priority, request, parent, agent, ..
+            trigger, trigger_data, inputs, priority, request, parent, agent, given, ..
         } = &record.fact
         else {
             return None;
@@ -414,6 +423,7 @@ impl Head {
             request: request.clone(),
             parent: parent.clone(),
             callees,
+            given: given.iter().map(|(step, result)| (step.clone(), result.clone())).collect(),
             accepted: record.at,
         })
     }

@@ -18,7 +18,7 @@ impl Engine {
     pub(crate) fn commit(&mut self, number: u64, fact: Fact, at: Stamp, decision: &mut Decision) {
         let Some(held) = self.runs.get_mut(&number) else { return };
         decision.needs_commit |= must_be_durable(&held.run, &fact);
-        let record = FactRecord { at, fact };
+        let record = FactRecord { at, check: held.run.check(), fact };
         let out = held.run.apply(&record);
         // Were this fact lost, the one that came instead would bear another stamp, and the call's
         // key might go with two inputs.
@@ -119,7 +119,8 @@ impl Engine {
             });
         }
         let fact = Fact::Settled { status: ended.status };
-        decision.facts.push((head.id.clone(), FactRecord { at: run.last, fact }));
+        let check = run.digest.check();
+        decision.facts.push((head.id.clone(), FactRecord { at: run.last, check, fact }));
         decision.needs_commit = true;
         let inputs = outer(&head.inputs);
         decision.effects.push(Effect::Forget(head.id.clone()));

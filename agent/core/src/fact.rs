@@ -39,6 +39,9 @@ pub enum Fact {
         callees: Vec<Callee>,
         /// What expressions see as `agent`, a JSON object.
         agent: JsonText,
+        /// Results that steps are given instead of being run: of the run that this one goes on
+        /// from. In the typed JSON form.
+        given: Vec<(StepPath, JsonText)>,
     },
     /// The run's turn came (concurrency mode).
     Began,
@@ -202,6 +205,9 @@ pub enum AttemptOutcome {
 pub struct FactRecord {
     /// When.
     pub at: Stamp,
+    /// Sum of all that had been told of the run before this fact. Folding the journal must come to
+    /// the same; where it does not, the engine has changed, or the journal.
+    pub check: u32,
     /// What.
     pub fact: Fact,
 }

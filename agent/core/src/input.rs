@@ -34,6 +34,18 @@ pub struct StartRequest {
     pub priority: Option<Priority>,
     /// The operator's wish behind it. A wish that was already heard starts nothing again.
     pub request: Option<RequestId>,
+    /// The failed run that this one does again, if it does one again.
+    pub again: Option<Again>,
+}
+
+/// What a run takes over from the one that it does again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// Which run.
+    pub of: RunId,
+    /// Results of its steps, as [`crate::replay::Replay::results`] gives them; empty: everything is
+    /// done anew.
+    pub given: Vec<(StepPath, JsonText)>,
 }
 
 /// A message of the site's local broker.

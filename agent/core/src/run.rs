@@ -14,6 +14,7 @@ use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus};
 use openclaw_protocol::time::Stamp;
 
+use crate::digest::Digest;
 use crate::effect::{AttemptId, Publication, StopReason};
 use crate::fact::{Fact, FactRecord, Parent};
 use crate::limits;
@@ -49,6 +50,8 @@ pub(crate) struct Head {
     pub(crate) request: Option<RequestId>,
     pub(crate) parent: Option<Parent>,
     pub(crate) callees: Vec<Pinned>,
+    /// Results that steps are given instead of being run.
+    pub(crate) given: BTreeMap<StepPath, JsonText>,
     pub(crate) accepted: Stamp,
 }
 
@@ -122,6 +125,8 @@ pub(crate) struct Run {
     /// What counts against the bound of a run's history: settled steps and iterations.
     pub(crate) history: u32,
     pub(crate) told: u32,
+    /// Of all that was told.
+    pub(crate) digest: Digest,
     /// When the last fact was written.
     pub(crate) last: Stamp,
 }
@@ -137,6 +142,8 @@ pub(crate) struct Out {
     /// A call's input was made, perhaps of the moment at hand.
     pub(crate) prepared: bool,
     pub(crate) stops: Vec<(AttemptId, StopReason)>,
+    /// What steps gave that only the world outside could, before it was reshaped.
+    pub(crate) results: Vec<(StepPath, Value)>,
     pub(crate) publications: Vec<Publication>,
     /// Names and data of events for the device's own bus.
     pub(crate) emitted: Vec<(String, JsonText)>,
@@ -207,6 +214,7 @@ impl Run {
             settled_steps: 0,
             history: 0,
             told: 0,
+            digest: Digest::default(),
             last: head.accepted,
             head,
             plan: Arc::clone(&plan),
@@ -256,6 +264,11 @@ impl Run {
         turn.look_again();
         self.last = record.at;
         out
+    }
+
+    /// What the next fact's record is checked by.
+    pub(crate) fn check(&self) -> u32 {
+        self.digest.check()
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -361,12 +374,10 @@ impl Turn<'_> {
     /// Counts an event and keeps it for those who listen.
     pub(crate) fn tell(&mut self, event: RunEvent) {
         self.run.told = self.run.told.saturating_add(1);
-        self.out.events.push(RunEventRecord {
-            run: self.run.head.id.clone(),
-            seq: self.run.told,
-            at: self.at,
-            event,
-        });
+        let (run, seq, at) = (self.run.head.id.clone(), self.run.told, self.at);
+        let record = RunEventRecord { run, seq, at, event };
+        self.run.digest.add(&record);
+        self.out.events.push(record);
     }
 
     /// Works off the agenda, as far as one fact may.

@@ -46,7 +46,12 @@ impl Turn<'_> {
             }
         };
         match result {
-            Ok(value) => self.succeed(at, value),
+            Ok(value) => {
+                if is_from_outside(&self.plan.step(at.ix).kind) {
+                    self.out.results.push((self.run.path(at), value.clone()));
+                }
+                self.succeed(at, value);
+            }
             Err(error) => self.fail(at, error),
         }
     }
@@ -229,5 +234,29 @@ impl Turn<'_> {
     pub(crate) fn output_of(&self, at: &StepRef) -> Option<Value> {
         let view = self.run.view_of(at);
         self.run.views.get(&view)?.result(at.ix).map(|result| result.output.clone())
+    }
+}
+
+/// Whether only the world outside, or time, can give the result of such a step.
+fn is_from_outside(kind: &StepKind) -> bool {
+    match kind {
+        StepKind::Plugin(_)
+        | StepKind::Delay(_)
+        | StepKind::Wait(_)
+        | StepKind::Call(_)
+        | StepKind::Publish(_)
+        | StepKind::Approval(_) => true,
+        StepKind::Condition { .. }
+        | StepKind::Set(_)
+        | StepKind::Switch { .. }
+        | StepKind::Parallel { .. }
+        | StepKind::Loop { .. }
+        | StepKind::Foreach(_)
+        | StepKind::Emit { .. }
+        | StepKind::Try { .. }
+        | StepKind::Sequence { .. }
+        | StepKind::Log { .. }
+        | StepKind::Succeed { .. }
+        | StepKind::Fail { .. } => false,
     }
 }

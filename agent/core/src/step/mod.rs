@@ -38,7 +38,7 @@ pub(crate) use foreach::Each;
 pub(crate) use looping::Looping;
 pub(crate) use parallel::Parallel;
 pub(crate) use plugin::{Call, bounded};
-pub(crate) use sequence::{Saga, Undo, Undoing};
+pub(crate) use sequence::{Saga, UNDO, Undo, Undoing};
 pub(crate) use try_catch::Trying;
 pub(crate) use wait::{Source, Waiting};
 
@@ -253,6 +253,9 @@ impl Turn<'_> {
     pub(crate) fn begin_attempt(&mut self, at: &StepRef) {
         let plan = self.plan;
         let step = plan.step(at.ix);
+        if self.take_given(at) {
+            return;
+        }
         if let StepKind::Plugin(call) = &step.kind {
             // A worker slot begins it; its start is a fact of its own.
             return self.queue_call(at, call);
@@ -305,6 +308,26 @@ impl Turn<'_> {
         if let Begun::Done(result) = begun {
             self.attempt_ended(at, result);
         }
+    }
+
+    /// Whether the step has its result from the run that this one goes on from. It is then over.
+    fn take_given(&mut self, at: &StepRef) -> bool {
+        if self.run.head.given.is_empty() {
+            return false;
+        }
+        let step = self.run.path(at);
+        let Some(result) = self.run.head.given.get(&step) else { return false };
+        let result = Value::from_json_typed(&result.value());
+        let now = self.at;
+        let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) else {
+            return false;
+        };
+        active.started = Some(now);
+        let attempt = active.attempt;
+        let kind = self.plan.step(at.ix).kind.key().to_owned();
+        self.tell(RunEvent::StepStarted { step, kind, attempt, interrupted: false });
+        self.attempt_ended(at, Ok(result));
+        true
     }
 
     /// A scope that belongs to a step has ended.

@@ -18,6 +18,9 @@ use crate::{fault, view};
 /// The code of an error that says: something was not undone.
 const INCOMPLETE: &str = "compensation.incomplete";
 
+/// What follows the path of a step in the paths of the steps that undo it.
+pub(crate) const UNDO: &str = "[undo]";
+
 /// A `sequence` under way.
 #[derive(Debug)]
 pub(crate) struct Saga {
@@ -213,7 +216,7 @@ impl Turn<'_> {
                 Some(at) => self.left_sequence(&at, ending),
             };
         };
-        let key = ScopeKey::from(format!("{}[undo]", undo.path));
+        let key = ScopeKey::from(format!("{}{UNDO}", undo.path));
         let view = owner.as_ref().map_or(crate::run::MAIN_VIEW, |at| self.run.view_of(at));
         let names = vec![("output".to_owned(), undo.output)];
         let bound = Some(Arc::new(Bound { names, outer: undo.bound }));

@@ -539,3 +539,73 @@ fn a_concurrency_key_makes_lanes() {
     world.ok("a", "1");
     assert_eq!(world.calls.len(), 2);
 }
+
+#[test]
+fn a_journal_replays_to_the_same_and_names_where_it_does_not() {
+    let text = "{workflow: w, vars: {n: 0}, steps: [{id: a, plugin: p@1, with: {r: '${ rand(\"x\") }'},
+        retry: {max_retries: 1, delay: 5s, jitter: full}}, {id: b, set: {n: '${ steps.a.output }'}},
+        {id: c, delay: 3s}, {id: d, plugin: p.go@1, with: {n: '${ vars.n }'}}]}";
+    let mut world = World::new(text);
+    world.start("{}").err("a", "plugin.error").sleep(seconds(6)).ok("a", "7").sleep(seconds(3));
+    world.restart(true).ok("d", "true");
+    let (run, facts) = world.disk.runs[&1].clone();
+    let definition = world.workflows[0].canonical.clone();
+    let (agent, tzdb) = ("0".to_owned(), "0".to_owned());
+    let mut recording =
+        crate::replay::Recording { recording: 1, agent, tzdb, run, seed: 1, definition, facts };
+    let told: Vec<_> = world.events();
+    let replay = recording.replay().unwrap();
+    assert_eq!(replay.divergence, None);
+    assert!(replay.is_settled);
+    assert_eq!(replay.events.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>(), told);
+    let inputs: Vec<&str> = replay.calls.iter().map(|call| call.input.as_str()).collect();
+    assert_eq!(inputs[2..], [r#"{"n":7}"#, r#"{"n":7}"#], "the interrupted one was made twice");
+    let json = serde_json::to_string(&recording).unwrap();
+    assert_eq!(serde_json::from_str::<crate::replay::Recording>(&json).unwrap(), recording);
+    // A plugin that answered something else is noticed at the next fact.
+    let changed = recording.facts.iter().position(|record| {
+        matches!(&record.fact, crate::Fact::AttemptSettled { outcome: crate::AttemptOutcome::Succeeded { .. }, .. })
+    });
+    let changed = changed.unwrap();
+    if let crate::Fact::AttemptSettled { outcome, .. } = &mut recording.facts[changed].fact {
+        let output = JsonText::parse("8").unwrap();
+        *outcome = crate::AttemptOutcome::Succeeded { output, vars: None };
+    }
+    assert_eq!(recording.replay().unwrap().divergence.unwrap().fact, changed + 1);
+}
+
+#[test]
+fn a_failed_run_is_done_again_from_where_it_failed() {
+    let text = "{workflow: w, steps: [{id: a, plugin: p@1, output: {x: '${ output + 1.0 }'}},
+        {id: d, delay: 1h}, {id: s, sequence: {steps: [{id: b, plugin: p@1, retry: none,
+            compensate: [{id: un_b, plugin: p@1}]}, {id: c, plugin: p@1, retry: none}],
+          compensation: {run_on: [failed]}}}],
+        outputs: {x: {value: '${ steps.a.output.x }'}}}";
+    let mut world = World::new(text);
+    world.start("{}").ok("a", "1").sleep(minutes(60)).ok("s/b", "2").err("s/c", "plugin.error");
+    world.ok("s/b[undo]/un_b", "null");
+    assert!(ending(&mut world).starts_with("Failed"));
+    let (run, facts) = world.disk.runs[&1].clone();
+    let recording = crate::replay::Recording {
+        recording: 1,
+        agent: String::new(),
+        tzdb: String::new(),
+        run: run.clone(),
+        seed: 1,
+        definition: world.workflows[0].canonical.clone(),
+        facts,
+    };
+    let given = recording.replay().unwrap().results;
+    let steps: Vec<&str> = given.iter().map(|(step, _)| step.0.as_str()).collect();
+    assert_eq!(steps, ["a", "d"], "what was undone is not taken for done");
+    let wish = crate::StartRequest {
+        workflow: world.workflows[0].name.clone(),
+        inputs: JsonText::parse("{}").unwrap(),
+        priority: None,
+        request: None,
+        again: Some(crate::Again { of: run, given }),
+    };
+    world.input("again", Input::Start(wish));
+    world.restart(true).ok("s/b", "2").ok("s/c", "3");
+    assert_eq!(ending(&mut world), r#"Completed {"x":2}"#);
+}

@@ -98,6 +98,7 @@ fn wish(workflow: &str, request: &str, inputs: &str) -> Input {
         inputs: JsonText::parse(inputs).unwrap(),
         priority: Some(Priority::High),
         request: Some(RequestId::parse(request).unwrap()),
+        again: None,
     })
 }
 
@@ -192,7 +193,8 @@ fn urgent_runs_get_the_slot_first() {
     for name in ["a", "b", "c", "d"] {
         let workflow = WorkflowName::parse(name).unwrap();
         let inputs = JsonText::parse("{}").unwrap();
-        let wish = StartRequest { workflow, inputs, priority: None, request: None };
+        let wish =
+            StartRequest { workflow, inputs, priority: None, request: None, again: None };
         world.input("", Input::Start(wish));
     }
     let mut order = Vec::new();

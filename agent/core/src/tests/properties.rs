@@ -412,6 +412,7 @@ fn nonsense() -> impl Strategy<Value = (Input, Stamp)> {
         inputs: JsonText::null(),
         priority: None,
         request: None,
+        again: None,
     }));
     let input = prop_oneof![
         3 => start,

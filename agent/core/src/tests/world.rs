@@ -125,7 +125,7 @@ impl World {
     pub(super) fn start(&mut self, inputs: &str) -> &mut Self {
         let workflow = self.workflows[0].name.clone();
         let inputs = JsonText::parse(inputs).unwrap();
-        let wish = StartRequest { workflow, inputs, priority: None, request: None };
+        let wish = StartRequest { workflow, inputs, priority: None, request: None, again: None };
         self.input("start", Input::Start(wish))
     }
 

@@ -1,0 +1,218 @@
+//! Desk replay, level 1: a run's journal folded once more, away from the device.
+//!
+//! What came from outside is in the journal; everything else follows from it, the definition and
+//! the seed. Each record holds a sum of what had been told before it, so the first fact after which
+//! the desk and the device differ can be named.
+
+use std::sync::Arc;
+
+use openclaw_protocol::definition::{self, DefinitionHash, DraftError};
+use openclaw_protocol::id::RunId;
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::run::{RunEvent, RunEventRecord, StepPath};
+use serde::{Deserialize, Serialize};
+
+use crate::fact::{AttemptOutcome, Fact, FactRecord};
+use crate::plan::Plan;
+use crate::run::{Head, Out, Run};
+use crate::step::UNDO;
+
+/// The version of the format that this build writes and reads.
+pub const RECORDING: u32 = 1;
+
+/// Everything that a replay needs of one run: what `openclaw run export` writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recording {
+    /// [`RECORDING`].
+    pub recording: u32,
+    /// Version of the agent that ran it.
+    pub agent: String,
+    /// Version of the time zone rules it ran with.
+    pub tzdb: String,
+    /// Which run.
+    pub run: RunId,
+    /// What jitter and `rand(tag)` derive from.
+    pub seed: u64,
+    /// The definition in its canonical form.
+    pub definition: String,
+    /// The journal, from the run's acceptance on.
+    pub facts: Vec<FactRecord>,
+}
+
+/// Why a recording cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// Written by another version.
+    #[error("the recording is of format {found}; this build reads format {RECORDING}")]
+    Format {
+        /// What it says.
+        found: u32,
+    },
+    /// The definition does not read.
+    #[error("the recording's definition cannot be read: {0}")]
+    Definition(#[from] DraftError),
+    /// The definition is not the one that the run was accepted with.
+    #[error("the run was accepted with definition {pinned}, but the recording holds {found}")]
+    Other {
+        /// What the journal says.
+        pinned: DefinitionHash,
+        /// What the recording holds.
+        found: DefinitionHash,
+    },
+    /// The journal does not begin with the run's acceptance.
+    #[error("the recording's journal does not begin with the run's acceptance")]
+    NoBeginning,
+}
+
+/// What a replay came to.
+#[derive(Debug)]
+pub struct Replay {
+    /// What the run told, each with the place of the fact in the journal that made it so.
+    pub events: Vec<(usize, RunEventRecord)>,
+    /// The plugin calls that were made, in the order in which they were begun.
+    pub calls: Vec<ReplayedCall>,
+    /// What steps gave that only the world outside could, and that has not been undone: what a
+    /// re-drive from the failed step starts with (see [`crate::Again`]).
+    pub results: Vec<(StepPath, JsonText)>,
+    /// Where it is not what the device did.
+    pub divergence: Option<Divergence>,
+    /// Whether the run has ended in it.
+    pub is_settled: bool,
+}
+
+/// A plugin call as the device made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayedCall {
+    /// Step instance.
+    pub step: StepPath,
+    /// From 1.
+    pub attempt: u32,
+    /// `name.action`.
+    pub plugin: String,
+    /// The version that was pinned.
+    pub version: String,
+    /// Digest of its module.
+    pub digest: openclaw_protocol::id::Digest,
+    /// Its input.
+    pub input: JsonText,
+    /// What the receiver knows it by.
+    pub idempotency_key: String,
+    /// The place of the fact that began it.
+    pub begun: usize,
+    /// How it ended, and the place of the fact that says so.
+    pub ended: Option<(usize, AttemptOutcome)>,
+}
+
+/// The first fact before which desk and device differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Divergence {
+    /// Place of the fact in the journal.
+    pub fact: usize,
+    /// The device's sum.
+    pub recorded: u32,
+    /// The desk's sum.
+    pub replayed: u32,
+}
+
+impl Recording {
+    /// Folds the journal. Where it comes to differ from the record, it goes on all the same, and
+    /// says where that was.
+    ///
+    /// # Errors
+    /// The recording is of another format, damaged, or put together wrongly.
+    pub fn replay(&self) -> Result<Replay, ReplayError> {
+        if self.recording != RECORDING {
+            return Err(ReplayError::Format { found: self.recording });
+        }
+        let workflow = Arc::new(definition::parse(&self.definition)?);
+        let Some(first @ FactRecord { fact: Fact::Accepted { definition, pins, .. }, .. }) =
+            self.facts.first()
+        else {
+            return Err(ReplayError::NoBeginning);
+        };
+        if *definition != workflow.hash {
+            let (pinned, found) = (definition.clone(), workflow.hash.clone());
+            return Err(ReplayError::Other { pinned, found });
+        }
+        let pins = pins.iter().map(|(name, pin)| (name.clone(), Arc::new(pin.clone()))).collect();
+        let head = Head::read(self.run.clone(), self.seed, first, Arc::new(pins), Vec::new());
+        let Some(head) = head else { return Err(ReplayError::NoBeginning) };
+        let (mut run, out) = Run::new(head, Arc::new(Plan::new(workflow)));
+        let mut replay =
+            Replay {
+                events: Vec::new(),
+                calls: Vec::new(),
+                results: Vec::new(),
+                divergence: None,
+                is_settled: false,
+            };
+        replay.take(0, out);
+        for (place, record) in self.facts.iter().enumerate().skip(1) {
+            replay.compare(place, record, &run);
+            let out = run.apply(record);
+            replay.take(place, out);
+            replay.note_call(place, record, &run);
+        }
+        replay.is_settled = run.is_settled();
+        Ok(replay)
+    }
+}
+
+impl Replay {
+    fn take(&mut self, place: usize, out: Out) {
+        for event in out.events {
+            if let RunEvent::StepStarted { step, .. } = &event.event
+                && let Some((undone, _)) = step.0.split_once(UNDO)
+            {
+                self.results.retain(|(known, _)| known.0 != undone);
+            }
+            self.events.push((place, event));
+        }
+        for (step, value) in out.results {
+            // What compensates is never done twice by this: it is not reached again.
+            let Ok(json) = value.to_json_typed() else { continue };
+            if !step.0.contains(UNDO) {
+                self.results.retain(|(known, _)| *known != step);
+                self.results.push((step, JsonText::of(&json)));
+            }
+        }
+    }
+
+    fn compare(&mut self, fact: usize, record: &FactRecord, run: &Run) {
+        let (recorded, replayed) = (record.check, run.check());
+        if recorded != replayed {
+            self.divergence.get_or_insert(Divergence { fact, recorded, replayed });
+        }
+    }
+
+    fn note_call(&mut self, place: usize, record: &FactRecord, run: &Run) {
+        match &record.fact {
+            Fact::AttemptStarted { step, .. } => {
+                let task = run.find(step).and_then(|at| run.plugin_task(&at));
+                let Some(task) = task else { return };
+                let action = task.pin.actions.iter().find(|(_, export)| *export == task.export);
+                let action = action.map_or(task.export.as_str(), |(action, _)| action.as_str());
+                self.calls.push(ReplayedCall {
+                    step: task.attempt.step,
+                    attempt: task.attempt.attempt,
+                    plugin: format!("{}.{action}", task.pin.name),
+                    version: task.pin.version.clone(),
+                    digest: task.pin.digest,
+                    input: task.input,
+                    idempotency_key: task.idempotency_key,
+                    begun: place,
+                    ended: None,
+                });
+            }
+            Fact::AttemptSettled { step, attempt, outcome } => {
+                let call = self.calls.iter_mut().rev().find(|call| {
+                    call.step == *step && call.attempt == *attempt && call.ended.is_none()
+                });
+                if let Some(call) = call {
+                    call.ended = Some((place, outcome.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+}
