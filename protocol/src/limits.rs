@@ -40,7 +40,7 @@ pub const TOPIC_BYTES: usize = 1_024;
 pub const EVENT_NAME_BYTES: usize = 128;
 /// Secrets that one workflow may declare.
 pub const SECRETS: usize = 64;
-/// Keys that the `dedupe` of one trigger remembers; the least recently seen goes first.
+/// Keys that the `dedupe` of one trigger remembers; the oldest goes first.
 pub const DEDUPE_KEYS: usize = 4_096;
 /// How long a `dedupe` remembers a key where the author names no `window`.
 pub const DEDUPE_WINDOW_MS: u64 = 86_400_000;

@@ -105,7 +105,7 @@ fn every_example_of_the_language_is_valid_or_refused_as_said() {
             _ => {}
         }
     }
-    assert!(valid >= 15 && refused >= 5, "{valid} valid and {refused} refused examples found");
+    assert!(valid >= 30 && refused >= 9, "{valid} valid and {refused} refused examples found");
 }
 
 #[test]
@@ -327,6 +327,19 @@ fn the_limits_are_those_in_force() {
         ("depth of any value", count(limits::VALUE_DEPTH)),
         ("triggers", count(limits::TRIGGERS)),
         ("branches of a `parallel`", count(limits::PARALLEL_BRANCHES)),
+        ("items of a `foreach`", count(limits::FOREACH_ITEMS)),
+        ("iterations of a `foreach` at once", number(limits::FOREACH_CONCURRENCY.into())),
+        ("cases of a `switch`, `catch`es of a `try`", count(limits::CASES)),
+        ("policies of a `retry`", count(limits::RETRY_POLICIES)),
+        ("runs that `call` one another", number(limits::CALL_DEPTH.into())),
+        ("messages of one `wait`", number(limits::WAIT_MESSAGES.into())),
+        ("choices of an `approval`", count(limits::CHOICES)),
+        ("a topic or topic filter", size(limits::TOPIC_BYTES)),
+        ("the name of an event or signal", size(limits::EVENT_NAME_BYTES)),
+        ("secrets of a workflow", count(limits::SECRETS)),
+        ("keys that a `dedupe` remembers", count(limits::DEDUPE_KEYS)),
+        ("`finally_timeout`, unless you say otherwise", seconds(limits::FINALLY_TIMEOUT_MS)),
+        ("`poll` of a `wait`, unless you say otherwise", seconds(limits::POLL_MS)),
         ("one value (an output, a variable, all inputs)", size(limits::VALUE_BYTES)),
         ("all values of a run", size(limits::RUN_STATE_BYTES)),
         ("settled steps of a run", number(limits::SETTLED_STEPS.into())),

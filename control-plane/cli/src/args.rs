@@ -88,6 +88,8 @@ pub(crate) enum Noun {
     SecurityEvent(SecurityEventVerb),
     /// Evaluate an expression on this machine
     Expr(ExprArgs),
+    /// Run a recorded run once more, here, and compare
+    Replay(ReplayArgs),
     /// Print the completion script of a shell
     Completion {
         /// Which shell
@@ -113,6 +115,19 @@ pub(crate) struct DevArgs {
     /// With --demo: stop after the story and print its summary as JSON
     #[arg(long, requires = "demo")]
     pub(crate) exit: bool,
+}
+
+/// `openclaw replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The recording, or - for standard input
+    pub(crate) file: PathBuf,
+    /// Go on after each fact only when Enter is pressed (q ends)
+    #[arg(long)]
+    pub(crate) step: bool,
+    /// Write the definition, and a scenario that expects what happened, into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save_test: Option<PathBuf>,
 }
 
 /// `openclaw expr`.
@@ -332,6 +347,8 @@ pub(crate) enum WorkflowVerb {
         /// NAME or NAME@REVISION
         workflow: String,
     },
+    /// Translate a definition of another language into a workflow
+    Import(ImportArgs),
     /// Run it now where it is deployed
     Run {
         /// Name
@@ -368,6 +385,29 @@ pub(crate) struct TestArgs {
     /// Where to write the trace: one line of JSON for each step that settled, one for the run
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+}
+
+/// `openclaw workflow import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The language it is written in
+    #[arg(long, value_enum)]
+    pub(crate) from: Foreign,
+    /// File, or - for standard input
+    pub(crate) file: PathBuf,
+    /// Write the workflow to this file instead of standard output; as JSON where it ends in .json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// The workflow's name; that of the file where absent
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// Languages that can be imported.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Foreign {
+    /// Amazon States Language, JSONPath state machines
+    Asl,
 }
 
 /// Which devices.

@@ -14,6 +14,7 @@ mod context;
 pub mod dev;
 mod exit;
 mod output;
+mod replay;
 pub mod scenario;
 
 use std::process::ExitCode;

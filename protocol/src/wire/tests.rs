@@ -20,7 +20,9 @@ use crate::json::JsonText;
 use crate::limits;
 use crate::plugin::{CallLimits, Permissions};
 use crate::report::{Inventory, Refusal, Report, ReportRecord};
-use crate::run::{RunError, RunEvent, RunEventRecord, RunResult, RunStatus, StepPath, StepStatus};
+use crate::run::{
+    ErrorCause, RunError, RunEvent, RunEventRecord, RunResult, RunStatus, StepPath, StepStatus,
+};
 use crate::sync::{Announcement, Cursor, Dropped, Frame, Hello, Holding, Lane};
 use crate::time::{ClockTrust, Stamp};
 
@@ -256,6 +258,14 @@ fn result() -> RunResult {
     }
 }
 
+/// With an error that has all its parts.
+fn failed() -> RunResult {
+    let cause =
+        ErrorCause { code: "timeout".to_owned(), message: "late".to_owned(), step: error().step };
+    let error = RunError { details: Some(json("[1]")), causes: vec![cause], ..error() };
+    RunResult { status: RunStatus::Failed, error: Some(error), ..result() }
+}
+
 fn reports() -> Vec<Report> {
     vec![
         Report::Command { request: request(), outcome: Err(refusal()) },
@@ -346,6 +356,7 @@ fn golden() -> Golden {
     golden.add("SignedDesired", Kind::SignedDesired, &signed);
     let dropped = Dropped { first: 5, last: 300, reason: "quota".to_owned() };
     golden.add("Dropped", Kind::Dropped, &dropped);
+    golden.add("RunResult (failed)", Kind::RunResult, &failed());
     golden
 }
 
@@ -372,6 +383,7 @@ fn small_enums_keep_their_numbers() {
         S::Failed,
         S::Skipped,
         S::Cancelled,
+        S::Waiting,
     ];
     none.all("step status", STEP_STATUSES, step_status_name, &statuses);
     none.all("priority", PRIORITIES, priority_name, &[P::Low, P::Normal, P::High, P::Critical]);

@@ -12,7 +12,7 @@ use super::read::Reader;
 use super::value::{Frame, Val, literal};
 
 /// RFC 3339 with upper-case letters, as far as a pattern can tell.
-const TIMESTAMP: &str = r#""^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$""#;
+const TIMESTAMP: &str = "'^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$'";
 /// The longest pattern that an expression takes, in bytes.
 const PATTERN_BYTES: usize = 256;
 
@@ -167,8 +167,8 @@ impl Translator {
             }
         };
         if let Question::Is(Asked::Present) = question {
-            let test = self.presence(frame, &path, &variable, &reader.at("Variable"))?;
-            return self.wanted(operand, &at).map(|wanted| negated(&test, !wanted));
+            let wanted = self.wanted(operand, &at)?;
+            return self.presence(frame, &path, &variable, &reader.at("Variable"), wanted);
         }
         let value = self.resolve_path(frame, &path, &variable, &reader.at("Variable"))?.expr();
         match question {
@@ -257,22 +257,26 @@ impl Translator {
         Some(format!("{test} && {value}.matches({})", quote(&pattern)))
     }
 
-    /// Whether there is something at a path. A value that no JSON can be stands for nothing.
-    fn presence(&mut self, frame: &Frame, path: &Path, text: &str, at: &str) -> Option<String> {
+    /// Whether there is something at a path, or nothing where that is wanted. A value that no JSON
+    /// can be stands for nothing.
+    fn presence(
+        &mut self,
+        frame: &Frame,
+        path: &Path,
+        text: &str,
+        at: &str,
+        wanted: bool,
+    ) -> Option<String> {
         let root = Path { root: path.root.clone(), parts: Vec::new() };
-        if let (Root::Variable(name), true) = (&root.root, self.variables.is_empty()) {
-            self.problem(at, format!("nothing assigns a variable `${name}`"));
-            return None;
-        }
         let base = self.resolve_path(frame, &root, text, at)?;
         let Val::Expr(base) = base else {
             let known = base.select(&path.parts).is_some();
-            return Some(known.to_string());
+            return Some((known == wanted).to_string());
         };
         let Some((last, before)) = path.parts.split_last() else {
             return Some(match &path.root {
-                Root::Variable(name) => format!("{} in vars", quote(name)),
-                Root::Document | Root::Context => "true".to_owned(),
+                Root::Variable(name) => negated(&format!("{} in vars", quote(name)), !wanted),
+                Root::Document | Root::Context => wanted.to_string(),
             });
         };
         let plain = |part: &Part| match part {
@@ -285,16 +289,18 @@ impl Translator {
                 Part::Index(index) => index.to_string(),
             });
             let names = quote(&names.collect::<Vec<_>>().join("."));
-            return Some(format!("get({base}, {names}, type) != type"));
+            let sign = if wanted { "!=" } else { "==" };
+            return Some(format!("get({base}, {names}, type) {sign} type"));
         }
         let above = select(&base, before);
-        match last {
-            Part::Name(name) => Some(format!("type({above}) == map && {} in {above}", quote(name))),
+        let test = match last {
+            Part::Name(name) => format!("type({above}) == map && {} in {above}", quote(name)),
             Part::Index(index) => {
                 let least = if *index < 0 { -index } else { index + 1 };
-                Some(format!("type({above}) == list && size({above}) >= {least}"))
+                format!("type({above}) == list && size({above}) >= {least}")
             }
-        }
+        };
+        Some(negated(&test, !wanted))
     }
 }
 

@@ -54,9 +54,9 @@ pub(super) fn token(signal: &Val) -> Val {
     match signal {
         Val::Literal(name) => {
             let name = name.as_str().unwrap_or_default();
-            Val::Expr(format!("[execution.id, {}].join(\"/\")", quote(name)))
+            Val::Expr(format!("[execution.id, {}].join('/')", quote(name)))
         }
-        other => Val::Expr(format!("[execution.id, {}].join(\"/\")", other.expr())),
+        other => Val::Expr(format!("[execution.id, {}].join('/')", other.expr())),
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `Any.Name` of a Fail state or a task | `user.Any.Name`; what no code may have is written as `_x20_` |
 //! | none (a Fail state without `Error`) | `user.unnamed` |
-//! | `States.Timeout`, `States.HeartbeatTimeout` | `timeout`, `wait.timeout` |
+//! | `States.Timeout`, `States.HeartbeatTimeout` | `timeout`, `wait.timeout`, `user.States.Timeout` |
 //! | `States.TaskFailed` | `plugin.error` and every other failure of a plugin |
 //! | `States.NoChoiceMatched` | `condition.no_match` |
 //! | `States.Permissions` | `permission.denied` |
@@ -52,10 +52,19 @@ pub fn name_of(code: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
+/// Whether a catcher can ever catch anything: `States.Runtime` is for nobody to catch.
+pub(super) fn catches(catcher: &Json) -> bool {
+    let names = catcher.get("ErrorEquals").and_then(Json::as_array);
+    names.is_none_or(|names| names.is_empty() || names.iter().any(|name| name != UNCATCHABLE))
+}
+
 /// The codes of ours that a name there stands for, as patterns.
 fn codes_of(name: &str) -> Vec<String> {
     let known: &[&str] = match name {
-        "States.Timeout" | "States.HeartbeatTimeout" => &["timeout", "wait.timeout"],
+        // A timeout that is known at run time only is raised by a `fail` step.
+        "States.Timeout" | "States.HeartbeatTimeout" => {
+            &["timeout", "wait.timeout", "user.States.Timeout"]
+        }
         "States.NoChoiceMatched" => &["condition.no_match"],
         "States.Permissions" => &["permission.denied"],
         "States.DataLimitExceeded" => &["limit.payload"],
@@ -87,7 +96,7 @@ pub fn code_of(name: &str) -> String {
 
 /// An expression that gives a text as [`code_of`] writes it, for what names most often have.
 pub(super) fn code_expr(name: &str) -> String {
-    format!("{name}.replace(\" \", \"_x20_\").replace(\"-\", \"_x2d_\")")
+    format!("{name}.replace(' ', '_x20_').replace('-', '_x2d_')")
 }
 
 fn unescaped(name: &str) -> String {
@@ -135,7 +144,7 @@ impl Patterns {
         let excluded: &[&str] = if has("States.ALL") {
             &["expr.*"]
         } else if has("States.TaskFailed") {
-            &["timeout", "wait.timeout", "expr.*"]
+            &["timeout", "wait.timeout", "user.States.Timeout", "expr.*"]
         } else if explicit.is_empty() {
             return None;
         } else {
@@ -153,30 +162,34 @@ impl Patterns {
         Some(Self { errors: explicit, not_errors, only: None })
     }
 
-    /// The name of the error at hand, as it is called there.
-    pub(super) fn error_name(&self) -> Val {
+    /// The name of the error at hand, as it is called there. Only what has states inside can meet a
+    /// Choice that matched nothing.
+    pub(super) fn error_name(&self, has_states: bool) -> Val {
         if let Some(name) = &self.only {
             return Val::Literal(json!(name));
         }
         let mut text = String::from(
-            "error.code.startsWith(\"user.\") ? \
-             get(error, \"details.Error\", error.code.substring(5))",
+            "error.code.startsWith('user.') ? get(error, 'details.Error', error.code.substring(5))",
         );
+        let star = self.errors.iter().any(|pattern| pattern == "*");
+        let may_be = |code: &str| {
+            let named = self.errors.iter().any(|pattern| pattern == code);
+            let excluded = self.not_errors.iter().any(|pattern| pattern == code);
+            named || star && !excluded && !code.starts_with("limit.")
+        };
+        if may_be("timeout") {
+            text.push_str(" : error.code.endsWith('timeout') ? 'States.Timeout'");
+        }
         for (code, name) in [
-            ("timeout", "States.Timeout"),
-            ("wait.timeout", "States.Timeout"),
             ("condition.no_match", "States.NoChoiceMatched"),
             ("permission.denied", "States.Permissions"),
             ("limit.payload", "States.DataLimitExceeded"),
         ] {
-            let star = self.errors.iter().any(|pattern| pattern == "*");
-            let possible = self.errors.iter().any(|pattern| pattern == code)
-                || star && !code.starts_with("limit.");
-            if possible && !self.not_errors.iter().any(|pattern| pattern == code) {
+            if may_be(code) && (has_states || code != "condition.no_match") {
                 text.push_str(&format!(" : error.code == {} ? {}", quote(code), quote(name)));
             }
         }
-        text.push_str(" : \"States.TaskFailed\"");
+        text.push_str(" : 'States.TaskFailed'");
         Val::Expr(text)
     }
 
@@ -264,7 +277,7 @@ impl Translator {
             put("backoff", json!("constant"));
         } else {
             put("backoff", json!("exponential"));
-            put("factor", json!(rate));
+            put("factor", plain(rate.unwrap_or(2.0)));
         }
         put("delay", json!(format!("{delay}s")));
         if let Some(cap) = cap {
@@ -275,6 +288,12 @@ impl Translator {
         }
         Some(Json::Object(policy))
     }
+}
+
+/// A number, without a fraction where it has none.
+fn plain(number: f64) -> Json {
+    #[expect(clippy::cast_possible_truncation, reason = "from 1 to 100, and integral")]
+    if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }
 }
 
 /// Whether a name is too long to be a code.
@@ -294,16 +313,16 @@ mod tests {
     fn names_become_patterns() {
         let one = patterns(&["Lambda.Unknown"]).unwrap();
         assert_eq!(one.errors, ["user.Lambda.Unknown"]);
-        assert_eq!(one.error_name(), Val::Literal(json!("Lambda.Unknown")));
+        assert_eq!(one.error_name(false), Val::Literal(json!("Lambda.Unknown")));
         assert_eq!(one.when(), None);
         let all = patterns(&["States.ALL"]).unwrap();
         assert_eq!(all.errors, ["*"]);
-        assert_eq!(all.when().unwrap(), "!error.code.startsWith(\"expr.\")");
+        assert_eq!(all.when().unwrap(), "!error.code.startsWith('expr.')");
         let failed = patterns(&["States.TaskFailed", "States.Timeout"]).unwrap();
         assert_eq!(failed.not_errors, ["expr.*"]);
         let failed = patterns(&["States.TaskFailed", "States.DataLimitExceeded"]).unwrap();
         assert_eq!(failed.errors, ["*", "limit.payload"]);
-        assert_eq!(failed.not_errors, ["timeout", "wait.timeout", "expr.*"]);
+        assert_eq!(failed.not_errors.len(), 4);
         assert_eq!(patterns(&["States.Runtime"]), None);
     }
 

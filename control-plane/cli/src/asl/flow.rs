@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json, json};
 
 use super::Translator;
+use super::errors;
 use super::path::shown_name;
 use super::read::Reader;
 use super::states::State;
@@ -195,7 +196,8 @@ fn is_choice(fields: &Map<String, Json>) -> bool {
 
 /// Whether a state catches anything.
 pub(super) fn has_catch(fields: &Map<String, Json>) -> bool {
-    fields.get("Catch").and_then(Json::as_array).is_some_and(|catchers| !catchers.is_empty())
+    let catchers = fields.get("Catch").and_then(Json::as_array);
+    catchers.into_iter().flatten().any(errors::catches)
 }
 
 /// Where a state leads, in document order, each state once.
@@ -212,7 +214,9 @@ fn ways_of<'a>(fields: &'a Map<String, Json>, at: &str) -> Ways<'a> {
             if list == "Catch" && n == 0 {
                 add(fields.get("Next"), format!("{at}.Next"));
             }
-            add(entry.get("Next"), format!("{at}.{list}[{n}].Next"));
+            if list != "Catch" || errors::catches(entry) {
+                add(entry.get("Next"), format!("{at}.{list}[{n}].Next"));
+            }
         }
     }
     for key in ["Next", "Default"] {

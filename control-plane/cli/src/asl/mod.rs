@@ -72,6 +72,8 @@ use ids::Ids;
 use read::Reader;
 use value::Val;
 
+pub use tasks::plugin_of;
+
 /// A definition as a workflow of ours.
 #[derive(Debug, Clone)]
 pub struct Translation {
@@ -101,7 +103,7 @@ impl std::fmt::Display for Remark {
 /// Translates a definition into a workflow of this name.
 ///
 /// # Errors
-/// All that cannot be translated, in document order.
+/// All that cannot be translated.
 pub fn translate(definition: &Json, name: &str) -> Result<Translation, Vec<Remark>> {
     let mut translator = Translator::default();
     let document = translator.machine(definition, name);
@@ -182,7 +184,7 @@ impl Translator {
             put("description", json!(comment));
         }
         // What that language says of neither timeouts nor retries is not what ours means by it.
-        put("defaults", json!({"timeout": tasks::LONGEST_S, "retry": "none"}));
+        put("defaults", json!({"timeout": tasks::LONGEST, "retry": "none"}));
         if let Some(seconds) = timeout {
             put("timeout", json!(format!("{seconds}s")));
         }

@@ -115,12 +115,12 @@ pub(super) fn select(base: &str, parts: &[Part]) -> String {
     text
 }
 
-/// A text as an expression writes it.
+/// A text as an expression writes it. Single quotes, because documents have double ones around.
 pub(super) fn quote(text: &str) -> String {
-    let mut quoted = String::from("\"");
+    let mut quoted = String::from("'");
     for c in text.chars() {
         match c {
-            '"' => quoted.push_str("\\\""),
+            '\'' => quoted.push_str("\\'"),
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
@@ -129,7 +129,7 @@ pub(super) fn quote(text: &str) -> String {
             c => quoted.push(c),
         }
     }
-    quoted.push('"');
+    quoted.push('\'');
     quoted
 }
 
@@ -169,11 +169,11 @@ mod tests {
     fn names_and_indices_become_selections() {
         assert_eq!(shown("$"), "x");
         assert_eq!(shown("$.a.b[0].c"), "x.a.b[0].c");
-        assert_eq!(shown("$['a b'][\"c'\"]"), r#"x["a b"]["c'"]"#);
-        assert_eq!(shown("$.delivery-partner"), r#"x["delivery-partner"]"#);
-        assert_eq!(shown("$.in.if"), r#"x["in"]["if"]"#);
+        assert_eq!(shown("$['a b'][\"c'\"]"), r"x['a b']['c\'']");
+        assert_eq!(shown("$.delivery-partner"), "x['delivery-partner']");
+        assert_eq!(shown("$.in.if"), "x['in']['if']");
         assert_eq!(shown("$.a[-2]"), "x.a[size(x.a) - 2]");
-        assert_eq!(shown("$['\\'']"), r#"x["'"]"#);
+        assert_eq!(shown("$['\\'']"), r"x['\'']");
         assert_eq!(Path::parse("$$.Execution").unwrap().root, Root::Context);
         assert_eq!(Path::parse("$v[0]").unwrap().root, Root::Variable("v".to_owned()));
     }
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn texts_are_quoted() {
-        assert_eq!(quote("a\"\\\n\u{1}é"), "\"a\\\"\\\\\\n\\u0001é\"");
+        assert_eq!(quote("a'\"\\\n\u{1}é"), r#"'a\'"\\\n\u0001é'"#);
         assert_eq!(shown_name("a"), ".a");
         assert_eq!(shown_name("it's"), "['it\\'s']");
     }

@@ -99,8 +99,8 @@ impl Translator {
                 return step;
             }
         }
-        let catchers = if has_catch(fields) { Some(self.catchers(state, &mut reader)) } else { None };
-        reader.ignore(&["Catch"]);
+        let catchers = self.catchers(state, &mut reader);
+        let catchers = has_catch(fields).then_some(catchers);
         reader.finish(self, &format!("a {kind} state that is translated"));
         let next = fields.get("Next").and_then(Json::as_str).and_then(|to| state.entries.get(to));
         let ends = matches!(kind.as_str(), "Fail" | "Succeed" | "Choice");
@@ -145,6 +145,13 @@ impl Translator {
         reader: &mut Reader<'_>,
         result: &Frame,
     ) -> Written {
+        let mut written = self.output(state, reader, result);
+        written.values.extend(self.assigned(reader, result));
+        written
+    }
+
+    /// As [`Self::written`], without variables.
+    fn output(&mut self, state: &State<'_>, reader: &mut Reader<'_>, result: &Frame) -> Written {
         let placed = self.placed(&state.input, reader, &result.document);
         let output = match reader.take("OutputPath") {
             None => placed,
@@ -153,12 +160,10 @@ impl Translator {
                 self.filtered(&frame, path, &reader.at("OutputPath")).unwrap_or(placed)
             }
         };
-        let mut values = Vec::new();
-        if output != state.scope.document() {
-            values.push((state.scope.io.clone(), output));
+        if output == state.scope.document() {
+            return Written::default();
         }
-        values.extend(self.assigned(reader, result));
-        Written { values }
+        Written { values: vec![(state.scope.io.clone(), output)] }
     }
 
     /// `ResultPath`: the result in its place within the input.
@@ -362,7 +367,7 @@ impl Translator {
             let way = self.way(to, assigned, || format!("{}_default", state.id));
             step.insert("default".to_owned(), way);
         }
-        let written = self.written(state, reader, &frame);
+        let written = self.output(state, reader, &frame);
         export(step, &written);
     }
 
@@ -574,6 +579,7 @@ impl Translator {
     /// `Catch`: what `catch` has to do for each catcher.
     fn catchers(&mut self, state: &State<'_>, reader: &mut Reader<'_>) -> Vec<(Json, String)> {
         let at = reader.at("Catch");
+        let has_states = !reader.has("Resource");
         let mut catchers = Vec::new();
         for (n, catcher) in reader.list(self, "Catch").iter().enumerate() {
             let here = format!("{at}[{n}]");
@@ -586,7 +592,7 @@ impl Translator {
             let patterns = self.error_patterns(&mut catcher);
             let next = catcher.text(self, "Next");
             let to = next.and_then(|next| state.entries.get(next.as_str()));
-            let name = patterns.as_ref().map_or(Val::null(), errors::Patterns::error_name);
+            let name = patterns.as_ref().map_or(Val::null(), |patterns| patterns.error_name(has_states));
             let error = Val::Object(vec![
                 ("Error".to_owned(), name),
                 ("Cause".to_owned(), Val::Expr("error.message".to_owned())),
@@ -595,11 +601,11 @@ impl Translator {
             let frame = state.frame_of_retries(error, &Val::Literal(json!(0)));
             let assigned = self.assigned(&mut catcher, &frame);
             catcher.finish(self, "a catcher");
+            let Some(patterns) = patterns else { continue };
             let Some(to) = to else {
                 self.problem(&here, "a catcher needs `Next`");
                 continue;
             };
-            let Some(patterns) = patterns else { continue };
             let mut values = vec![(state.scope.io.clone(), output)];
             values.extend(assigned);
             values.push((state.scope.goto.clone(), Val::Literal(json!(to))));
@@ -641,13 +647,8 @@ fn caught(
         .collect();
     let mut outer = Map::new();
     outer.insert("id".to_owned(), json!(state.entry));
-    // Where all of them are for what nobody can catch, there is nothing to try.
-    if catches.is_empty() {
-        outer.insert("sequence".to_owned(), json!([step]));
-    } else {
-        outer.insert("try".to_owned(), json!([step]));
-        outer.insert("catch".to_owned(), json!(catches));
-    }
+    outer.insert("try".to_owned(), json!([step]));
+    outer.insert("catch".to_owned(), json!(catches));
     if !ways.is_empty() {
         outer.insert("next_steps".to_owned(), next_steps(&ways));
     }

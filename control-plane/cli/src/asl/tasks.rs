@@ -11,8 +11,20 @@ use super::read::Reader;
 use super::states::State;
 use super::value::{Frame, Val};
 
-/// What a Task may take that says nothing of it, in seconds: the longest that service knows.
-pub(super) const LONGEST_S: u64 = 99_999_999;
+/// What a Task may take that says nothing of it: the longest that service knows.
+pub(super) const LONGEST: &str = "99999999s";
+
+/// Ends what runs beside a task that is done; no error that anybody sees.
+const DONE: &str = "user.asl.done";
+
+/// How long a task may take.
+#[derive(Debug, PartialEq, Eq)]
+enum Timeout {
+    /// So many seconds.
+    Known(u64),
+    /// Seconds, by an expression.
+    Computed(String),
+}
 
 /// What a task does, and how.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,34 +92,82 @@ impl Translator {
         let token = signal.as_ref().map(token);
         let input = self.input(state, reader);
         let retries = Val::Literal(json!(0));
-        let asker =
-            Asker { name: state.name, retries: Some(&retries), token: token.as_ref() };
+        let asker = Asker { name: state.name, retries: Some(&retries), token: token.as_ref() };
         let frame = Frame { document: input.clone(), context: context(state.scope, &asker) };
         let with = match reader.take("Parameters") {
             Some(parameters) => self.payload(&frame, parameters, &reader.at("Parameters")),
             None => input,
         };
-        let timeout = self.task_timeout(reader);
-        let mut call = Map::new();
-        call.insert("plugin".to_owned(), json!(resource.plugin));
-        call.insert("with".to_owned(), with.template());
-        let Some(signal) = signal else {
-            step.append(&mut call);
-            self.result(state, reader, step, &Val::Expr("output".to_owned()));
-            if let Some(timeout) = timeout {
-                step.insert("timeout".to_owned(), json!(timeout));
+        let timeout = self.task_timeout(&frame, reader);
+        let mut work = Map::new();
+        work.insert("plugin".to_owned(), json!(resource.plugin));
+        work.insert("with".to_owned(), with.template());
+        let mut raw = Val::Expr("output".to_owned());
+        if let Some(signal) = signal {
+            let (steps, answer) = self.token_steps(state, work, &signal);
+            let output = format!("${{{answer}.output}}");
+            work = Map::from_iter([("sequence".to_owned(), steps), ("output".to_owned(), json!(output))]);
+        }
+        match timeout {
+            None => {}
+            Some(Timeout::Known(seconds)) => {
+                work.insert("timeout".to_owned(), json!(format!("{seconds}s")));
             }
-            return;
-        };
-        let steps = self.token_steps(state, call, &signal);
-        let answer = format!("steps.{}_answer.output.message.data", state.id);
-        step.insert("sequence".to_owned(), steps);
-        self.result(state, reader, step, &Val::Expr(format!("{answer}.output")));
-        step.insert("timeout".to_owned(), json!(timeout.unwrap_or(format!("{LONGEST_S}s"))));
+            Some(Timeout::Computed(seconds)) => {
+                let result = self.internal("result");
+                work = self.timed(state, work, &seconds, &result);
+                raw = Val::Expr(format!("vars.{result}"));
+            }
+        }
+        step.append(&mut work);
+        self.result(state, reader, step, &raw);
     }
 
-    /// The call that gives the token away, the wait for an answer, and the error that it may be.
-    fn token_steps(&mut self, state: &State<'_>, mut call: Map<String, Json>, signal: &Val) -> Json {
+    /// A task with a timeout that is known at run time only: it runs beside a delay, and the first
+    /// to end ends both, by an error. That of the task carries its result.
+    fn timed(
+        &mut self,
+        state: &State<'_>,
+        work: Map<String, Json>,
+        seconds: &str,
+        result: &str,
+    ) -> Map<String, Json> {
+        let mut id = |what: &str| self.ids.fresh(&format!("{}_{what}", state.id));
+        let (beside, call, done) = (id("timed"), id("call"), id("done"));
+        let (timer, timeout, caught) = (id("timer"), id("timeout"), id("result"));
+        let mut first = Map::from_iter([("id".to_owned(), json!(call))]);
+        first.extend(work);
+        let details = format!("${{steps.{call}.output}}");
+        let finished = json!({"code": DONE, "message": "done in time", "details": details});
+        let late = json!({
+            "code": errors::code_of("States.Timeout"),
+            "message": "the task took longer than it may",
+        });
+        let branches = json!([
+            [first, {"id": done, "fail": finished}],
+            [
+                {"id": timer, "delay": format!("${{uint(string({seconds}))}}")},
+                {"id": timeout, "fail": late},
+            ],
+        ]);
+        let catch = json!([{
+            "errors": [DONE],
+            "do": [{"id": caught, "set": {result: "${error.details}"}}],
+        }]);
+        Map::from_iter([
+            ("try".to_owned(), json!([{"id": beside, "parallel": {"branches": branches}}])),
+            ("catch".to_owned(), catch),
+        ])
+    }
+
+    /// The call that gives the token away, the wait for an answer, and the error that it may be;
+    /// and what leads to the answer.
+    fn token_steps(
+        &mut self,
+        state: &State<'_>,
+        mut call: Map<String, Json>,
+        signal: &Val,
+    ) -> (Json, String) {
         let mut first = Map::new();
         first.insert("id".to_owned(), json!(self.ids.fresh(&format!("{}_call", state.id))));
         first.append(&mut call);
@@ -116,10 +176,10 @@ impl Translator {
         let error = format!("{data}.error");
         let failure = json!({
             "code": format!("user.${{{}}}", errors::code_expr(&error)),
-            "message": format!("${{get({data}, \"cause\", \"\")}}"),
+            "message": format!("${{get({data}, 'cause', '')}}"),
             "details": {"Error": format!("${{{error}}}")},
         });
-        json!([
+        let steps = json!([
             first,
             {"id": answer, "wait": {"signal": signal.template()}},
             {
@@ -127,28 +187,37 @@ impl Translator {
                 "condition": format!("has({data}.error)"),
                 "then": [{"id": self.ids.fresh(&format!("{}_error", state.id)), "fail": failure}],
             },
-        ])
+        ]);
+        (steps, data)
     }
 
     /// How long a task may take. Steps of ours give no signs of life, so a task that has to give
     /// them is bounded by the shorter time.
-    fn task_timeout(&mut self, reader: &mut Reader<'_>) -> Option<String> {
-        for key in ["TimeoutSecondsPath", "HeartbeatSecondsPath"] {
-            if reader.take(key).is_some() {
-                self.problem(&reader.at(key), "the timeout of a step must be known beforehand");
+    fn task_timeout(&mut self, frame: &Frame, reader: &mut Reader<'_>) -> Option<Timeout> {
+        let mut known: Option<u64> = None;
+        let mut computed = Vec::new();
+        for key in ["TimeoutSeconds", "HeartbeatSeconds"] {
+            let by_path = format!("{key}Path");
+            if key == "HeartbeatSeconds" && (reader.has(key) || reader.has(&by_path)) {
+                let reason = "steps give no signs of life: this is the longest that it may take";
+                self.note(&reader.at(key), reason);
+            }
+            if let Some(seconds) = reader.seconds(self, key) {
+                known = Some(known.map_or(seconds, |known| known.min(seconds)));
+            }
+            if let Some(path) = reader.text(self, &by_path) {
+                let at = reader.at(&by_path);
+                computed.extend(self.resolve(frame, &path, &at).map(|seconds| seconds.expr()));
             }
         }
-        let timeout = reader.seconds(self, "TimeoutSeconds");
-        let heartbeat = reader.seconds(self, "HeartbeatSeconds");
-        if heartbeat.is_some() {
-            let reason = "steps give no signs of life: this is the longest that the step may take";
-            self.note(&reader.at("HeartbeatSeconds"), reason);
+        if computed.is_empty() {
+            return known.map(Timeout::Known);
         }
-        let bound = match (timeout, heartbeat) {
-            (Some(timeout), Some(heartbeat)) => Some(timeout.min(heartbeat)),
-            (timeout, heartbeat) => timeout.or(heartbeat),
-        };
-        bound.map(|seconds| format!("{seconds}s"))
+        computed.extend(known.map(|seconds| seconds.to_string()));
+        Some(Timeout::Computed(match &computed[..] {
+            [one] => one.clone(),
+            several => format!("math.min({})", several.join(", ")),
+        }))
     }
 }
 
@@ -157,7 +226,7 @@ fn signal_of(state: &State<'_>) -> Val {
     let Some(item) = &state.scope.item else { return Val::Literal(json!(state.id)) };
     let indices = item.indices.iter().map(|index| format!("string({index})"));
     let parts: Vec<String> = std::iter::once(quote(state.id)).chain(indices).collect();
-    Val::Expr(format!("[{}].join(\"/\")", parts.join(", ")))
+    Val::Expr(format!("[{}].join('/')", parts.join(", ")))
 }
 
 #[cfg(test)]

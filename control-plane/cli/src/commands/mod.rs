@@ -5,7 +5,9 @@ pub(crate) mod deployment;
 mod device;
 mod expr;
 mod identity;
+mod import;
 pub(crate) mod plugin;
+mod replay;
 pub(crate) mod run;
 mod security_event;
 mod test;
@@ -37,6 +39,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Noun::Expr(args) => expr::run(global, args).await,
+        Noun::Replay(args) => replay::run(global, &args),
         Noun::Login(args) => context::login(global, args).await,
         Noun::Logout => context::logout(global).await,
         Noun::Whoami => context::whoami(global).await,

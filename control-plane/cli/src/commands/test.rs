@@ -30,6 +30,8 @@ struct One {
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
     #[serde(flatten)]
     report: Report,
 }
@@ -67,7 +69,8 @@ pub(crate) async fn run(global: &Global, args: TestArgs) -> Result<(), Failure> 
         }
         let report = scenario::run(&scenario, &tested, &others)
             .map_err(|why| Failure::new(INVALID, format!("{}: {why}", file.display())))?;
-        let one = One { file: file.display().to_string(), name: scenario.name, report };
+        let (file, name) = (file.display().to_string(), scenario.name);
+        let one = One { file, name, description: scenario.description, report };
         if global.output == Format::Table {
             show(&one);
         }
@@ -154,7 +157,9 @@ fn show(one: &One) {
             println!("         {}", printable(line));
         }
     }
-    for problem in checks.iter().flat_map(|check| &check.problems) {
+    // What follows from a fault would only hide it.
+    let shown = if faults.is_empty() { checks.as_slice() } else { &[] };
+    for problem in shown.iter().flat_map(|check| &check.problems) {
         println!("       {}", printable(problem));
     }
     for note in notes {

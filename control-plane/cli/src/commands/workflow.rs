@@ -40,6 +40,7 @@ pub(crate) async fn run(global: &Global, verb: WorkflowVerb) -> Result<(), Failu
             }
             output::print(global.output, &shown, &COLUMNS, |w| vec![row(w)])
         }
+        WorkflowVerb::Import(args) => super::import::run(global, args).await,
         WorkflowVerb::Test(args) => super::test::run(global, args).await,
         WorkflowVerb::Run { workflow, target, inputs, wait, timeout } => {
             let client = Client::from_global(global)?;

@@ -1,16 +1,17 @@
 //! Holding what came of a scenario against what was expected.
 
-use openclaw_protocol::run::RunError;
+use openclaw_protocol::run::{RunError, StepStatus};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::compare::{differences, lacks, short};
-use super::format::{
+use super::expect::{
     CallExpect, CallsExpect, CompensationExpect, ErrorExpect, Expect, LoggedExpect,
     PublishedExpect, RunExpect, StepExpect,
 };
-use super::log::RunLog;
-use super::play::{CallLog, Played, payload};
+use super::log::{RunLog, StepLog};
+use super::play::{CallLog, Played};
+use super::world::payload;
 use crate::output::name_of;
 
 /// One expectation, and where it is not met.
@@ -112,13 +113,16 @@ fn of_run(expect: &Expect, run: &RunLog, checks: &mut Checks) {
         checks.add("order", of_order(expected, run));
     }
     if let Some(expected) = &expect.exact_order {
-        let settled: Vec<&str> = reached(run).collect();
-        let problems = if expected.iter().map(String::as_str).eq(settled.iter().copied()) {
+        let settled: Vec<&StepLog> = reached(run).collect();
+        let is_so = expected.len() == settled.len()
+            && expected.iter().zip(&settled).all(|(name, step)| step.is(name));
+        let paths: Vec<&str> = settled.iter().map(|step| step.path.as_str()).collect();
+        let problems = if is_so {
             Vec::new()
         } else {
             vec![
-                format!("expected {}", expected.join(", ")),
-                format!("is       {}", settled.join(", ")),
+                format!("exact_order: expected {}", expected.join(", ")),
+                format!("exact_order: is {}", paths.join(", ")),
             ]
         };
         checks.add("exact_order", problems);
@@ -149,9 +153,8 @@ fn of_run(expect: &Expect, run: &RunLog, checks: &mut Checks) {
 }
 
 /// The step instances that were reached, in the order in which they settled.
-fn reached(run: &RunLog) -> impl Iterator<Item = &str> {
-    let reached = run.steps.iter().filter(|step| name_of(&step.status) != "skipped");
-    reached.map(|step| step.path.as_str())
+fn reached(run: &RunLog) -> impl Iterator<Item = &StepLog> {
+    run.steps.iter().filter(|step| step.status != StepStatus::Skipped)
 }
 
 fn told(error: &RunError) -> String {
@@ -199,7 +202,7 @@ fn of_step(expected: &StepExpect, run: &RunLog) -> Vec<String> {
         (Some(step), false) => step,
     };
     let mut problems = Vec::new();
-    if let Some(status) = expected.status.and_then(super::format::StepEnd::status) {
+    if let Some(status) = expected.status.and_then(super::expect::StepEnd::status) {
         let differ = differences(&format!("{what}.status"), &json!(status), &json!(step.status));
         if !differ.is_empty() {
             problems.extend(differ);
@@ -226,7 +229,7 @@ fn of_step(expected: &StepExpect, run: &RunLog) -> Vec<String> {
 /// The last few steps that settled, so that a mistyped path is seen.
 fn those_that_did(run: &RunLog) -> String {
     const SHOWN: usize = 12;
-    let paths: Vec<&str> = reached(run).collect();
+    let paths: Vec<&str> = reached(run).map(|step| step.path.as_str()).collect();
     let from = paths.len().saturating_sub(SHOWN);
     let more = if from > 0 { "…, " } else { "" };
     format!("those that did: {more}{}", paths[from..].join(", "))
@@ -235,7 +238,7 @@ fn those_that_did(run: &RunLog) -> String {
 fn of_order(expected: &[String], run: &RunLog) -> Vec<String> {
     let mut rest = reached(run);
     for path in expected {
-        if !rest.any(|settled| settled == path) {
+        if !rest.any(|settled| settled.is(path)) {
             let is = if run.step(path).is_some() {
                 "settled before those named before it"
             } else {

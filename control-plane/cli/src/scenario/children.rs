@@ -48,7 +48,7 @@ fn stand_in(name: &str, inputs: &BTreeSet<String>) -> Result<Workflow, String> {
     let document = json!({
         "workflow": name,
         "mode": "parallel",
-        "max": 10_000,
+        "max": 1_000,
         "inputs": inputs,
         "steps": [
             {

@@ -365,6 +365,7 @@ mod tests {
             inputs: JsonText::parse("{}").unwrap(),
             priority: None,
             request: None,
+            again: None,
         };
         let begun = device.feed(Input::Start(request));
         assert!(!begun.told.is_empty());

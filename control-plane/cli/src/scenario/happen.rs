@@ -75,12 +75,17 @@ impl Play<'_> {
         workflow: WorkflowName,
         inputs: JsonText,
     ) -> Option<Result<RunId, Refusal>> {
-        let request = StartRequest { workflow, inputs, priority: None, request: None };
+        let request = StartRequest { workflow, inputs, priority: None, request: None, again: None };
         self.feed(Input::Start(request))
     }
 
-    pub(super) fn is_start(&self, n: usize) -> bool {
-        matches!(self.scenario.stimuli[n].kind, Kind::Start(_))
+    /// Whether the scenario is not over before this stimulus, although its runs are.
+    pub(super) fn is_awaited(&self, n: usize) -> bool {
+        let (stimulus, expect) = (&self.scenario.stimuli[n], &self.scenario.expect);
+        stimulus.refused.is_some()
+            || matches!(stimulus.kind, Kind::Start(_))
+            || expect.runs.is_some()
+            || expect.dropped.is_some()
     }
 
     /// Whether the stimulus happens to the device rather than to its agent.

@@ -146,10 +146,12 @@ impl RunLog {
         }
     }
 
-    /// The step instance with a path: the last one that settled under it.
+    /// The step instance that a path or the id of a step names: the last one that settled.
     #[must_use]
-    pub(crate) fn step(&self, path: &str) -> Option<&StepLog> {
-        self.steps.iter().rev().find(|step| step.path == path)
+    pub(crate) fn step(&self, name: &str) -> Option<&StepLog> {
+        let mut latest = self.steps.iter().rev();
+        let exact = latest.clone().find(|step| step.path == name);
+        exact.or_else(|| latest.find(|step| step.is(name)))
     }
 
     /// The lines of the trace for its steps, as objects.
@@ -179,6 +181,11 @@ impl RunLog {
 }
 
 impl StepLog {
+    /// Whether a path or the id of a step names this instance.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.path == name || super::last_id(&self.path) == name
+    }
+
     fn line(&self, zero_ms: u64) -> Json {
         let since = |at_ms: u64| at_ms.saturating_sub(zero_ms);
         let mut line = Object::new();

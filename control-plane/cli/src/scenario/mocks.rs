@@ -319,9 +319,9 @@ fn compute(source: &str, call: u32, asked: Asked<'_>) -> Result<Json, String> {
 }
 
 fn run_error(json: &Json) -> Result<RunError, String> {
-    let long = match json {
-        Json::String(code) => ErrorLong { code: code.clone(), ..ErrorLong::default() },
-        other => parse(other).map_err(|why| format!("error: {why}"))?,
+    let long = match json.as_str() {
+        Some(code) => ErrorLong { code: code.to_owned(), ..ErrorLong::default() },
+        None => parse(json).map_err(|why| format!("error: {why}"))?,
     };
     let mut error = RunError::new(long.code, long.message);
     error.retryable = long.retryable;
@@ -336,22 +336,18 @@ fn parse<T: DeserializeOwned>(json: &Json) -> Result<T, String> {
 impl Unanswered {
     fn no_mock(asked: Asked<'_>) -> Self {
         let (kind, name) = called(asked.target);
-        Self {
-            message: format!(
-                "step `{}` calls {kind} `{name}`, and the scenario has no mock for it",
-                asked.attempt.step
-            ),
-            snippet: snippet(asked.target),
-        }
+        let who = caller(asked);
+        let message = format!("{who} {kind} `{name}`, and the scenario has no mock for it");
+        Self { message, snippet: snippet(asked.target) }
     }
 
     fn none_left(asked: Asked<'_>, call: u32) -> Self {
         let (kind, name) = called(asked.target);
         Self {
             message: format!(
-                "step `{}` calls {kind} `{name}` (call {call}, attempt {}) with {}, and none of \
-                 the mock's answers is for that",
-                asked.attempt.step,
+                "{} {kind} `{name}` (call {call}, attempt {}) with {}, and none of the mock's \
+                 answers is for that",
+                caller(asked),
                 asked.attempt.attempt,
                 super::compare::short(asked.input),
             ),
@@ -365,6 +361,14 @@ impl Unanswered {
             message: format!("the answer of {kind} `{name}` cannot be computed: {why}"),
             snippet: String::new(),
         }
+    }
+}
+
+/// Who calls. The run of a mocked workflow has steps that nobody wrote.
+fn caller(asked: Asked<'_>) -> String {
+    match asked.target {
+        Target::Plugin(..) => format!("step `{}` calls", asked.attempt.step),
+        Target::Workflow(_) => "a step calls".to_owned(),
     }
 }
 

@@ -1,20 +1,22 @@
 //! Testing a workflow without a device: the real engine under virtual time.
 //!
-//! A scenario (`format`, `stimulus`) says what a run is given, what answers its calls (`mocks`),
+//! A scenario (`format`, `stimulus`, `expect`) says what a run is given, what answers its calls (`mocks`),
 //! what happens meanwhile, and what must come of it. [`run`] plays it on a virtual [`device`]
-//! (`play`, `happen`), folds what was told (`log`) and holds it against what was expected
+//! (`play`, `world`, `happen`), folds what was told (`log`) and holds it against what was expected
 //! (`check`). The file format is described in `docs/scenarios.md`.
 
 mod check;
 mod children;
 mod compare;
 pub mod device;
+mod expect;
 mod format;
 mod happen;
 mod log;
 mod mocks;
 mod play;
 mod stimulus;
+mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,11 +107,13 @@ fn prepare<'a>(
     let tested = with_trigger(scenario, tested)?;
     let mut wall_ms = read_time(&scenario.device.clock)
         .ok_or_else(|| format!("device.clock: `{}` is no RFC 3339 time", scenario.device.clock))?;
-    let mut zero_ms = 0;
+    let (mut zero_ms, mut endless) = (0, false);
     if let Some(trigger) = &scenario.trigger {
         let found = tested.triggers.iter().find(|one| one.id.as_str() == trigger.id);
         match found.map(|found| &found.kind) {
+            Some(TriggerKind::Interval { .. }) => endless = true,
             Some(TriggerKind::Cron { .. }) => {
+                endless = true;
                 if let Some(slot) = trigger.data.get("slot") {
                     let slot_ms = slot.as_str().and_then(read_time);
                     let slot_ms = slot_ms.ok_or("trigger.data.slot: must be an RFC 3339 time")?;
@@ -126,7 +130,13 @@ fn prepare<'a>(
                 };
                 mocks.add_workflow(workflow.as_str(), &answer)?;
             }
-            _ => {}
+            Some(
+                TriggerKind::Startup
+                | TriggerKind::Manual
+                | TriggerKind::Mqtt { .. }
+                | TriggerKind::Event { .. },
+            )
+            | None => {}
         }
     }
     let mut real: Vec<Arc<Workflow>> = vec![Arc::clone(&tested)];
@@ -153,7 +163,7 @@ fn prepare<'a>(
     let workflows = real.into_iter().map(|one| (one, false));
     let workflows = workflows.chain(stand_ins.into_iter().map(|one| (one, true))).collect();
     let mut play = Play::new(scenario, tested, workflows, device, mocks);
-    play.zero_ms = zero_ms;
+    (play.zero_ms, play.endless) = (zero_ms, endless);
     Ok(play)
 }
 

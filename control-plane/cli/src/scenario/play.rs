@@ -10,15 +10,14 @@ use std::sync::Arc;
 use openclaw_agent_core::{AttemptId, AttemptOutcome, Input, Message, Publication, Told};
 use openclaw_protocol::definition::Workflow;
 use openclaw_protocol::id::RunId;
-use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
-use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord};
+use openclaw_protocol::run::{RunEvent, RunEventRecord};
 use serde_json::Value as Json;
 
 use super::device::{Device, Outcome};
 use super::format::{Link, Scenario};
 use super::log::RunLog;
-use super::mocks::{Asked, Mocks, Reply, Target};
+use super::mocks::Mocks;
 use super::stimulus::{PowerCut, Reached};
 
 /// Inputs that one scenario may take.
@@ -64,25 +63,27 @@ pub(super) struct Play<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) tested: Arc<Workflow>,
     pub(super) device: Device,
-    mocks: Mocks,
+    pub(super) mocks: Mocks,
     /// Workflows that are on the device, and whether each is only a mock.
     workflows: Vec<(Arc<Workflow>, bool)>,
-    /// The run is made by this trigger.
+    /// A trigger makes the run.
     pub(super) by_trigger: bool,
-    agenda: BTreeMap<(u64, u64), Item>,
+    /// That trigger fires again and again.
+    pub(super) endless: bool,
+    pub(super) agenda: BTreeMap<(u64, u64), Item>,
     entries: u64,
     /// The start of the scenario, in milliseconds since the device was made.
     pub(super) zero_ms: u64,
     pub(super) down: bool,
-    broker: Link,
+    pub(super) broker: Link,
     /// Calls that are not answered yet, with their place on the agenda if they will be.
-    in_flight: BTreeMap<AttemptId, Flight>,
+    pub(super) in_flight: BTreeMap<AttemptId, Flight>,
     /// Messages that the broker has not got.
-    outbox: Vec<Publication>,
+    pub(super) outbox: Vec<Publication>,
     /// Ids of those that it has.
-    sent: BTreeSet<String>,
+    pub(super) sent: BTreeSet<String>,
     /// Runs of mocked workflows.
-    mocked_runs: BTreeMap<RunId, String>,
+    pub(super) mocked_runs: BTreeMap<RunId, String>,
     /// Stimuli that wait for a step.
     waiting: Vec<usize>,
     /// Stimuli that wait for the agent to come back.
@@ -92,15 +93,16 @@ pub(super) struct Play<'a> {
     pub(super) played: Played,
 }
 
+/// A call that is not answered yet.
 #[derive(Debug)]
-struct Flight {
-    place: Option<(u64, u64)>,
-    ignores_stop: bool,
+pub(super) struct Flight {
+    pub(super) place: Option<(u64, u64)>,
+    pub(super) ignores_stop: bool,
 }
 
 /// What is on the agenda.
 #[derive(Debug)]
-enum Item {
+pub(super) enum Item {
     Stimulus(usize),
     Answer(AttemptId, AttemptOutcome),
     Deliver(Message),
@@ -122,6 +124,7 @@ impl<'a> Play<'a> {
             mocks,
             workflows,
             by_trigger: scenario.trigger.is_some(),
+            endless: false,
             agenda: BTreeMap::new(),
             entries: 0,
             zero_ms: 0,
@@ -221,15 +224,17 @@ impl<'a> Play<'a> {
         }
         let ended =
             |run: &RunId| self.played.runs.iter().any(|log| log.id == *run && log.end.is_some());
-        let more_starts =
-            self.agenda.values().any(|item| matches!(item, Item::Stimulus(n) if self.is_start(*n)))
-                || self.held.iter().any(|n| self.is_start(*n));
+        let more_to_come = self
+            .agenda
+            .values()
+            .any(|item| matches!(item, Item::Stimulus(n) if self.is_awaited(*n)))
+            || self.held.iter().any(|n| self.is_awaited(*n));
         let Some(main) = &self.played.main else { return false };
         ended(main)
             && self.asked.iter().all(ended)
-            && !more_starts
-            // Others that it left behind may still do something; triggers never stop.
-            && (self.by_trigger || self.down || self.device.runs().next().is_none())
+            && !more_to_come
+            // Others that it left behind may still do something.
+            && (self.endless || self.down || self.device.runs().next().is_none())
     }
 
     /// When something happens next, in milliseconds since the device was made.
@@ -340,10 +345,12 @@ impl<'a> Play<'a> {
         if self.waiting.is_empty() || self.played.main.as_ref() != Some(&record.run) {
             return;
         }
-        let (path, reached) = match &record.event {
-            RunEvent::StepStarted { step, .. } => (&step.0, Reached::Started),
-            RunEvent::StepSettled { step, .. } => (&step.0, Reached::Settled),
-            _ => return,
+        let (path, reached) = if let RunEvent::StepStarted { step, .. } = &record.event {
+            (&step.0, Reached::Started)
+        } else if let RunEvent::StepSettled { step, .. } = &record.event {
+            (&step.0, Reached::Settled)
+        } else {
+            return;
         };
         let now_ms = self.device.elapsed_ms();
         for n in std::mem::take(&mut self.waiting) {
@@ -357,74 +364,6 @@ impl<'a> Play<'a> {
                 self.waiting.push(n);
             }
         }
-    }
-
-    fn call(&mut self, attempt: AttemptId, plugin: &str, action: &str, input: Json) {
-        let mocked = self.mocked_runs.get(&attempt.run).cloned();
-        let target = match &mocked {
-            Some(name) => Target::Workflow(name),
-            None => Target::Plugin(plugin, action),
-        };
-        let asked = Asked { target, attempt: &attempt, input: &input };
-        let Reply { outcome, latency_ms, ignores_stop } = match self.mocks.answer(asked) {
-            Ok(reply) => reply,
-            Err(unanswered) => {
-                return self.played.faults.push((unanswered.message, unanswered.snippet));
-            }
-        };
-        if mocked.is_none() {
-            let (plugin, action) = (plugin.to_owned(), action.to_owned());
-            self.played.calls.push(CallLog { plugin, action, input });
-        }
-        let at_ms = self.device.elapsed_ms().saturating_add(latency_ms);
-        let place = outcome.map(|outcome| self.put(at_ms, Item::Answer(attempt.clone(), outcome)));
-        self.in_flight.insert(attempt, Flight { place, ignores_stop });
-    }
-
-    /// A call is told to stop: it does so at once, unless its mock says that it does not.
-    fn stop(&mut self, attempt: AttemptId) {
-        let Some(flight) = self.in_flight.get(&attempt).filter(|flight| !flight.ignores_stop)
-        else {
-            return;
-        };
-        if let Some(place) = flight.place {
-            self.agenda.remove(&place);
-        }
-        let error = RunError::new("cancelled", "the call was stopped");
-        let answer = Item::Answer(attempt, AttemptOutcome::Failed { error });
-        self.put(self.device.elapsed_ms(), answer);
-    }
-
-    /// Sends what is in the outbox, if the broker is there. Its subscribers get it, the device
-    /// among them.
-    fn send(&mut self) {
-        if self.broker == Link::Down || self.down {
-            return;
-        }
-        let now_ms = self.device.elapsed_ms();
-        for publication in std::mem::take(&mut self.outbox) {
-            if let Some(attempt) = publication.confirm.clone() {
-                let output = JsonText::null();
-                let outcome = AttemptOutcome::Succeeded { output, vars: None };
-                self.put(now_ms, Item::Answer(attempt, outcome));
-            }
-            if !self.sent.insert(publication.message_id.clone()) {
-                continue;
-            }
-            let message = Message {
-                topic: publication.topic.clone(),
-                payload: JsonText::of(&payload(&publication.payload)),
-                qos: publication.qos,
-                retained: false,
-            };
-            self.put(now_ms, Item::Deliver(message));
-            self.played.published.push(publication);
-        }
-    }
-
-    pub(super) fn set_broker(&mut self, link: Link) {
-        self.broker = link;
-        self.send();
     }
 
     /// The agent is gone, with all that it had under way.
@@ -460,7 +399,7 @@ impl<'a> Play<'a> {
         }
     }
 
-    fn put(&mut self, at_ms: u64, item: Item) -> (u64, u64) {
+    pub(super) fn put(&mut self, at_ms: u64, item: Item) -> (u64, u64) {
         self.entries += 1;
         let place = (at_ms, self.entries);
         self.agenda.insert(place, item);
@@ -475,17 +414,5 @@ impl<'a> Play<'a> {
 
     pub(super) fn fault(&mut self, message: String) {
         self.played.faults.push((message, String::new()));
-    }
-}
-
-/// A message's payload as people see it: JSON, or its text, or its bytes in base64.
-#[must_use]
-pub(crate) fn payload(bytes: &[u8]) -> Json {
-    if let Ok(json) = serde_json::from_slice(bytes) {
-        return json;
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Json::from(text),
-        Err(_) => Json::from(data_encoding::BASE64.encode(bytes)),
     }
 }

@@ -256,16 +256,10 @@ fn value<T: DeserializeOwned>(key: &str, json: Json) -> Result<T, String> {
 
 /// A text is a name without data.
 fn named(json: Json) -> Json {
-    match json {
-        Json::String(name) => serde_json::json!({ "name": name }),
-        other => other,
-    }
+    if json.is_string() { serde_json::json!({ "name": json }) } else { json }
 }
 
 /// Nothing, or `true`, is the usual.
 fn plain(json: Json) -> Json {
-    match json {
-        Json::Null | Json::Bool(true) => serde_json::json!({}),
-        other => other,
-    }
+    if json.is_null() || json == Json::Bool(true) { serde_json::json!({}) } else { json }
 }

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
 
+mod asl;
+mod asl_choice;
+mod asl_runs;
 mod data;
+mod expr;
 mod remote;
+mod scenario;
 mod stub;
 mod terminal;
 

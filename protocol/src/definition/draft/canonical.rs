@@ -100,7 +100,8 @@ impl Writer<'_> {
         Json::Object(map)
     }
 
-    /// The keys that say where the flow goes, but for the ways out of a `condition` or `switch`. In a sequence the list says it.
+    /// The keys that say where the flow goes, but for the ways out of a `condition` or `switch`. In
+    /// a sequence the list says it.
     fn flow(self, map: &mut Map<String, Json>, step: &Step, graph: bool) {
         match step.join {
             Join::All => {}

@@ -47,8 +47,8 @@ impl Way {
     }
 }
 
-/// The kinds that have parts beside the kind key, so that their canonical `config` names them again,
-/// each with an example.
+/// The kinds that have parts beside the kind key, so that their canonical `config` names them
+/// again, each with an example.
 const HEADS: [(&str, &str); 5] = [
     ("plugin", "plugin: name@^1"),
     ("condition", "condition: a > b"),

@@ -412,3 +412,58 @@ fn counting_agrees_with_looking() {
         }
     }
 }
+
+fn waiting(step: &str, reason: &str, details: Option<&str>) -> RunEvent {
+    let details = details.map(|text| JsonText::parse(text).unwrap());
+    RunEvent::StepWaiting { step: path(step), reason: reason.into(), details }
+}
+
+#[test]
+fn a_step_that_waits_for_something_is_open_and_says_for_what() {
+    use RunStatus::{Completed, Delayed, Pending, Running};
+    let events = told(vec![
+        accepted(),
+        RunEvent::Began,
+        delayed("rest", 0, None),
+        started("ask", "approval", 1, false),
+        waiting("ask", "approval", Some("{\"prompt\":\"go?\"}")),
+        step_settled("ask", StepStatus::Succeeded, 1),
+        waiting("sync", "clock", None),
+        step_settled("sync", StepStatus::Succeeded, 1),
+        step_settled("rest", StepStatus::Succeeded, 0),
+        settled(Completed),
+    ]);
+    let runs: Vec<Run> =
+        (1..=events.len()).map(|n| Run::from_events(&events[..n]).unwrap()).collect();
+    let statuses: Vec<RunStatus> = runs.iter().map(|run| run.status).collect();
+    let expected = [
+        Pending, Running, Delayed, Running, Running, Delayed, Running, Delayed, Running, Completed,
+    ];
+    assert_eq!(statuses, expected);
+    let view = |n: usize, step: &str| {
+        runs[n].steps.iter().find(|view| view.path == path(step)).cloned().unwrap()
+    };
+    let asked = view(4, "ask");
+    assert_eq!((asked.status, asked.kind.as_str()), (StepStatus::Waiting, "approval"));
+    let waiting = asked.waiting.unwrap();
+    assert_eq!(waiting.reason, "approval");
+    assert_eq!(waiting.details, Some(serde_json::json!({"prompt": "go?"})));
+    assert_eq!(view(5, "ask").waiting, None);
+    assert_eq!(view(6, "sync").waiting.map(|waiting| waiting.reason), Some("clock".into()));
+}
+
+#[test]
+fn what_is_said_and_undone_changes_no_step() {
+    let before = told(vec![accepted(), RunEvent::Began, delayed("rest", 0, None)]);
+    let mut events: Vec<RunEvent> = before.iter().map(|record| record.event.clone()).collect();
+    events.push(RunEvent::Logged {
+        step: path("note"),
+        level: crate::definition::LogLevel::Warn,
+        message: "hot".into(),
+        fields: JsonText::parse("{}").unwrap(),
+    });
+    events.push(RunEvent::Compensated { step: path(""), complete: false });
+    let (before, after) = (Run::from_events(&before).unwrap(), Run::from_events(&told(events)));
+    let after = after.unwrap();
+    assert_eq!((after.status, after.steps, after.last_seq), (before.status, before.steps, 5));
+}

@@ -314,7 +314,7 @@ mod tests {
         let found =
             replies("{\"expr\": \"1 + a.b\"}\n{\"expr\": \"1 +\"}\n{\"expr\": \"0.0/0.0\"}");
         assert_eq!(found[0]["error"]["code"], "expr.key");
-        assert_eq!(found[0]["error"]["span"], json!({ "start": 4, "end": 5 }));
+        assert_eq!(found[0]["error"]["span"], json!({ "start": 4, "end": 7 }));
         assert_eq!(found[1]["error"]["code"], "expr.parse");
         // JSON cannot write it, the typed form can.
         assert_eq!(found[2].get("value"), None);

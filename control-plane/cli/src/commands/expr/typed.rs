@@ -115,14 +115,28 @@ fn entry(pair: &Json, depth: usize) -> Result<(Key, Value), String> {
     let Some([key, value]) = pair.as_array().map(Vec::as_slice) else {
         return Err(format!("{pair} is no entry: write [KEY, VALUE]"));
     };
-    let key = match read_at(key, depth)? {
-        Value::Bool(flag) => Key::Bool(flag),
-        Value::Int(number) => Key::Int(number),
-        Value::Uint(number) => Key::Uint(number),
-        Value::String(text) => Key::String(text),
-        other => return Err(format!("a {} is no key of a map", name_of(&other))),
-    };
+    let key = read_at(key, depth)?;
+    let kind = name_of(&key);
+    let key = key_of(key).ok_or_else(|| format!("a {kind} is no key of a map"))?;
     Ok((key, read_at(value, depth)?))
+}
+
+fn key_of(value: Value) -> Option<Key> {
+    match value {
+        Value::Bool(flag) => Some(Key::Bool(flag)),
+        Value::Int(number) => Some(Key::Int(number)),
+        Value::Uint(number) => Some(Key::Uint(number)),
+        Value::String(text) => Some(Key::String(text)),
+        Value::Null
+        | Value::Double(_)
+        | Value::Bytes(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Timestamp(_)
+        | Value::Duration(_)
+        | Value::Type(_)
+        | Value::Secret(_) => None,
+    }
 }
 
 fn scalar(kind: &str, value: &Json, depth: usize) -> Result<Value, String> {

@@ -29,10 +29,7 @@ impl Writer<'_> {
             }
             StepKind::Switch { subject, cases, default, .. } => {
                 put_expr(&mut map, "switch", subject.as_ref());
-                let cases = cases.iter().enumerate().map(|(n, case)| self.case(step, n, case));
-                put(&mut map, "cases", cases.collect());
-                let way = self.way(step, *default, |edge| matches!(edge, EdgeKind::Case(None)));
-                put_some(&mut map, "default", way);
+                self.cases(&mut map, step, cases, *default);
             }
             StepKind::Set(assigned) => {
                 let entries = assigned.iter().map(|(name, value)| (name.clone(), value.source()));
@@ -53,15 +50,9 @@ impl Writer<'_> {
             StepKind::Foreach(each) => self.foreach(&mut map, each),
             StepKind::Try { body, catches, finally, finally_timeout_ms } => {
                 put(&mut map, "try", self.scope(*body));
-                let catches: Vec<Json> = catches.iter().map(|catch| self.catch(catch)).collect();
-                put_unless(&mut map, "catch", &catches, &Vec::new());
-                put_some(&mut map, "finally", finally.map(|ix| self.scope(ix)));
-                put_time(
-                    &mut map,
-                    "finally_timeout",
-                    *finally_timeout_ms,
-                    limits::FINALLY_TIMEOUT_MS,
-                );
+                self.follow_ups(&mut map, catches, *finally);
+                let usual = limits::FINALLY_TIMEOUT_MS;
+                put_time(&mut map, "finally_timeout", *finally_timeout_ms, usual);
             }
             StepKind::Sequence { body, compensation: saga } => {
                 put(&mut map, "steps", self.scope(*body));
@@ -107,6 +98,13 @@ impl Writer<'_> {
         (!ids.is_empty()).then(|| json!(ids))
     }
 
+    fn cases(self, map: &mut Object, step: &Step, cases: &[Case], default: Option<ScopeIx>) {
+        let cases = cases.iter().enumerate().map(|(n, case)| self.case(step, n, case));
+        put(map, "cases", cases.collect());
+        let way = self.way(step, default, |edge| matches!(edge, EdgeKind::Case(None)));
+        put_some(map, "default", way);
+    }
+
     fn case(self, step: &Step, n: usize, case: &Case) -> Json {
         let mut map = Map::new();
         match &case.test {
@@ -145,6 +143,13 @@ impl Writer<'_> {
             scopes.map(|(_, steps)| steps).collect()
         };
         put(map, "branches", written);
+    }
+
+    /// What follows a `try`.
+    fn follow_ups(self, map: &mut Object, catches: &[Catch], finally: Option<ScopeIx>) {
+        let catches: Vec<Json> = catches.iter().map(|catch| self.catch(catch)).collect();
+        put_unless(map, "catch", &catches, &Vec::new());
+        put_some(map, "finally", finally.map(|ix| self.scope(ix)));
     }
 
     fn catch(self, catch: &Catch) -> Json {

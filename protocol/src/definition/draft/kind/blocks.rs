@@ -210,10 +210,9 @@ impl Draft {
         match Expr::compile(&source) {
             Ok(expr) => Some(expr),
             Err(error) => {
-                let message =
-                    format!("the list is too large to be written here: {}", error.message);
+                let message = format!("`in` cannot hold this list: {}", error.message);
                 let suggestion = "put it under `vars` and write `in: vars.some_list`";
-                self.problems.suggest(ProblemCode::Limit, node.at, message, suggestion);
+                self.problems.suggest(ProblemCode::Expr, node.at, message, suggestion);
                 None
             }
         }

@@ -1,4 +1,5 @@
-//! Kinds that reach beyond the run: wait, call, publish, emit, approval, log; and those that end it.
+//! Kinds that reach beyond the run: wait, call, publish, emit, approval, log; and those that end
+//! it.
 
 use std::collections::BTreeMap;
 

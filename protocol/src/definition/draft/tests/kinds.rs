@@ -156,6 +156,8 @@ fn foreach_over_lists_and_maps() {
     {"id":"a","type":"foreach","config":{"in":"inputs","do":[{"id":"b","type":"set","config":{"last":"${ item.value }"}}]}}
     {"id":"c","type":"foreach","config":{"in":"[\"north\",2,{\"deep\":true}]","as":"zone","index":"n","concurrency":64,"mode":"wait_all","tolerate":"10%","collect":"steps.d.output.zone","do":[{"id":"d","type":"plugin","config":{"plugin":"valve.execute@*","with":{"zone":"${ zone }","n":"${ n }"}}}]}}
     {"id":"e","type":"foreach","config":{"in":"{\"a\":1,\"b\":2}","tolerate":3,"do":[{"id":"f","type":"foreach","config":{"in":"item","do":[{"id":"g","type":"log","config":{"message":"${ item }"}}]}}]}}
+    {"id":"h","type":"foreach","config":{"in":"vars.last","do":[{"id":"i","type":"log","config":{"message":"${ item }"}}]}}
+    {"id":"j","type":"foreach","config":{"in":"[1,2]","do":[{"id":"k","type":"log","config":{"message":"${ item }"}}]}}
     "#);
     let StepKind::Foreach(each) = &step(&w, "c").kind else { panic!("not as written") };
     assert_eq!((each.item.as_str(), each.index.as_deref()), ("zone", Some("n")));
@@ -181,8 +183,7 @@ fn wrong_foreach() {
 "), @r"
     4:5: E_MISSING_KEY: step `a` has no `do`; add `do: [...]`
     4:22: E_MISSING_KEY: `foreach` has no `in`; add `in: inputs.list`
-    5:22: E_TYPE: `foreach` must be a map of keys and values, not a text
-    5:30: E_UNKNOWN_KEY: step `b` has no key `do`
+    5:20: E_TYPE: `in` is empty; it must be an expression
     6:27: E_VALUE: `in` is an expression; a list that is written out has plain values only; write it as an expression, such as `in: '[inputs.a, 2]'`
     7:39: E_NAME: `inputs` has a meaning of its own in expressions; give `as` another name
     8:39: E_NAME: `in` has a meaning of its own in expressions; give `as` another name
@@ -201,7 +202,7 @@ fn wrong_foreach() {
     let told = wrong_steps(&format!(
         "  - {{id: a, foreach: {{in: [{long}]}}, do: [{{id: b, delay: 1}}]}}"
     ));
-    assert!(told.contains("E_LIMIT: the list is too large to be written here"), "{told}");
+    assert!(told.contains("E_EXPR: `in` cannot hold this list"), "{told}");
 }
 
 #[test]
@@ -225,7 +226,7 @@ outputs: {last: '${ steps.close.output }', each: '${ steps.each.output.items }'}
     9:73: E_UNKNOWN_REF: `item` is known only inside a `foreach`; did you mean `zone`?
     11:31: E_UNKNOWN_REF: `deep` runs once for each item of a `foreach`; its results are known only inside; hand them out with the `collect` of the `foreach`
     12:26: E_UNKNOWN_REF: `zone` is known only inside the step that binds it (line 7)
-    12:28: E_UNKNOWN_REF: `n` is known only inside the step that binds it (line 7)
+    12:36: E_UNKNOWN_REF: `n` is known only inside the step that binds it (line 7)
     12:43: E_UNKNOWN_REF: `close` runs once for each item of a `foreach`; its results are known only inside; hand them out with the `collect` of the `foreach`
     12:67: E_UNKNOWN_REF: `inner` runs once for each item of a `foreach`; its results are known only inside; hand them out with the `collect` of the `foreach`
     12:91: E_UNKNOWN_REF: there is no name `index` here; expressions see inputs, vars, steps, trigger, execution, workflow, agent, now; did you mean `vars.index`?

@@ -58,7 +58,7 @@ outputs: {error: '${ error }', event: '${ event.data }'}
     12:28: E_UNKNOWN_REF: there is no name `inputs` here; expressions see trigger
     12:71: E_UNKNOWN_REF: there is no name `now` here; expressions see trigger
     13:22: E_UNKNOWN_REF: `error` is known only in the workflow's `on_failure` and in a `catch`
-    13:43: E_UNKNOWN_REF: `event` is known only in the `when` of a `wait`; did you mean `agent`?
+    13:43: E_UNKNOWN_REF: `event` is known only in the `when` of a `wait`
     ");
 }
 

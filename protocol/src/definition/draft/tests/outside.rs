@@ -61,6 +61,8 @@ fn wrong_waits() {
     7:34: E_VALUE: `topic`: `#` stands at the end
     7:48: E_VALUE: `qos` must be a whole number from 0 to 1, not 2
     8:26: E_MISSING_KEY: `mqtt` has no `topic`; add `topic: site/a/+/state`
+    9:40: E_VALUE: `when` says nothing here: `until` waits for no message, but asks for itself; remove it
+    9:54: E_VALUE: `count` says nothing here: `until` waits for no message, but asks for itself; remove it
     9:63: E_VALUE: `poll` is at least 1 s
     10:36: E_VALUE: `poll` says nothing here: only `until` is asked again and again; remove it
     10:52: E_VALUE: `on_timeout` must be one of `fail`, `continue`, not `skip`
@@ -101,7 +103,6 @@ fn calls() {
     5:68: E_VALUE: `on_parent_close` must be one of `cancel`, `abandon`, not `stop`
     6:25: E_UNKNOWN_KEY: step `c` has no key `wiht`; did you mean `with`?
     7:33: E_MISSING_KEY: `config` has no `call`; add `call: some-workflow`
-    7:34: E_UNKNOWN_KEY: `config` has no key `with`
     8:19: E_TYPE: `call` must be a text, not a list
     ");
 }
@@ -196,6 +197,7 @@ fn approvals() {
     7:45: E_VALUE: an answer has 1 to 64 bytes
     8:47: E_VALUE: `on_timeout` must be one of `approve`, `reject`, not `aprove`; did you mean `approve`?
     9:48: E_TYPE: field `note` must be a schema, not a text; write `{type: string}`
+    9:84: E_VALUE: the default of field `n` must be of type integer, not string
     9:97: E_VALUE: `remind` must be longer than 0
     10:32: E_TYPE: `prompt` must be a text, not a list
     10:44: E_TYPE: `roles` must be a text, not a map
@@ -292,10 +294,10 @@ fn delays_until_a_point_in_time() {
   - {id: e, delay: {until: }}
   - {id: f, delay: {untill: now}}
 "), @r"
-    4:36: E_EXPR: a number must not run into a name
+    4:28: E_VALUE: `2027-02-31T12:30:00Z` is no point in time; write it with its zone, as 2026-01-31T12:30:00+01:00
     5:28: E_EXPR: `until` is always an expression and needs no `${ }`; write `now`
-    6:38: E_VALUE: `for` says nothing here: only a length of time runs down; a point in time comes when it comes; remove it
-    6:58: E_VALUE: `count_downtime` says nothing here: only a length of time runs down; a point in time comes when it comes; remove it
+    6:38: E_VALUE: `for` says nothing here: `until` says when already; remove it
+    6:58: E_VALUE: `count_downtime` says nothing here: a point in time comes when it comes, with power or without; remove it
     6:74: E_VALUE: `require` must be one of `estimated`, `synced`, not `certain`
     7:39: E_VALUE: `require` says nothing here: only `until` asks for the clock; remove it
     7:63: E_VALUE: `count_downtime` must be one of `auto`, `always`, `never`, not `maybe`

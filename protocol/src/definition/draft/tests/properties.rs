@@ -54,6 +54,7 @@ fn check(text: &str) {
     let again = again.unwrap_or_else(|error| panic!("{error}\n{}", workflow.canonical));
     assert_eq!(again.canonical, workflow.canonical);
     assert_eq!(again.hash, workflow.hash);
+    assert_eq!(format!("{again:?}"), format!("{workflow:?}"));
 }
 
 #[derive(Debug, Clone)]

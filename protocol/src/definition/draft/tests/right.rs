@@ -303,9 +303,23 @@ steps:
 fn nearly_every_construct_at_once() {
     let w = right(include_str!("pump-overheat.workflow.yaml"));
     let kinds: BTreeSet<&str> = w.steps.iter().map(|step| step.kind.key()).collect();
-    assert_eq!(kinds.len(), 15, "{kinds:?}");
+    assert_eq!(kinds.len(), 16, "{kinds:?}");
     assert_eq!(w.triggers.len(), 4);
-    assert_snapshot!(flow(&w), @"");
+    assert_snapshot!(flow(&w), @r"
+    - list: >read/0(hot_enough) hot_enough/1(guard) guard/1(restart_ok) restart_ok/1(decide) decide/1(too_long) too_long/1()
+    hot_enough list: >fine/0()
+    guard list: >shut/0(cool) cool/1()
+    shut list: >pump_off/0()
+    pump_off list: >pump_on_again/0()
+    shut list: >valves_close/0()
+    valves_close list: >close/0()
+    cool list: >wait_a_bit/0(count) count/1()
+    guard list: >page/0(mark) mark/1()
+    guard list: >tell/0()
+    decide graph: >precheck/0(spin_up, notify_hmi) spin_up/1(confirm, fail leave) notify_hmi/1(confirm) confirm/2(done, fail leave) done/1() leave/2()
+    decide list: >keep_off/0()
+    too_long list: >bad/0()
+    ");
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! `openclaw replay`: a recorded run at the desk.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::Path;
+
+use openclaw_agent_core::replay::{Recording, Replay};
+use openclaw_protocol::definition;
+
+use crate::args::{Global, ReplayArgs};
+use crate::exit::{FAILED, Failure, INVALID};
+use crate::output::{Format, print, printable};
+use crate::replay::{self, FILE_BYTES, event_line, fact_line};
+
+/// `openclaw replay …`.
+pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
+    let recording = read(&args.file)?;
+    let replay = recording.replay().map_err(|error| {
+        Failure::new(INVALID, format!("{}: {error}", args.file.display()))
+    })?;
+    if global.output == Format::Table {
+        show(&recording, &replay, args.step)?;
+    } else {
+        let summary = replay::summary(&recording, &replay);
+        print(global.output, &summary, &[], |_| Vec::new())?;
+    }
+    if let Some(dir) = &args.save_test {
+        save(&recording, &replay, dir)?;
+    }
+    match replay.divergence {
+        None => Ok(()),
+        Some(found) => Err(Failure::new(
+            FAILED,
+            format!("the replay differs from what the device did, before fact {}", found.fact),
+        )
+        .hint(format!(
+            "recorded by agent {}, replayed by {}: another version of the engine, or a changed file",
+            recording.agent,
+            env!("CARGO_PKG_VERSION")
+        ))),
+    }
+}
+
+fn read(path: &Path) -> Result<Recording, Failure> {
+    let unreadable =
+        |e: std::io::Error| Failure::new(FAILED, format!("cannot read {}: {e}", path.display()));
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        file.take(FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    }
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(INVALID, format!("{} is no recording: {error}", path.display()))
+            .hint("make one with `openclaw run export DEVICE/RUN` or `openclaw-agent export RUN`")
+    })
+}
+
+/// Tells the run fact by fact; with `step`, a person says when to go on.
+fn show(recording: &Recording, replay: &Replay, step: bool) -> Result<(), Failure> {
+    let mut events = replay.events.iter().peekable();
+    let mut keys = std::io::stdin().lock();
+    let asks = step && std::io::stdin().is_terminal();
+    let start = recording.facts.first().map(|record| record.at);
+    for (place, record) in recording.facts.iter().enumerate() {
+        let ms = start.map_or(0, |start| start.elapsed_ms(record.at));
+        println!("{place:>5}  +{ms} ms  {}", printable(&fact_line(&record.fact)));
+        while let Some((_, event)) = events.next_if(|(of, _)| *of == place) {
+            println!("         {}", printable(&event_line(&event.event)));
+        }
+        if replay.divergence.is_some_and(|found| found.fact == place) {
+            println!("         !! from before here on it is not what the device did");
+        }
+        if asks {
+            std::io::stdout().flush()?;
+            let mut line = String::new();
+            if keys.read_line(&mut line)? == 0 || line.trim() == "q" {
+                return Ok(());
+            }
+        }
+    }
+    if replay.divergence.is_none() {
+        let facts = recording.facts.len();
+        let open = if replay.is_settled { "" } else { "; the run had not ended yet" };
+        println!("the same as on the device, over {facts} facts{open}");
+    }
+    Ok(())
+}
+
+/// Writes definition and scenario into a directory.
+fn save(recording: &Recording, replay: &Replay, dir: &Path) -> Result<(), Failure> {
+    let workflow = definition::parse(&recording.definition)
+        .map_err(|error| Failure::new(INVALID, format!("the definition: {error}")))?;
+    let name = format!("{}-{}", workflow.name, recording.run);
+    let file = format!("{name}.workflow.json");
+    let scenario = replay::save(recording, replay, &workflow, &file);
+    let unwritable =
+        |e: std::io::Error| Failure::new(FAILED, format!("cannot write to {}: {e}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(unwritable)?;
+    let pretty = |json: &serde_json::Value| format!("{json:#}\n");
+    let definition: serde_json::Value = serde_json::from_str(&recording.definition)
+        .map_err(|error| Failure::new(INVALID, format!("the definition: {error}")))?;
+    std::fs::write(dir.join(&file), pretty(&definition)).map_err(unwritable)?;
+    let test = dir.join(format!("{name}.scenario.json"));
+    std::fs::write(&test, pretty(&scenario)).map_err(unwritable)?;
+    eprintln!("wrote {}; play it with `openclaw workflow test {}`", test.display(), test.display());
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Desk replay: a run that a device recorded, folded again here, told step by step, and turned into
+//! a scenario that keeps it from happening again.
+
+mod save;
+mod tell;
+
+pub(crate) use save::save;
+pub(crate) use tell::{event_line, fact_line};
+
+use openclaw_agent_core::replay::{Recording, Replay};
+use openclaw_protocol::run::RunEvent;
+use serde_json::{Value as Json, json};
+
+/// A recording file, in bytes.
+pub(crate) const FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a replay came to, for programs.
+pub(crate) fn summary(recording: &Recording, replay: &Replay) -> Json {
+    let settled = replay.events.iter().filter_map(|(_, record)| match &record.event {
+        RunEvent::StepSettled { step, status, attempts, output, error } => Some(json!({
+            "path": step,
+            "status": status,
+            "attempts": attempts,
+            "output": output.as_ref().map(openclaw_protocol::json::JsonText::value),
+            "error": error,
+        })),
+        _ => None,
+    });
+    let end = replay.events.iter().find_map(|(_, record)| match &record.event {
+        RunEvent::Settled { status, outputs, error } => {
+            Some(json!({ "status": status, "outputs": outputs.value(), "error": error }))
+        }
+        _ => None,
+    });
+    let divergence = replay.divergence.map(|found| {
+        json!({ "fact": found.fact, "recorded": found.recorded, "replayed": found.replayed })
+    });
+    json!({
+        "run": recording.run,
+        "agent": recording.agent,
+        "facts": recording.facts.len(),
+        "same": replay.divergence.is_none(),
+        "divergence": divergence,
+        "steps": settled.collect::<Vec<_>>(),
+        "end": end,
+    })
+}
