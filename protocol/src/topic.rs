@@ -78,6 +78,25 @@ pub fn check_filter(filter: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Whether a topic is one of those that a filter means.
+#[must_use]
+pub fn matches(filter: &str, topic: &str) -> bool {
+    // Topics that begin with `$` are the broker's own and no wildcard means them.
+    if topic.starts_with('$') && filter.starts_with(['#', '+']) {
+        return false;
+    }
+    let mut topic = topic.split('/');
+    for level in filter.split('/') {
+        match (level, topic.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (wanted, Some(found)) if wanted == found => {}
+            (_, _) => return false,
+        }
+    }
+    topic.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +111,7 @@ mod tests {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }
+
     #[test]
     fn names_and_filters_of_the_local_broker() {
         for good in ["a", "/", "a/b c/ä", "$SYS/x", "site//x"] {
@@ -103,6 +123,27 @@ mod tests {
         let long = "x".repeat(limits::TOPIC_BYTES + 1);
         for bad in ["", "a\0b", "a+", "#/a", "a/#/b", "a/b#", &long] {
             assert!(check_name(bad).is_err() && check_filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn filters_mean_what_the_standard_says() {
+        for (filter, topic, expected) in [
+            ("a/b", "a/b", true),
+            ("a/b", "a/b/c", false),
+            ("a/+", "a/b", true),
+            ("a/+", "a", false),
+            ("a/+", "a/", true),
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("#", "a/b", true),
+            ("#", "$SYS/x", false),
+            ("+/x", "$SYS/x", false),
+            ("$SYS/#", "$SYS/x", true),
+            ("+/+", "/finance", true),
+            ("+", "/finance", false),
+        ] {
+            assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
         }
     }
 }

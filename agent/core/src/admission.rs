@@ -128,7 +128,11 @@ impl Engine {
     }
 
     /// Whether the wish has been answered before; then it gets the same answer and does nothing.
-    pub(crate) fn answer_again(&self, request: Option<&RequestId>, decision: &mut Decision) -> bool {
+    pub(crate) fn answer_again(
+        &self,
+        request: Option<&RequestId>,
+        decision: &mut Decision,
+    ) -> bool {
         let known = request.and_then(|request| self.requests.get_key_value(request));
         let Some((request, outcome)) = known else { return false };
         let (request, outcome) = (Some(request.clone()), outcome.clone());
@@ -406,7 +410,15 @@ impl Head {
         callees: Vec<Pinned>,
     ) -> Option<Self> {
         let Fact::Accepted {
-            trigger, trigger_data, inputs, priority, request, parent, agent, given, ..
+            trigger,
+            trigger_data,
+            inputs,
+            priority,
+            request,
+            parent,
+            agent,
+            given,
+            ..
         } = &record.fact
         else {
             return None;

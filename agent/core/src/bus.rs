@@ -9,6 +9,7 @@ use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::{RunError, RunStatus, StepPath};
 use openclaw_protocol::time::Stamp;
+use openclaw_protocol::topic;
 use serde_json::{Value as Json, json};
 
 use crate::effect::{Decision, Told};
@@ -17,7 +18,6 @@ use crate::fact::Fact;
 use crate::input::Message;
 use crate::limits::{EVENTS_PER_DECISION, MESSAGE_DATA_BYTES, SIGNALS};
 use crate::step::Source;
-use crate::topic;
 
 /// Something for the device's own bus.
 #[derive(Debug)]
@@ -46,9 +46,9 @@ impl Engine {
     pub fn subscriptions(&self) -> BTreeSet<(String, u8)> {
         let triggers = self.deployed.values().filter(|one| one.triggers_enabled).flat_map(|one| {
             one.plan.workflow.triggers.iter().filter(|trigger| trigger.enabled).filter_map(
-                |trigger| match &trigger.kind {
-                    TriggerKind::Mqtt { topic, qos, .. } => Some((topic.clone(), *qos)),
-                    _ => None,
+                |trigger| {
+                    let TriggerKind::Mqtt { topic, qos, .. } = &trigger.kind else { return None };
+                    Some((topic.clone(), *qos))
                 },
             )
         });
@@ -82,11 +82,9 @@ impl Engine {
             Source::Event(_) | Source::Signal(_) => false,
         };
         self.hear(&data, is_for, now, decision);
-        let fires = |kind: &TriggerKind| match kind {
-            TriggerKind::Mqtt { topic, retained, .. } => {
-                (*retained || !message.retained) && topic::matches(topic, &message.topic)
-            }
-            _ => false,
+        let fires = |kind: &TriggerKind| {
+            matches!(kind, TriggerKind::Mqtt { topic, retained, .. }
+                if (*retained || !message.retained) && topic::matches(topic, &message.topic))
         };
         self.set_off(&data, fires, now, decision);
     }
@@ -104,9 +102,7 @@ impl Engine {
                         Source::Mqtt(..) | Source::Signal(_) => false,
                     };
                     self.hear(&data, is_for, now, decision);
-                    let fires = |kind: &TriggerKind| {
-                        matches!(kind, TriggerKind::Event { name: wanted } if *wanted == name)
-                    };
+                    let fires = |kind: &TriggerKind| matches!(kind, TriggerKind::Event { name: wanted } if *wanted == name);
                     self.set_off(&data, fires, now, decision);
                 }
                 Said::Ended { run, workflow, status, outputs, error } => {
@@ -117,11 +113,9 @@ impl Engine {
                         "outputs": outputs.value(),
                         "error": error,
                     });
-                    let fires = |kind: &TriggerKind| match kind {
-                        TriggerKind::Workflow { workflow: wanted, status: ends } => {
-                            *wanted == workflow && (ends.is_empty() || ends.contains(&status))
-                        }
-                        _ => false,
+                    let fires = |kind: &TriggerKind| {
+                        matches!(kind, TriggerKind::Workflow { workflow: wanted, status: ends }
+                            if *wanted == workflow && (ends.is_empty() || ends.contains(&status)))
                     };
                     self.set_off(&data, fires, now, decision);
                 }
@@ -155,9 +149,9 @@ impl Engine {
                 .listening
                 .iter()
                 .filter(|at| run.source(at).is_some_and(&is_for))
-                .filter(|at| match &run.plan.step(at.ix).kind {
-                    StepKind::Wait(wait) => run.would_take(at, wait, &value, now),
-                    _ => false,
+                .filter(|at| {
+                    matches!(&run.plan.step(at.ix).kind, StepKind::Wait(wait)
+                        if run.would_take(at, wait, &value, now))
                 })
                 .map(|at| run.path(at))
                 .collect();
@@ -206,7 +200,8 @@ impl Engine {
         let number = self.open_run(id)?;
         let refuse = |code: &str, message: String| Err(Refusal { code: code.to_owned(), message });
         if data.len() > MESSAGE_DATA_BYTES {
-            let message = format!("the data has {} bytes; at most {MESSAGE_DATA_BYTES}", data.len());
+            let message =
+                format!("the data has {} bytes; at most {MESSAGE_DATA_BYTES}", data.len());
             return refuse("limit.payload", message);
         }
         if self.runs[&number].run.signals.len() >= SIGNALS {

@@ -58,8 +58,7 @@ impl Engine {
     /// A `call` step is being ended, and the run it waits for with it.
     pub(crate) fn cancel_child(&mut self, number: u64, child: &RunId, decision: &mut Decision) {
         let now = self.now;
-        let force =
-            self.runs.get(&number).is_some_and(|held| held.run.cancelled == Some(true));
+        let force = self.runs.get(&number).is_some_and(|held| held.run.cancelled == Some(true));
         let Some(child) = self.number_of(child) else { return };
         self.commit(child, Fact::CancelRequested { force }, now, decision);
     }

@@ -44,8 +44,9 @@ impl Engine {
         if let Some(held) = self.runs.get(&number).filter(|_| !out.emitted.is_empty()) {
             let from = &held.run.plan.workflow.name;
             let events = out.emitted.into_iter().map(|(name, data)| (from.clone(), name, data));
-            let events: Vec<Said> =
-                events.map(|(from, name, data)| Said::Event { from: Some(from), name, data }).collect();
+            let events: Vec<Said> = events
+                .map(|(from, name, data)| Said::Event { from: Some(from), name, data })
+                .collect();
             self.bus.extend(events);
         }
         if let Some(ended) = out.settled {

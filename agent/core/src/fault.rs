@@ -45,6 +45,12 @@ pub(crate) fn template(what: &str, failure: &TemplateFailure) -> RunError {
     fault(failure.code(), format!("{what}: {failure}"))
 }
 
+/// A text is no topic, or no filter of topics.
+pub(crate) fn topic(text: &str, why: &str) -> RunError {
+    let shown = cut_to(text.to_owned(), 80);
+    fault("expr.type", format!("topic `{shown}`: {why}"))
+}
+
 /// A value is larger than what a run may keep.
 pub(crate) fn payload(what: &str, bytes: usize, bound: usize) -> RunError {
     fault(

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use openclaw_protocol::definition::Trigger;
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::id::{TriggerId, WorkflowName};
+use openclaw_protocol::limits::DEDUPE_KEYS;
 use openclaw_protocol::time::Stamp;
 
 use crate::effect::{Decision, SeenKey, Told};
 use crate::engine::Engine;
-use crate::limits::SEEN_KEYS;
 use crate::trigger::TriggerKey;
 
 /// What the triggers remember of their firings.
@@ -58,7 +58,7 @@ impl Engine {
         for one in seen {
             let gate = self.gates.0.entry((one.workflow, one.trigger)).or_default();
             gate.seen.push_back((one.key, one.at));
-            while gate.seen.len() > SEEN_KEYS {
+            while gate.seen.len() > DEDUPE_KEYS {
                 gate.seen.pop_front();
             }
         }
@@ -115,9 +115,9 @@ impl Engine {
         decision: &mut Decision,
     ) -> Verdict {
         let plan = self.deployed.get(workflow).map(|one| std::sync::Arc::clone(&one.plan));
-        let known = plan.as_ref().and_then(|plan| {
-            plan.workflow.triggers.iter().find(|one| one.id == *trigger)
-        });
+        let known = plan
+            .as_ref()
+            .and_then(|plan| plan.workflow.triggers.iter().find(|one| one.id == *trigger));
         let Some(written) = known else { return Verdict::Drop("when") };
         if is_free(written) {
             return Verdict::Pass;
@@ -142,7 +142,7 @@ impl Engine {
                 return Verdict::Drop("duplicate");
             }
             gate.seen.push_back((key, now));
-            if gate.seen.len() > SEEN_KEYS {
+            if gate.seen.len() > DEDUPE_KEYS {
                 gate.seen.pop_front();
             }
             let (workflow, trigger) = (workflow.clone(), trigger.clone());

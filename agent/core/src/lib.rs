@@ -38,7 +38,6 @@ mod settle;
 mod step;
 mod summary;
 mod timer;
-mod topic;
 mod trigger;
 mod view;
 

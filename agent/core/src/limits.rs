@@ -37,8 +37,6 @@ pub const MESSAGE_DATA_BYTES: usize = 64 * 1024;
 /// Events on the device's own bus that are delivered in one decision; what comes beyond it, as of
 /// workflows that set each other off, is dropped, and counted.
 pub const EVENTS_PER_DECISION: usize = 1_000;
-/// Runs above a run that a `call` started.
-pub const CALL_DEPTH: u8 = 8;
 /// Compensations that one scope keeps.
 pub const COMPENSATIONS: usize = 1_000;
 /// Steps that become true because of one fact, one after the other.
@@ -48,9 +46,5 @@ pub const UNTIL_ROUNDS: usize = 1_000;
 pub const WALL_LOOK_MS: u64 = 60_000;
 /// An idempotency key that an author gives, in bytes.
 pub const KEY_BYTES: usize = 255;
-/// Keys of firings that a trigger remembers, so that the same one starts nothing again.
-pub const SEEN_KEYS: usize = 4_096;
-/// Items of a `foreach`.
-pub const ITEMS: usize = 10_000;
 /// Facts in one decision after which no further waiting run begins in it.
 pub const FACTS_PER_DECISION: usize = 1_000;

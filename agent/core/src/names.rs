@@ -218,7 +218,10 @@ pub(crate) fn error_value(error: &RunError) -> Value {
         ("step", step),
         ("attempt", Value::Int(i64::from(error.attempt))),
         ("retryable", Value::Bool(error.retryable)),
-        ("details", error.details.as_ref().map_or(Value::Null, |json| Value::from_json(&json.value()))),
+        (
+            "details",
+            error.details.as_ref().map_or(Value::Null, |json| Value::from_json(&json.value())),
+        ),
         ("causes", Value::from(error.causes.iter().map(cause_value).collect::<Vec<_>>())),
     ])
 }

@@ -138,14 +138,13 @@ impl Recording {
         let head = Head::read(self.run.clone(), self.seed, first, Arc::new(pins), Vec::new());
         let Some(head) = head else { return Err(ReplayError::NoBeginning) };
         let (mut run, out) = Run::new(head, Arc::new(Plan::new(workflow)));
-        let mut replay =
-            Replay {
-                events: Vec::new(),
-                calls: Vec::new(),
-                results: Vec::new(),
-                divergence: None,
-                is_settled: false,
-            };
+        let mut replay = Replay {
+            events: Vec::new(),
+            calls: Vec::new(),
+            results: Vec::new(),
+            divergence: None,
+            is_settled: false,
+        };
         replay.take(0, out);
         for (place, record) in self.facts.iter().enumerate().skip(1) {
             replay.compare(place, record, &run);
@@ -186,33 +185,30 @@ impl Replay {
     }
 
     fn note_call(&mut self, place: usize, record: &FactRecord, run: &Run) {
-        match &record.fact {
-            Fact::AttemptStarted { step, .. } => {
-                let task = run.find(step).and_then(|at| run.plugin_task(&at));
-                let Some(task) = task else { return };
-                let action = task.pin.actions.iter().find(|(_, export)| *export == task.export);
-                let action = action.map_or(task.export.as_str(), |(action, _)| action.as_str());
-                self.calls.push(ReplayedCall {
-                    step: task.attempt.step,
-                    attempt: task.attempt.attempt,
-                    plugin: format!("{}.{action}", task.pin.name),
-                    version: task.pin.version.clone(),
-                    digest: task.pin.digest,
-                    input: task.input,
-                    idempotency_key: task.idempotency_key,
-                    begun: place,
-                    ended: None,
-                });
+        if let Fact::AttemptStarted { step, .. } = &record.fact
+            && let Some(task) = run.find(step).and_then(|at| run.plugin_task(&at))
+        {
+            let action = task.pin.actions.iter().find(|(_, export)| *export == task.export);
+            let action = action.map_or(task.export.as_str(), |(action, _)| action.as_str());
+            self.calls.push(ReplayedCall {
+                step: task.attempt.step,
+                attempt: task.attempt.attempt,
+                plugin: format!("{}.{action}", task.pin.name),
+                version: task.pin.version.clone(),
+                digest: task.pin.digest,
+                input: task.input,
+                idempotency_key: task.idempotency_key,
+                begun: place,
+                ended: None,
+            });
+        }
+        if let Fact::AttemptSettled { step, attempt, outcome } = &record.fact {
+            let call = self.calls.iter_mut().rev().find(|call| {
+                call.step == *step && call.attempt == *attempt && call.ended.is_none()
+            });
+            if let Some(call) = call {
+                call.ended = Some((place, outcome.clone()));
             }
-            Fact::AttemptSettled { step, attempt, outcome } => {
-                let call = self.calls.iter_mut().rev().find(|call| {
-                    call.step == *step && call.attempt == *attempt && call.ended.is_none()
-                });
-                if let Some(call) = call {
-                    call.ended = Some((place, outcome.clone()));
-                }
-            }
-            _ => {}
         }
     }
 }

@@ -70,7 +70,8 @@ impl Engine {
     ) -> Result<(), RestoreError> {
         let Some(
             first @ FactRecord {
-                fact: Fact::Accepted { definition: pinned, pins, callees, .. }, ..
+                fact: Fact::Accepted { definition: pinned, pins, callees, .. },
+                ..
             },
         ) = facts.first()
         else {

@@ -226,7 +226,9 @@ impl Turn<'_> {
                 (EdgeKind::Then, Leaving::Well(choice)) => choice != Some(Choice::Truth(false)),
                 (EdgeKind::Else, Leaving::Well(choice)) => choice == Some(Choice::Truth(false)),
                 // A switch that is switched off chooses nothing.
-                (EdgeKind::Case(case), Leaving::Well(choice)) => choice == Some(Choice::Case(*case)),
+                (EdgeKind::Case(case), Leaving::Well(choice)) => {
+                    choice == Some(Choice::Case(*case))
+                }
                 (EdgeKind::OnFailure, Leaving::Caught) => true,
                 (EdgeKind::Then | EdgeKind::Else | EdgeKind::Case(_) | EdgeKind::OnFailure, _) => {
                     false

@@ -140,8 +140,7 @@ impl Turn<'_> {
     /// Sets a timer for a point in wall-clock time.
     pub(crate) fn arm_deadline(&mut self, key: TimerKey, until_ms: i64, wanted: ClockTrust) {
         let (boot, wall) = (self.at.boot, Some((until_ms, wanted)));
-        let timer =
-            Timer { boot, due_ms: 0, bound_ms: 0, counts: CountDowntime::Auto, wall };
+        let timer = Timer { boot, due_ms: 0, bound_ms: 0, counts: CountDowntime::Auto, wall };
         self.run.timers.insert(key, timer);
     }
 

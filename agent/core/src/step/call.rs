@@ -9,7 +9,6 @@ use openclaw_protocol::run::{RunError, StepPath};
 
 use super::{Begun, Work};
 use crate::fault;
-use crate::limits::CALL_DEPTH;
 use crate::names;
 use crate::run::{ChildWish, StepRef, Turn};
 use crate::scope::{Ending, Stage};
@@ -39,8 +38,8 @@ impl Turn<'_> {
         path: &StepPath,
         call: &Call,
     ) -> Result<JsonText, RunError> {
-        if self.run.head.depth() >= CALL_DEPTH {
-            let message = format!("runs call one another deeper than {CALL_DEPTH}");
+        if u32::from(self.run.head.depth()) >= limits::CALL_DEPTH {
+            let message = format!("runs call one another deeper than {}", limits::CALL_DEPTH);
             return Err(fault::fault("limit.depth", message));
         }
         let names = self.run.names(at, &path.0, self.at);

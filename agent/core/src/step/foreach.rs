@@ -9,7 +9,6 @@ use openclaw_protocol::limits;
 use openclaw_protocol::run::{RunError, StepPath};
 
 use super::{Begun, Work};
-use crate::limits::ITEMS;
 use crate::names::{self, Bound};
 use crate::run::{MAIN_VIEW, StepRef, Turn};
 use crate::scope::{Ending, ScopeKey, ScopeState, Stage};
@@ -65,12 +64,7 @@ impl Each {
 }
 
 impl Turn<'_> {
-    pub(super) fn begin_each(
-        &mut self,
-        at: &StepRef,
-        path: &StepPath,
-        foreach: &Foreach,
-    ) -> Begun {
+    pub(super) fn begin_each(&mut self, at: &StepRef, path: &StepPath, foreach: &Foreach) -> Begun {
         let list = self.run.names(at, &path.0, self.at).value("in", &foreach.list);
         let items = match list.and_then(|list| items(&list)) {
             Ok(items) => items,
@@ -121,7 +115,13 @@ impl Turn<'_> {
         }
     }
 
-    fn bound_item(&self, at: &StepRef, foreach: &Foreach, number: usize, item: Value) -> Arc<Bound> {
+    fn bound_item(
+        &self,
+        at: &StepRef,
+        foreach: &Foreach,
+        number: usize,
+        item: Value,
+    ) -> Arc<Bound> {
         let mut names = vec![(foreach.item.clone(), item)];
         if let Some(index) = &foreach.index {
             names.push((index.clone(), Value::Int(i64::try_from(number).unwrap_or(i64::MAX))));
@@ -228,8 +228,8 @@ fn items(list: &Value) -> Result<Vec<Value>, RunError> {
         let found = list.type_name();
         return Err(fault::fault("expr.type", format!("in: {found} is no list and no map")));
     };
-    if items.len() > ITEMS {
-        let message = format!("in: {} items; the most is {ITEMS}", items.len());
+    if items.len() > limits::FOREACH_ITEMS {
+        let message = format!("in: {} items; the most is {}", items.len(), limits::FOREACH_ITEMS);
         return Err(fault::fault("limit.payload", message));
     }
     Ok(items)

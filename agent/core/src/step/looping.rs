@@ -57,12 +57,7 @@ impl Looping {
 }
 
 impl Turn<'_> {
-    pub(super) fn begin_loop(
-        &mut self,
-        at: &StepRef,
-        path: &StepPath,
-        shape: &Shape<'_>,
-    ) -> Begun {
+    pub(super) fn begin_loop(&mut self, at: &StepRef, path: &StepPath, shape: &Shape<'_>) -> Begun {
         let times = match shape.test {
             LoopTest::Times(expr) => {
                 let value = self.run.names(at, &path.0, self.at).value("times", expr);

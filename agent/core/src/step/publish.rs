@@ -4,12 +4,13 @@ use openclaw_protocol::definition::Publish;
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::limits;
 use openclaw_protocol::run::{RunError, StepPath};
+use openclaw_protocol::topic;
 
 use super::{Begun, Work};
 use crate::effect::Publication;
 use crate::run::{StepRef, Turn, outer};
 use crate::scope::Stage;
-use crate::{fault, key, names, topic};
+use crate::{fault, key, names};
 
 impl Turn<'_> {
     pub(super) fn publish(&mut self, at: &StepRef, path: &StepPath, publish: &Publish) -> Begun {
@@ -35,11 +36,14 @@ impl Turn<'_> {
     ) -> Result<Publication, RunError> {
         let names = self.run.names(at, &path.0, self.at);
         let topic = names.text("topic", &publish.topic)?;
-        topic::check_name(&topic)?;
+        topic::check_name(&topic).map_err(|why| fault::topic(&topic, why))?;
         let value = names.fill("payload", &publish.payload)?;
-        let payload = match &value {
-            Value::String(text) => text.as_bytes().to_vec(),
-            other => outer(other).as_str().as_bytes().to_vec(),
+        let payload = if let Value::String(text) = &value {
+            text.as_bytes().to_vec()
+        } else if let Value::Bytes(bytes) = &value {
+            bytes.to_vec()
+        } else {
+            outer(&value).as_str().as_bytes().to_vec()
         };
         if payload.len() > limits::VALUE_BYTES {
             return Err(fault::payload("payload", payload.len(), limits::VALUE_BYTES));

@@ -184,9 +184,8 @@ impl Turn<'_> {
             Ending::Failed(_) => when.on_failed,
         };
         let left = self.forget_undo(owner.as_ref());
-        let forced = self.run.hard_stop
-            || self.run.cancelled == Some(true)
-            || self.run.succeeding.is_some();
+        let forced =
+            self.run.hard_stop || self.run.cancelled == Some(true) || self.run.succeeding.is_some();
         if !wanted || forced || left.is_empty() {
             return false;
         }
@@ -243,4 +242,3 @@ impl Turn<'_> {
         self.attempt_ended(at, result);
     }
 }
-

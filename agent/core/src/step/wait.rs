@@ -9,6 +9,7 @@ use openclaw_protocol::definition::{StepKind, Wait, WaitSource};
 use openclaw_protocol::expr::{Template, Value};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::{RunError, RunEvent, StepPath};
+use openclaw_protocol::topic;
 
 use super::{Begun, Work};
 use crate::fact::TimerKind;
@@ -16,7 +17,6 @@ use crate::limits::UNTIL_ROUNDS;
 use crate::run::{Run, StepRef, Turn};
 use crate::scope::Stage;
 use crate::timer::TimerKey;
-use crate::topic;
 use crate::{fault, names};
 
 /// A wait under way.
@@ -46,7 +46,7 @@ impl Turn<'_> {
         };
         let source = match &wait.source {
             WaitSource::Mqtt { topic, qos } => text("topic", topic).and_then(|filter| {
-                topic::check_filter(&filter)?;
+                topic::check_filter(&filter).map_err(|why| fault::topic(&filter, why))?;
                 Ok(Some(Source::Mqtt(filter, *qos)))
             }),
             WaitSource::Event { name } => text("event", name).map(|n| Some(Source::Event(n))),
@@ -214,12 +214,13 @@ impl Turn<'_> {
     /// A wait or an approval has run out of time.
     pub(crate) fn wait_over(&mut self, at: &StepRef, bound_ms: u64) {
         let plan = self.plan;
-        let meant = match &plan.step(at.ix).kind {
-            StepKind::Wait(wait) if wait.continue_on_timeout => Some(self.heard(at)),
-            StepKind::Approval(approval) => {
-                approval.on_timeout.as_ref().map(|choice| super::approval::by_nobody(choice))
-            }
-            _ => None,
+        let kind = &plan.step(at.ix).kind;
+        let meant = if let StepKind::Approval(approval) = kind {
+            approval.on_timeout.as_ref().map(|choice| super::approval::by_nobody(choice))
+        } else if matches!(kind, StepKind::Wait(wait) if wait.continue_on_timeout) {
+            Some(self.heard(at))
+        } else {
+            None
         };
         let result = meant.ok_or_else(|| RunError {
             retryable: true,

@@ -230,7 +230,9 @@ fn sequence(choices: &mut Choices<'_>, depth: u8) -> Value {
     let steps = scope(choices, depth + 1);
     match choices.below(2) {
         0 => json!({"id": id, "sequence": steps}),
-        _ => json!({"id": id, "sequence": {"steps": steps, "compensation": {"run_on": ["failed"]}}}),
+        _ => {
+            json!({"id": id, "sequence": {"steps": steps, "compensation": {"run_on": ["failed"]}}})
+        }
     }
 }
 

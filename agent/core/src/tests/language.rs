@@ -23,9 +23,9 @@ fn end_of(steps: &str, outputs: &str) -> String {
 fn ending(world: &mut World) -> String {
     let transcript = world.transcript();
     let told = transcript.split("; ").filter(|told| {
-        ["Completed ", "Failed ", "Cancelled "].iter().any(|status| {
-            told.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(status))
-        })
+        ["Completed ", "Failed ", "Cancelled "]
+            .iter()
+            .any(|status| told.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(status)))
     });
     let last = told.last().unwrap_or_else(|| panic!("it has not ended:\n{transcript}"));
     last.split_once(' ').unwrap().1.to_owned()
@@ -85,7 +85,8 @@ fn a_switch_takes_the_first_case_that_matches() {
 fn a_switch_without_a_match_fails_and_its_ids_are_edges() {
     let none = "[{id: s, switch: 'vars.x', cases: [{case: 1, do: [{id: a, set: {x: 1}}]}]}]";
     assert!(end_of(none, "${ 1 }").starts_with("Failed {} condition.no_match"));
-    let edges = "[{id: s, switch: 'vars.x', cases: [{case: 0, do: a}, {case: 1, do: b}], default: c},
+    let edges =
+        "[{id: s, switch: 'vars.x', cases: [{case: 0, do: a}, {case: 1, do: b}], default: c},
         {id: a, set: {log: a}, next_steps: [z]}, {id: b, set: {log: b}, next_steps: [z]},
         {id: c, set: {log: c}, next_steps: [z]}, {id: z, set: {log: '${ vars.log + \"z\" }'}}]";
     assert_eq!(
@@ -102,7 +103,8 @@ fn a_foreach_keeps_the_order_of_its_items_and_its_writes_to_itself() {
         end_of(steps, "${ [steps.f.output, vars.x] }"),
         r#"Completed {"it":[{"items":[33,12,24],"failed":0},0]}"#
     );
-    let entries = "[{id: f, foreach: {in: '{\"b\": 2, \"a\": 1}', collect: 'item.key + string(item.value)'},
+    let entries =
+        "[{id: f, foreach: {in: '{\"b\": 2, \"a\": 1}', collect: 'item.key + string(item.value)'},
         do: [{id: a, set: {x: 1}}]}]";
     let expected = r#"Completed {"it":["a1","b2"]}"#;
     assert_eq!(end_of(entries, "${ steps.f.output.items }"), expected);
@@ -153,7 +155,9 @@ fn try_catches_and_finally_runs() {
     let again = ", {id: y, fail: {code: user.again, message: m}}";
     assert!(end_of(&attempt(&fail("user.a"), again, ""), log).starts_with("Failed {} user.again"));
     // An error of `finally` replaces a success.
-    assert!(end_of(&attempt("{id: x, set: {x: 1}}", "", again), log).starts_with("Failed {} user.ag"));
+    assert!(
+        end_of(&attempt("{id: x, set: {x: 1}}", "", again), log).starts_with("Failed {} user.ag")
+    );
     assert!(end_of(&attempt(&fail("user.c"), "", again), log).starts_with("Failed {} user.c"));
 }
 
@@ -298,7 +302,8 @@ fn a_wait_that_runs_out_of_time_fails_or_goes_on() {
 
 #[test]
 fn until_is_looked_at_when_variables_change_and_as_time_goes() {
-    let text = "{workflow: w, vars: {n: 0}, steps: [{id: a, set: {n: 0}, start: true, next_steps: [c]},
+    let text =
+        "{workflow: w, vars: {n: 0}, steps: [{id: a, set: {n: 0}, start: true, next_steps: [c]},
         {id: b, wait: {until: 'vars.n > 1'}, start: true, next_steps: [e]},
         {id: c, plugin: p@1, next_steps: [d]}, {id: d, set: {n: 2}},
         {id: e, wait: {until: 'now > execution.started_at + duration(\"90s\")', poll: 20s}}]}";
@@ -379,7 +384,8 @@ fn a_caller_keeps_to_the_definition_of_its_beginning() {
     let mut world = World::with(&[&text, CHILD], 4);
     world.start("{}");
     world.workflows.push(super::world::workflow(&CHILD.replace("* 2", "* 3")));
-    let newest: Vec<_> = [0, 2].iter().map(|n| super::world::deployed(&world.workflows[*n])).collect();
+    let newest: Vec<_> =
+        [0, 2].iter().map(|n| super::world::deployed(&world.workflows[*n])).collect();
     world.input("", Input::Deploy(newest));
     world.sleep(minutes(1)).ok("a", "1");
     assert_eq!(ending(&mut world), r#"Completed {"it":4}"#);
@@ -432,19 +438,26 @@ fn triggers_are_held_back_as_written() {
     };
     assert_eq!(runs("when: 'trigger.data > 1.0'", &thrice), 1);
     assert_eq!(runs("throttle: 2s", &thrice), 2);
-    assert_eq!(runs("debounce: 5s", &|world| {
-        thrice(world);
-        assert!(world.results().is_empty());
-        world.sleep(seconds(5));
-    }), 1);
+    assert_eq!(
+        runs("debounce: 5s", &|world| {
+            thrice(world);
+            assert!(world.results().is_empty());
+            world.sleep(seconds(5));
+        }),
+        1
+    );
     assert_eq!(runs("dedupe: {key: 'trigger.data', window: 1m}", &thrice), 2);
-    assert_eq!(runs("dedupe: {key: 'trigger.data', window: 1m}", &|world| {
-        thrice(world);
-        world.restart(true);
-        thrice(world);
-        world.sleep(minutes(1));
-        thrice(world);
-    }), 4, "a restart forgets nothing, the window does");
+    assert_eq!(
+        runs("dedupe: {key: 'trigger.data', window: 1m}", &|world| {
+            thrice(world);
+            world.restart(true);
+            thrice(world);
+            world.sleep(minutes(1));
+            thrice(world);
+        }),
+        4,
+        "a restart forgets nothing, the window does"
+    );
 }
 
 #[test]
@@ -542,7 +555,8 @@ fn a_concurrency_key_makes_lanes() {
 
 #[test]
 fn a_journal_replays_to_the_same_and_names_where_it_does_not() {
-    let text = "{workflow: w, vars: {n: 0}, steps: [{id: a, plugin: p@1, with: {r: '${ rand(\"x\") }'},
+    let text =
+        "{workflow: w, vars: {n: 0}, steps: [{id: a, plugin: p@1, with: {r: '${ rand(\"x\") }'},
         retry: {max_retries: 1, delay: 5s, jitter: full}}, {id: b, set: {n: '${ steps.a.output }'}},
         {id: c, delay: 3s}, {id: d, plugin: p.go@1, with: {n: '${ vars.n }'}}]}";
     let mut world = World::new(text);
@@ -564,7 +578,10 @@ fn a_journal_replays_to_the_same_and_names_where_it_does_not() {
     assert_eq!(serde_json::from_str::<crate::replay::Recording>(&json).unwrap(), recording);
     // A plugin that answered something else is noticed at the next fact.
     let changed = recording.facts.iter().position(|record| {
-        matches!(&record.fact, crate::Fact::AttemptSettled { outcome: crate::AttemptOutcome::Succeeded { .. }, .. })
+        matches!(
+            &record.fact,
+            crate::Fact::AttemptSettled { outcome: crate::AttemptOutcome::Succeeded { .. }, .. }
+        )
     });
     let changed = changed.unwrap();
     if let crate::Fact::AttemptSettled { outcome, .. } = &mut recording.facts[changed].fact {

@@ -193,8 +193,7 @@ fn urgent_runs_get_the_slot_first() {
     for name in ["a", "b", "c", "d"] {
         let workflow = WorkflowName::parse(name).unwrap();
         let inputs = JsonText::parse("{}").unwrap();
-        let wish =
-            StartRequest { workflow, inputs, priority: None, request: None, again: None };
+        let wish = StartRequest { workflow, inputs, priority: None, request: None, again: None };
         world.input("", Input::Start(wish));
     }
     let mut order = Vec::new();

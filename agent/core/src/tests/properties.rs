@@ -215,7 +215,8 @@ fn live(world: &mut World, happening: &Happening) -> Result<(), TestCaseError> {
 }
 
 fn some_run(world: &World, choice: u8) -> Option<RunId> {
-    let runs: Vec<RunId> = world.engine.runs.values().map(|held| held.run.head.id.clone()).collect();
+    let runs: Vec<RunId> =
+        world.engine.runs.values().map(|held| held.run.head.id.clone()).collect();
     runs.get(usize::from(choice) % runs.len().max(1)).cloned()
 }
 
