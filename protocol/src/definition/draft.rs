@@ -37,6 +37,8 @@ use names::Sight;
 pub use problem::{DraftError, Problem, ProblemCode};
 pub(super) use problem::{Place, Problems};
 pub(super) use read::excerpt;
+pub(super) use step::KINDS;
+pub(super) use tree::{Entry, Node, Scalar};
 
 use super::graph::Flow;
 use super::model::{DefinitionHash, Retry, Scope, ScopeIx, Step, StepIx, Workflow};
@@ -49,22 +51,15 @@ use crate::limits;
 /// # Errors
 /// Everything that is wrong with the document, in its order, at most fifty problems.
 pub fn parse(text: &str) -> Result<Workflow, DraftError> {
+    parse_tree(text).1
+}
+
+/// As [`parse`], with the document as a tree that knows its places, as far as it could be read.
+pub(super) fn parse_tree(text: &str) -> (Option<Node>, Result<Workflow, DraftError>) {
     let mut draft = Draft::default();
     let tree = read::read(text, &mut draft.problems);
-    let workflow = tree.as_ref().and_then(|tree| draft.workflow(tree));
-    let mut workflow = match workflow {
-        Some(workflow) if draft.problems.is_empty() => workflow,
-        _ => return Err(draft.problems.into_error()),
-    };
-    workflow.canonical = canonical::text(&workflow);
-    if workflow.canonical.len() > limits::DOCUMENT_BYTES {
-        let (len, most) = (workflow.canonical.len(), limits::DOCUMENT_BYTES);
-        let message = format!("the workflow has {len} bytes in canonical form, the most is {most}");
-        draft.problems.add(ProblemCode::Limit, Place { line: 1, column: 1 }, message);
-        return Err(draft.problems.into_error());
-    }
-    workflow.hash = DefinitionHash::of(&workflow.canonical);
-    Ok(workflow)
+    let workflow = draft.checked(tree.as_ref());
+    (tree, workflow)
 }
 
 /// A workflow in the making.
@@ -117,6 +112,30 @@ struct Reference {
 }
 
 impl Draft {
+    /// Everything from the tree to the hash.
+    fn checked(mut self, tree: Option<&Node>) -> Result<Workflow, DraftError> {
+        let workflow = tree.and_then(|tree| self.workflow(tree));
+        let mut workflow = match workflow {
+            Some(workflow) if self.problems.is_empty() => workflow,
+            _ => return Err(self.problems.into_error()),
+        };
+        if let Some(tree) = tree {
+            super::lint::check_order(&workflow, tree, &mut self.problems);
+        }
+        workflow.canonical = canonical::text(&workflow);
+        if workflow.canonical.len() > limits::DOCUMENT_BYTES {
+            let (len, most) = (workflow.canonical.len(), limits::DOCUMENT_BYTES);
+            let message =
+                format!("the workflow has {len} bytes in canonical form, the most is {most}");
+            self.problems.add(ProblemCode::Limit, Place { line: 1, column: 1 }, message);
+        }
+        if !self.problems.is_empty() {
+            return Err(self.problems.into_error());
+        }
+        workflow.hash = DefinitionHash::of(&workflow.canonical);
+        Ok(workflow)
+    }
+
     /// Joins the steps of every scope. `None` where steps or scopes are missing.
     fn join(&mut self) -> Option<(Vec<Step>, Vec<Scope>)> {
         let mut scopes = Vec::new();

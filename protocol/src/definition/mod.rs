@@ -3,6 +3,7 @@
 mod cron;
 mod draft;
 mod graph;
+pub mod lint;
 mod model;
 mod schema;
 

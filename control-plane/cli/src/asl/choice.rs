@@ -217,7 +217,10 @@ impl Translator {
         }
         let known = literal(operand);
         if kind == Kind::Timestamp {
-            return Some(format!("{} && timestamp({value}) {sign} timestamp({known})", kind.test(value)));
+            return Some(format!(
+                "{} && timestamp({value}) {sign} timestamp({known})",
+                kind.test(value)
+            ));
         }
         // Unlike types are unequal without being an error; an order they have none.
         if sign == "==" {

@@ -1,6 +1,6 @@
 //! The context object `$$`, as far as there is something of ours behind it.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::flow::Scope;
 use super::path::quote;
@@ -51,13 +51,11 @@ pub(super) fn context(scope: &Scope, asker: &Asker<'_>) -> Val {
 
 /// The task token of a state: which run, and which signal the answer is sent as.
 pub(super) fn token(signal: &Val) -> Val {
-    match signal {
-        Val::Literal(name) => {
-            let name = name.as_str().unwrap_or_default();
-            Val::Expr(format!("[execution.id, {}].join('/')", quote(name)))
-        }
-        other => Val::Expr(format!("[execution.id, {}].join('/')", other.expr())),
-    }
+    let name = match signal {
+        Val::Literal(Json::String(name)) => quote(name),
+        name => name.expr(),
+    };
+    Val::Expr(format!("[execution.id, {name}].join('/')"))
 }
 
 fn object<'a>(entries: impl IntoIterator<Item = (&'a str, Val)>) -> Val {

@@ -132,7 +132,9 @@ impl Patterns {
     fn of(names: &[String]) -> Option<Self> {
         let named: Vec<&String> = names
             .iter()
-            .filter(|name| !["States.ALL", "States.TaskFailed", UNCATCHABLE].contains(&name.as_str()))
+            .filter(|name| {
+                !["States.ALL", "States.TaskFailed", UNCATCHABLE].contains(&name.as_str())
+            })
             .collect();
         let mut explicit: Vec<String> = Vec::new();
         for code in named.iter().flat_map(|name| codes_of(name)) {

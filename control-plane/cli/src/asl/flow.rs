@@ -204,12 +204,15 @@ pub(super) fn has_catch(fields: &Map<String, Json>) -> bool {
 fn ways_of<'a>(fields: &'a Map<String, Json>, at: &str) -> Ways<'a> {
     let mut ways: Ways<'a> = Vec::new();
     let mut add = |to: Option<&'a Json>, from: String| {
-        if let Some(to) = to.and_then(Json::as_str).filter(|to| !ways.iter().any(|(w, _)| w == to)) {
+        if let Some(to) = to.and_then(Json::as_str).filter(|to| !ways.iter().any(|(w, _)| w == to))
+        {
             ways.push((to, from));
         }
     };
     for list in ["Choices", "Catch"] {
-        for (n, entry) in fields.get(list).and_then(Json::as_array).into_iter().flatten().enumerate() {
+        for (n, entry) in
+            fields.get(list).and_then(Json::as_array).into_iter().flatten().enumerate()
+        {
             // The usual way of a state stands before what it catches.
             if list == "Catch" && n == 0 {
                 add(fields.get("Next"), format!("{at}.Next"));

@@ -48,11 +48,13 @@
 //! See [`errors`] for the table between names of errors there and codes here, and for what their
 //! wildcards stand for.
 
+mod catch;
 mod choice;
 mod context;
 pub mod errors;
 mod flow;
 mod ids;
+mod nested;
 mod path;
 mod read;
 mod states;

@@ -51,9 +51,7 @@ impl Path {
                 (name, _) => return Err(format!("`{name}` is no name of a variable")),
             }
         };
-        let beyond = || {
-            format!("only JSONPath of names and indices is translated, not `{text}`")
-        };
+        let beyond = || format!("only JSONPath of names and indices is translated, not `{text}`");
         let mut parts = Vec::new();
         let mut rest = rest;
         while !rest.is_empty() {
@@ -144,8 +142,26 @@ pub(super) fn shown_name(name: &str) -> String {
 /// Whether an expression can name a field after a dot.
 fn is_field(name: &str) -> bool {
     const RESERVED: [&str; 21] = [
-        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for",
-        "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
         "while",
     ];
     is_name(name) && !RESERVED.contains(&name)

@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::Translator;
+use super::catch::caught;
 use super::context::{Asker, context};
 use super::errors;
-use super::flow::{Item, Scope, Steps, has_catch, next_steps};
+use super::flow::{Scope, has_catch};
 use super::path::{Part, Path, Root, is_name, quote};
 use super::read::Reader;
 use super::value::{Frame, Val};
 
 /// The most that the service lets a state pass on, in bytes.
 const SERVICE_BYTES: usize = 256 * 1024;
-/// The most iterations of a `foreach` at once.
-const MOST_AT_ONCE: u64 = 64;
 
 /// A state that is being translated.
 #[derive(Debug)]
@@ -74,7 +73,11 @@ impl Written {
 
 impl Translator {
     /// The step of a state, with its edges.
-    pub(super) fn state(&mut self, state: &State<'_>, fields: &Map<String, Json>) -> Map<String, Json> {
+    pub(super) fn state(
+        &mut self,
+        state: &State<'_>,
+        fields: &Map<String, Json>,
+    ) -> Map<String, Json> {
         let mut reader = Reader::new(fields, &state.at);
         let mut step = state.head();
         if let Some(comment) = reader.text(self, "Comment") {
@@ -201,7 +204,11 @@ impl Translator {
     }
 
     /// `Assign`: variables with their values.
-    pub(super) fn assigned(&mut self, reader: &mut Reader<'_>, frame: &Frame) -> Vec<(String, Val)> {
+    pub(super) fn assigned(
+        &mut self,
+        reader: &mut Reader<'_>,
+        frame: &Frame,
+    ) -> Vec<(String, Val)> {
         let at = reader.at("Assign");
         let Some(fields) = reader.object(self, "Assign") else { return Vec::new() };
         let fields = Json::Object(fields.clone());
@@ -268,7 +275,9 @@ impl Translator {
                 }
                 put("code", json!(errors::code_of(name)))
             }
-            Some(name) => put("code", json!(format!("user.${{{}}}", errors::code_expr(&name.expr())))),
+            Some(name) => {
+                put("code", json!(format!("user.${{{}}}", errors::code_expr(&name.expr()))))
+            }
         };
         if let Some(cause) = &cause {
             put("message", cause.template());
@@ -382,171 +391,6 @@ impl Translator {
         json!(id)
     }
 
-    fn parallel(&mut self, state: &State<'_>, reader: &mut Reader<'_>, step: &mut Map<String, Json>) {
-        let input = self.input(state, reader);
-        let retries = Val::Literal(json!(0));
-        let frame = state.frame_of_retries(input.clone(), &retries);
-        let given = match reader.take("Parameters") {
-            Some(parameters) => self.payload(&frame, parameters, &reader.at("Parameters")),
-            None => input,
-        };
-        let at = reader.at("Branches");
-        let mut branches = Vec::new();
-        for (n, branch) in reader.list(self, "Branches").iter().enumerate() {
-            let here = format!("{at}[{n}]");
-            let Some(fields) = branch.as_object() else {
-                self.problem(&here, "a branch is an object");
-                continue;
-            };
-            let id = self.ids.fresh(&format!("{}_{}", state.id, n + 1));
-            let scope = Scope {
-                io: self.internal(&format!("io_{id}")),
-                goto: self.internal(&format!("goto_{id}")),
-                input: Val::null(),
-                ..state.scope.clone()
-            };
-            let output = scope.document().template();
-            let mut branch = Reader::new(fields, &here);
-            branch.ignore(&["Comment"]);
-            let steps = self.inner(&mut branch, scope, &given, &id);
-            branch.finish(self, "a branch");
-            branches.push(json!([{"id": id, "sequence": steps, "output": output}]));
-        }
-        step.insert("parallel".to_owned(), json!({"branches": branches}));
-        self.result(state, reader, step, &Val::Expr("output".to_owned()));
-    }
-
-    /// The steps of a scope whose first state gets `given`.
-    fn inner(&mut self, reader: &mut Reader<'_>, scope: Scope, given: &Val, id: &str) -> Vec<Json> {
-        let io = scope.io.clone();
-        let steps = if given.is_expr() {
-            let scope = Scope { input: given.clone(), ..scope };
-            self.scope(reader, &scope).steps
-        } else {
-            // What is built is built once, in a step before the first.
-            let mut first = Map::new();
-            first.insert("id".to_owned(), json!(self.ids.fresh(&format!("{id}_input"))));
-            first.insert("set".to_owned(), json!({io.clone(): given.template()}));
-            let scope = Scope { input: scope.document(), ..scope };
-            let Steps { mut steps, entry, graph } = self.scope(reader, &scope);
-            if graph {
-                first.insert("next_steps".to_owned(), json!([entry]));
-            }
-            steps.insert(0, Json::Object(first));
-            steps
-        };
-        if !json!(steps).to_string().contains(&format!("\"{io}\":")) {
-            self.unset.push(io);
-        }
-        steps
-    }
-
-    fn map(&mut self, state: &State<'_>, reader: &mut Reader<'_>, step: &mut Map<String, Json>) {
-        let input = self.input(state, reader);
-        let retries = Val::Literal(json!(0));
-        let frame = state.frame_of_retries(input.clone(), &retries);
-        let items = match reader.text(self, "ItemsPath") {
-            Some(path) => self.resolve(&frame, &path, &reader.at("ItemsPath")),
-            None => Some(input.clone()),
-        };
-        let items = items.unwrap_or(input.clone()).expr();
-        let mut foreach = Map::new();
-        // A list stays as it is; what is none is refused, as there.
-        foreach.insert("in".to_owned(), json!(format!("{items} + []")));
-        let scope = self.item_scope(state);
-        let Some(item) = scope.item.clone() else { return };
-        foreach.insert("as".to_owned(), json!(item.name));
-        let frame = {
-            let asker = Asker { name: state.name, retries: Some(&retries), token: None };
-            Frame { document: input, context: context(&scope, &asker) }
-        };
-        let mut given = Val::Expr(item.name.clone());
-        for key in ["Parameters", "ItemSelector"] {
-            if let Some(selector) = reader.take(key) {
-                given = self.payload(&frame, selector, &reader.at(key));
-            }
-        }
-        let body = self.processor(state, reader, scope.clone(), &given);
-        if json!(body).to_string().contains(&item.index) {
-            foreach.insert("index".to_owned(), json!(item.index));
-        }
-        self.map_bounds(reader, &mut foreach);
-        foreach.insert("collect".to_owned(), json!(scope.document().expr()));
-        foreach.insert("do".to_owned(), json!(body));
-        step.insert("foreach".to_owned(), Json::Object(foreach));
-        self.result(state, reader, step, &Val::Expr("output.items".to_owned()));
-    }
-
-    fn item_scope(&mut self, state: &State<'_>) -> Scope {
-        let depth = state.scope.maps;
-        let number = if depth == 0 { String::new() } else { (depth + 1).to_string() };
-        let index = format!("index{number}");
-        let around = state.scope.item.iter().flat_map(|item| item.indices.clone());
-        let item = Item {
-            name: format!("item{number}"),
-            indices: around.chain([index.clone()]).collect(),
-            index,
-        };
-        Scope {
-            io: self.internal(&format!("io_{}", state.id)),
-            goto: self.internal(&format!("goto_{}", state.id)),
-            input: Val::null(),
-            item: Some(item),
-            maps: depth + 1,
-        }
-    }
-
-    /// The steps for one item.
-    fn processor(
-        &mut self,
-        state: &State<'_>,
-        reader: &mut Reader<'_>,
-        scope: Scope,
-        given: &Val,
-    ) -> Vec<Json> {
-        let key = if reader.has("Iterator") { "Iterator" } else { "ItemProcessor" };
-        let at = reader.at(key);
-        let Some(fields) = reader.object(self, key) else {
-            self.problem(&state.at, "a Map state needs an `ItemProcessor`");
-            return Vec::new();
-        };
-        let mut processor = Reader::new(fields, &at);
-        processor.ignore(&["Comment"]);
-        if let Some(config) = processor.object(self, "ProcessorConfig") {
-            let mode = config.get("Mode").and_then(Json::as_str).unwrap_or("INLINE");
-            if mode != "INLINE" {
-                let at = format!("{}.Mode", processor.at("ProcessorConfig"));
-                self.problem(&at, "a distributed Map starts runs of its own; only INLINE is translated");
-            }
-        }
-        let steps = self.inner(&mut processor, scope, given, state.id);
-        processor.finish(self, "an item processor");
-        steps
-    }
-
-    /// How many iterations run at once, and how many may fail.
-    fn map_bounds(&mut self, reader: &mut Reader<'_>, foreach: &mut Map<String, Json>) {
-        let most = match reader.whole(self, "MaxConcurrency") {
-            // None at all means: as many as there are.
-            None | Some(0) => MOST_AT_ONCE,
-            Some(most) => most.min(MOST_AT_ONCE),
-        };
-        let at = reader.at("MaxConcurrencyPath");
-        if reader.take("MaxConcurrencyPath").is_some() {
-            let reason = "known at run time only: items are worked off one by one, which keeps \
-                          any bound";
-            self.note(&at, reason);
-        } else if most > 1 {
-            foreach.insert("concurrency".to_owned(), json!(most));
-        }
-        if let Some(count) = reader.whole(self, "ToleratedFailureCount") {
-            foreach.insert("tolerate".to_owned(), json!(count));
-        }
-        if let Some(percent) = reader.whole(self, "ToleratedFailurePercentage") {
-            foreach.insert("tolerate".to_owned(), json!(format!("{percent}%")));
-        }
-    }
-
     /// What Task, Parallel and Map states have in common: `ResultSelector`, `ResultPath` and the
     /// rest on a step's result, and `Retry`.
     pub(super) fn result(
@@ -575,84 +419,6 @@ impl Translator {
             step.insert("retry".to_owned(), retry);
         }
     }
-
-    /// `Catch`: what `catch` has to do for each catcher.
-    fn catchers(&mut self, state: &State<'_>, reader: &mut Reader<'_>) -> Vec<(Json, String)> {
-        let at = reader.at("Catch");
-        let has_states = !reader.has("Resource");
-        let mut catchers = Vec::new();
-        for (n, catcher) in reader.list(self, "Catch").iter().enumerate() {
-            let here = format!("{at}[{n}]");
-            let Some(fields) = catcher.as_object() else {
-                self.problem(&here, "a catcher is an object");
-                continue;
-            };
-            let mut catcher = Reader::new(fields, &here);
-            catcher.ignore(&["Comment"]);
-            let patterns = self.error_patterns(&mut catcher);
-            let next = catcher.text(self, "Next");
-            let to = next.and_then(|next| state.entries.get(next.as_str()));
-            let name = patterns.as_ref().map_or(Val::null(), |patterns| patterns.error_name(has_states));
-            let error = Val::Object(vec![
-                ("Error".to_owned(), name),
-                ("Cause".to_owned(), Val::Expr("error.message".to_owned())),
-            ]);
-            let output = self.placed(&state.input, &mut catcher, &error);
-            let frame = state.frame_of_retries(error, &Val::Literal(json!(0)));
-            let assigned = self.assigned(&mut catcher, &frame);
-            catcher.finish(self, "a catcher");
-            let Some(patterns) = patterns else { continue };
-            let Some(to) = to else {
-                self.problem(&here, "a catcher needs `Next`");
-                continue;
-            };
-            let mut values = vec![(state.scope.io.clone(), output)];
-            values.extend(assigned);
-            values.push((state.scope.goto.clone(), Val::Literal(json!(to))));
-            let id = self.ids.fresh(&format!("{}_caught_{}", state.id, n + 1));
-            let set = Written { values };
-            let mut catch = Map::new();
-            catch.insert("errors".to_owned(), json!(patterns.errors));
-            if let Some(when) = patterns.when() {
-                catch.insert("when".to_owned(), json!(when));
-            }
-            catch.insert("do".to_owned(), json!([{"id": id, "set": set.json()}]));
-            catchers.push((Json::Object(catch), to.clone()));
-        }
-        catchers
-    }
-}
-
-/// The `try` around a step, which leads where the step or a catcher says.
-fn caught(
-    state: &State<'_>,
-    step: Map<String, Json>,
-    catchers: Vec<(Json, String)>,
-    next: Option<&String>,
-) -> Map<String, Json> {
-    let mut targets: Vec<String> = next.into_iter().cloned().collect();
-    let mut catches = Vec::with_capacity(catchers.len());
-    for (catch, to) in catchers {
-        catches.push(catch);
-        if !targets.contains(&to) {
-            targets.push(to);
-        }
-    }
-    let ways: Vec<(String, Option<String>)> = targets
-        .into_iter()
-        .map(|to| {
-            let when = format!("vars.{} == {}", state.scope.goto, quote(&to));
-            (to, Some(when))
-        })
-        .collect();
-    let mut outer = Map::new();
-    outer.insert("id".to_owned(), json!(state.entry));
-    outer.insert("try".to_owned(), json!([step]));
-    outer.insert("catch".to_owned(), json!(catches));
-    if !ways.is_empty() {
-        outer.insert("next_steps".to_owned(), next_steps(&ways));
-    }
-    outer
 }
 
 /// A result in its place within an object, which is made where it is not there.

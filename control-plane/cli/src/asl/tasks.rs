@@ -52,8 +52,12 @@ impl Resource {
         };
         let parts: Vec<&str> = text.split(':').collect();
         let (service, operation) = match parts[..] {
-            ["arn", _, "lambda", _, _, "function", ref name @ ..] => ("function".to_owned(), name.join("-")),
-            ["arn", _, "states", _, _, "activity", ref name @ ..] => ("activity".to_owned(), name.join("-")),
+            ["arn", _, "lambda", _, _, "function", ref name @ ..] => {
+                ("function".to_owned(), name.join("-"))
+            }
+            ["arn", _, "states", _, _, "activity", ref name @ ..] => {
+                ("activity".to_owned(), name.join("-"))
+            }
             ["arn", _, "states", _, _, "aws-sdk", service, ref operation @ ..] => {
                 (format!("aws-sdk-{service}"), operation.join("-"))
             }
@@ -86,7 +90,10 @@ impl Translator {
         };
         let resource = Resource::of(&resource);
         if reader.take("Credentials").is_some() {
-            self.note(&reader.at("Credentials"), "roles mean nothing here; a plugin has its grants");
+            self.note(
+                &reader.at("Credentials"),
+                "roles mean nothing here; a plugin has its grants",
+            );
         }
         let signal = resource.waits.then(|| signal_of(state));
         let token = signal.as_ref().map(token);
@@ -106,7 +113,10 @@ impl Translator {
         if let Some(signal) = signal {
             let (steps, answer) = self.token_steps(state, work, &signal);
             let output = format!("${{{answer}.output}}");
-            work = Map::from_iter([("sequence".to_owned(), steps), ("output".to_owned(), json!(output))]);
+            work = Map::from_iter([
+                ("sequence".to_owned(), steps),
+                ("output".to_owned(), json!(output)),
+            ]);
         }
         match timeout {
             None => {}

@@ -27,7 +27,9 @@ fn machine(states: Json) -> Json {
 fn assert_named(found: &[String], expected: &[(&str, &str)]) {
     let matches = found.len() == expected.len()
         && found.iter().zip(expected).all(|(found, (path, reason))| {
-            found.strip_prefix(path).is_some_and(|rest| rest.starts_with(": ") && rest.contains(reason))
+            found
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with(": ") && rest.contains(reason))
         });
     assert!(matches, "{found:#?}");
 }
@@ -84,7 +86,10 @@ fn names_of_ours_give_way_to_those_of_the_definition() {
     assert_eq!(document["steps"][0]["set"], json!({"result_": {}}));
     let export = json!({"io_": "${vars.result_}", "io": 1, "result": 2});
     assert_eq!(document["steps"][0]["export"], export);
-    assert_eq!(document["steps"][1]["set"]["io_"], json!({"x": "${vars.io}", "y": "${vars.result.z}"}));
+    assert_eq!(
+        document["steps"][1]["set"]["io_"],
+        json!({"x": "${vars.io}", "y": "${vars.result.z}"})
+    );
 }
 
 #[test]
@@ -95,7 +100,8 @@ fn states_of_any_name_are_told_apart() {
         "è!": {"Type": "Pass", "End": true},
     }));
     let states = translate(&definition, "test").unwrap().states;
-    let states: Vec<(&str, &str)> = states.iter().map(|(id, name)| (id.as_str(), name.as_str())).collect();
+    let states: Vec<(&str, &str)> =
+        states.iter().map(|(id, name)| (id.as_str(), name.as_str())).collect();
     assert_eq!(states, [("A", "A"), ("__", "é?"), ("___2", "è!")]);
 }
 
@@ -109,10 +115,7 @@ fn cycles_are_named_where_they_close() {
     })));
     assert_named(
         &named,
-        &[
-            ("$.States.C.Catch[0].Next", "back to `C`"),
-            ("$.States.B.Choices[0].Next", "no cycles"),
-        ],
+        &[("$.States.C.Catch[0].Next", "back to `C`"), ("$.States.B.Choices[0].Next", "no cycles")],
     );
 }
 

@@ -51,7 +51,8 @@ impl Val {
             Self::Expr(text) => text.clone(),
             Self::Literal(json) => literal(json),
             Self::Object(entries) => {
-                let entry = |(key, value): &(String, Self)| format!("{}: {}", quote(key), value.expr());
+                let entry =
+                    |(key, value): &(String, Self)| format!("{}: {}", quote(key), value.expr());
                 format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
             }
             Self::List(items) => {
@@ -108,7 +109,8 @@ pub(super) fn literal(json: &Json) -> String {
             format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", "))
         }
         Json::Object(map) => {
-            let entry = |(key, value): (&String, &Json)| format!("{}: {}", quote(key), literal(value));
+            let entry =
+                |(key, value): (&String, &Json)| format!("{}: {}", quote(key), literal(value));
             format!("{{{}}}", map.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
         // Beyond what `int` holds, a number is a double.

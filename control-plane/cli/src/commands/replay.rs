@@ -14,9 +14,9 @@ use crate::replay::{self, FILE_BYTES, event_line, fact_line};
 /// `openclaw replay …`.
 pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
     let recording = read(&args.file)?;
-    let replay = recording.replay().map_err(|error| {
-        Failure::new(INVALID, format!("{}: {error}", args.file.display()))
-    })?;
+    let replay = recording
+        .replay()
+        .map_err(|error| Failure::new(INVALID, format!("{}: {error}", args.file.display())))?;
     if global.output == Format::Table {
         show(&recording, &replay, args.step)?;
     } else {

@@ -15,7 +15,12 @@ use serde_json::{Map, Value as Json, json};
 const BY_HAND: [&str; 2] = ["manual", "call"];
 
 /// The scenario of a recording, next to a definition of this file name.
-pub(crate) fn save(recording: &Recording, replay: &Replay, workflow: &Workflow, file: &str) -> Json {
+pub(crate) fn save(
+    recording: &Recording,
+    replay: &Replay,
+    workflow: &Workflow,
+    file: &str,
+) -> Json {
     let times = times(recording);
     let mut scenario = json!({
         "scenario": 1,
@@ -92,11 +97,7 @@ fn plugins(replay: &Replay, times: &[u64]) -> BTreeMap<String, Json> {
     mocks.into_iter().map(|(name, answers)| (name, json!({ "answers": answers }))).collect()
 }
 
-fn workflows(
-    recording: &Recording,
-    workflow: &Workflow,
-    times: &[u64],
-) -> BTreeMap<String, Json> {
+fn workflows(recording: &Recording, workflow: &Workflow, times: &[u64]) -> BTreeMap<String, Json> {
     let mut mocks: BTreeMap<String, Vec<Json>> = BTreeMap::new();
     for (place, record) in recording.facts.iter().enumerate() {
         let Fact::AttemptSettled { step, outcome, .. } = &record.fact else { continue };

@@ -69,9 +69,15 @@ fn what_is_not_portable_is_named() {
                     for problem in problems {
                         assert!(problem.path.starts_with('$'), "{problem}");
                         assert!(
-                            ["JSONata", "intrinsic", "JSONPath of names", "distributed", "JSONPath"]
-                                .iter()
-                                .any(|reason| problem.reason.contains(reason))
+                            [
+                                "JSONata",
+                                "intrinsic",
+                                "JSONPath of names",
+                                "distributed",
+                                "JSONPath"
+                            ]
+                            .iter()
+                            .any(|reason| problem.reason.contains(reason))
                                 || problem.reason.contains("no field of"),
                             "{}: {problem}",
                             row["id"]
@@ -135,9 +141,9 @@ fn alike(recorded: &Json, found: &Json) -> bool {
     match (recorded, found) {
         (Json::Object(recorded), Json::Object(found)) => {
             recorded.len() == found.len()
-                && recorded.iter().all(|(key, value)| {
-                    found.get(key).is_some_and(|other| alike(value, other))
-                })
+                && recorded
+                    .iter()
+                    .all(|(key, value)| found.get(key).is_some_and(|other| alike(value, other)))
         }
         (Json::Array(recorded), Json::Array(found)) => {
             recorded.len() == found.len()
@@ -214,7 +220,10 @@ impl<'a> History<'a> {
 
     /// How tasks ended, in order: the state, and the event that says so.
     fn ends(&self) -> impl Iterator<Item = (&'a str, &'a Json)> {
-        self.events.iter().filter(|event| is_end(kind(event))).map(|event| (self.state_of(event), event))
+        self.events
+            .iter()
+            .filter(|event| is_end(kind(event)))
+            .map(|event| (self.state_of(event), event))
     }
 
     /// What answers in place of the tasks: each plugin's answers in turn.
@@ -235,11 +244,13 @@ impl<'a> History<'a> {
         let mut stimuli = Vec::new();
         for (state, end) in self.ends() {
             let submitted = self.before(end).is_some_and(|event| kind(event) == "TaskSubmitted");
-            let data = match answer(end) {
-                mut reply if reply.get("output").is_some() => reply.take(),
-                _ if kind(end) == "TaskTimedOut" => continue,
-                _ => json!({"error": details(end)["error"], "cause": details(end)["cause"]}),
-            };
+            if kind(end).ends_with("TimedOut") {
+                continue;
+            }
+            let mut data = answer(end);
+            if data.get("output").is_none() {
+                data = json!({"error": details(end)["error"], "cause": details(end)["cause"]});
+            }
             let waits = translation.document.to_string().contains("\"signal\"");
             if submitted && waits {
                 let id = translation.states.iter().find(|(_, name)| *name == state).unwrap().0;
@@ -328,11 +339,8 @@ fn answer(event: &Json) -> Json {
     }
     if kind.ends_with("Failed") {
         let name = details["error"].as_str().unwrap_or("States.TaskFailed");
-        let message = match &details["cause"] {
-            Json::String(text) => text.clone(),
-            Json::Null => String::new(),
-            other => other.to_string(),
-        };
+        let cause = &details["cause"];
+        let message = cause.as_str().map_or_else(|| cause.to_string(), str::to_owned);
         let code = if name == "States.DataLimitExceeded" {
             "limit.payload".to_owned()
         } else {
@@ -341,23 +349,18 @@ fn answer(event: &Json) -> Json {
         return json!({"error": {"code": code, "message": message, "details": {"Error": name}}});
     }
     // Objects are recorded as they are, everything else as its JSON text.
-    let output = match &details["output"] {
-        Json::String(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
-        other => other.clone(),
-    };
-    json!({"output": output})
+    let output = &details["output"];
+    let scalar = output.as_str().and_then(|text| serde_json::from_str::<Json>(text).ok());
+    json!({"output": scalar.unwrap_or_else(|| output.clone())})
 }
 
 /// The fields of a state, at whatever depth.
 fn state<'a>(json: &'a Json, wanted: &str) -> Option<&'a Json> {
-    match json {
-        Json::Object(map) => {
-            let here = map.get("States").and_then(|states| states.get(wanted));
-            here.or_else(|| map.values().find_map(|value| state(value, wanted)))
-        }
-        Json::Array(items) => items.iter().find_map(|item| state(item, wanted)),
-        _ => None,
+    if let Some(map) = json.as_object() {
+        let here = map.get("States").and_then(|states| states.get(wanted));
+        return here.or_else(|| map.values().find_map(|value| state(value, wanted)));
     }
+    json.as_array()?.iter().find_map(|item| state(item, wanted))
 }
 
 /// The branches around a state.
@@ -368,9 +371,9 @@ fn branch_of(machine: &Json, wanted: &str) -> Option<String> {
     }
     states.iter().find_map(|(name, state)| {
         let branches = state["Branches"].as_array().into_iter().flatten().enumerate();
-        branches.into_iter().find_map(|(n, branch)| {
-            Some(format!("/{name}[{n}]{}", branch_of(branch, wanted)?))
-        })
+        branches
+            .into_iter()
+            .find_map(|(n, branch)| Some(format!("/{name}[{n}]{}", branch_of(branch, wanted)?)))
     })
 }
 
@@ -408,7 +411,8 @@ fn the_command_names_what_it_cannot_translate() {
         "A": {"Type": "Pass", "InputPath": "$..x", "Next": "B"},
         "B": {"Type": "Wait", "Seconds": 1, "Next": "A"}}});
     std::fs::write(desk.path().join("flow.json"), definition.to_string()).unwrap();
-    let refused = desk.run(&["workflow", "import", "--from", "asl", "flow.json", "--out", "x.yaml"]);
+    let refused =
+        desk.run(&["workflow", "import", "--from", "asl", "flow.json", "--out", "x.yaml"]);
     assert_eq!(refused.status.code(), Some(6));
     assert!(err(&refused).contains("$.States.B.Next: this leads back to `A`"), "{}", err(&refused));
     assert!(!desk.path().join("x.yaml").exists());

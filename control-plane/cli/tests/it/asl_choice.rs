@@ -120,7 +120,11 @@ fn times_are_compared_as_times() {
         let rule = json!({"Variable": "$", "TimestampEquals": at});
         assert_eq!(matches(&rule, &json!(text)), Ok(expected), "{text}");
         let rule = json!({"Variable": "$", "IsTimestamp": true});
-        assert_eq!(matches(&rule, &json!(text)), Ok(text.ends_with("00Z") && expected || text.ends_with("+01:00")), "{text}");
+        assert_eq!(
+            matches(&rule, &json!(text)),
+            Ok(text.ends_with("00Z") && expected || text.ends_with("+01:00")),
+            "{text}"
+        );
     }
 }
 

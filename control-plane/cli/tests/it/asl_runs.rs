@@ -79,7 +79,10 @@ fn results_go_where_the_path_says() {
         Ok(json!({"a": {"b": {"r": 1}, "c": 2}}))
     );
     assert_eq!(placed(json!({}), "$['x.y'].z"), Ok(json!({"x.y": {"z": {"r": 1}}})));
-    assert_eq!(placed(json!({"x.y": {"q": 0}}), "$['x.y'].z.w"), Ok(json!({"x.y": {"q": 0, "z": {"w": {"r": 1}}}})));
+    assert_eq!(
+        placed(json!({"x.y": {"q": 0}}), "$['x.y'].z.w"),
+        Ok(json!({"x.y": {"q": 0, "z": {"w": {"r": 1}}}}))
+    );
     assert_eq!(placed(json!([1]), "$.a"), Err(Some("States.Runtime".to_owned())));
     assert_eq!(placed(json!({"x": 1}), "$"), Ok(json!({"r": 1})));
 }
@@ -231,11 +234,13 @@ fn maps_take_lists_only_and_fail_with_the_item() {
 
 #[test]
 fn scopes_keep_their_documents_and_see_outer_variables() {
-    let branch = |assign: Json| json!({"StartAt": "P", "States": {
-        "P": {"Type": "Pass", "Assign": assign, "Next": "Q"},
-        "Q": {"Type": "Task", "Resource": "arn:aws:states:::do:it", "ResultPath": "$.r", "Next": "R"},
-        "R": {"Type": "Pass", "Parameters": {"own.$": "$own", "outer.$": "$x", "r.$": "$.r"}, "End": true},
-    }});
+    let branch = |assign: Json| {
+        json!({"StartAt": "P", "States": {
+            "P": {"Type": "Pass", "Assign": assign, "Next": "Q"},
+            "Q": {"Type": "Task", "Resource": "arn:aws:states:::do:it", "ResultPath": "$.r", "Next": "R"},
+            "R": {"Type": "Pass", "Parameters": {"own.$": "$own", "outer.$": "$x", "r.$": "$.r"}, "End": true},
+        }})
+    };
     let mut other = branch(json!({"own": "second"}));
     // Names of states are unique in a definition.
     for (from, to) in [("P", "P2"), ("Q", "Q2"), ("R", "R2")] {
@@ -300,7 +305,12 @@ fn waits_last_as_long_as_they_say() {
     let wait = |fields: Json| {
         let mut wait = json!({"Type": "Wait", "End": true});
         wait.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let end = run(&machine(json!({"A": wait})), json!({"s": 7, "half": 0.5, "at": "2026-01-05T08:00:20Z"}), json!({}), json!([]));
+        let end = run(
+            &machine(json!({"A": wait})),
+            json!({"s": 7, "half": 0.5, "at": "2026-01-05T08:00:20Z"}),
+            json!({}),
+            json!([]),
+        );
         (end.output.is_ok(), end.ms)
     };
     assert_eq!(wait(json!({"Seconds": 90})), (true, 90_000));

@@ -15,7 +15,7 @@ use crate::expr::{Expr, Template};
 use crate::id::StepId;
 
 /// The kinds of steps.
-const KINDS: [&str; 18] = [
+pub(in crate::definition) const KINDS: [&str; 18] = [
     "plugin",
     "condition",
     "switch",
