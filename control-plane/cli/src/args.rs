@@ -385,6 +385,9 @@ pub(crate) struct TestArgs {
     /// Where to write the trace: one line of JSON for each step that settled, one for the run
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// Where to write a recording of the tested run, as a device would export it, for `replay`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 /// `openclaw workflow import`.

@@ -1,9 +1,8 @@
 //! The context object `$$`, as far as there is something of ours behind it.
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::flow::Scope;
-use super::path::quote;
 use super::value::Val;
 
 /// The state that asks.
@@ -51,11 +50,7 @@ pub(super) fn context(scope: &Scope, asker: &Asker<'_>) -> Val {
 
 /// The task token of a state: which run, and which signal the answer is sent as.
 pub(super) fn token(signal: &Val) -> Val {
-    let name = match signal {
-        Val::Literal(Json::String(name)) => quote(name),
-        name => name.expr(),
-    };
-    Val::Expr(format!("[execution.id, {name}].join('/')"))
+    Val::Expr(format!("[execution.id, {}].join('/')", signal.expr()))
 }
 
 fn object<'a>(entries: impl IntoIterator<Item = (&'a str, Val)>) -> Val {

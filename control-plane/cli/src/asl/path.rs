@@ -1,5 +1,8 @@
 //! JSONPath, as far as names and indices go, and the expressions that it becomes.
 
+/// Indices from the end in one path: each writes what stands before it twice.
+const FROM_THE_END: usize = 4;
+
 /// What a path starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Root {
@@ -58,6 +61,10 @@ impl Path {
             let (part, left) = part(rest).ok_or_else(beyond)?;
             parts.push(part);
             rest = left;
+        }
+        let from_the_end = |part: &&Part| matches!(part, Part::Index(..0));
+        if parts.iter().filter(from_the_end).count() > FROM_THE_END {
+            return Err(format!("more than {FROM_THE_END} indices from the end in `{text}`"));
         }
         Ok(Self { root, parts })
     }
@@ -202,6 +209,7 @@ mod tests {
             assert!(reason.contains("names and indices"), "{text}: {reason}");
         }
         assert!(Path::parse("States.Format('x')").unwrap_err().contains("intrinsic"));
+        assert!(Path::parse("$[-1][-1][-1][-1][-1]").unwrap_err().contains("more than 4"));
         assert!(Path::parse("a.b").unwrap_err().contains("begins with"));
         assert!(Path::parse("$a-b").unwrap_err().contains("variable"));
     }

@@ -15,6 +15,8 @@ use super::value::{Frame, Val};
 
 /// The most that the service lets a state pass on, in bytes.
 const SERVICE_BYTES: usize = 256 * 1024;
+/// How deep within the input a result may be put.
+const PLACE_DEPTH: usize = 8;
 
 /// A state that is being translated.
 #[derive(Debug)]
@@ -197,7 +199,10 @@ impl Translator {
             Ok(_) => self.problem(&at, "a result can be put into the input only"),
             Err(reason) => self.problem(&at, reason),
         }
-        if names.is_empty() {
+        if names.len() > PLACE_DEPTH {
+            self.problem(&at, format!("a result goes at most {PLACE_DEPTH} objects deep"));
+        }
+        if names.is_empty() || names.len() > PLACE_DEPTH {
             return result.clone();
         }
         Val::Expr(put(&input.expr(), &names, 0, &result.expr()))

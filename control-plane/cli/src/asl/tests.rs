@@ -143,6 +143,10 @@ fn what_belongs_to_another_language_is_named() {
         &problems(&unknown),
         &[("$.States.A.Parameters['x.$']", "assigns"), ("$.States.A.Fancy", "no field of a Pass")],
     );
+    let deep = pass(json!({"Result": 1, "ResultPath": format!("${}", "['x.y']".repeat(40))}));
+    assert_named(&problems(&deep), &[("$.States.A.ResultPath", "8 objects deep")]);
+    let list = pass(json!({"Result": 1, "ResultPath": "$.a[0]"}));
+    assert_named(&problems(&list), &[("$.States.A.ResultPath", "not into lists")]);
     let context = pass(json!({"Parameters": {"x.$": "$$.Task.Token"}}));
     assert_named(&problems(&context), &[("$.States.A.Parameters['x.$']", "leads to nothing")]);
 }

@@ -79,6 +79,9 @@ pub(crate) async fn run(global: &Global, args: TestArgs) -> Result<(), Failure> 
     if let Some(path) = &args.trace {
         write_trace(path, &played)?;
     }
+    if let Some(path) = &args.record {
+        write_recording(path, &played)?;
+    }
     let failed = played.iter().filter(|one| !one.report.passed).count();
     let all = played.len();
     if global.output != Format::Table {
@@ -178,6 +181,16 @@ fn write_trace(path: &Path, played: &[One]) -> Result<(), Failure> {
         }
     }
     std::fs::write(path, text)
+        .map_err(|e| Failure::new(FAILED, format!("cannot write {}: {e}", path.display())))
+}
+
+fn write_recording(path: &Path, played: &[One]) -> Result<(), Failure> {
+    let [One { report: Report { recording: Some(recording), .. }, .. }] = played else {
+        return Err(Failure::new(2, "there is not exactly one run to record")
+            .hint("give --record with one scenario in which a run is made"));
+    };
+    let text = serde_json::to_string(recording).map_err(std::io::Error::from);
+    text.and_then(|text| std::fs::write(path, text))
         .map_err(|e| Failure::new(FAILED, format!("cannot write {}: {e}", path.display())))
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use openclaw_agent_core::replay::{Recording, Replay};
+use openclaw_agent_core::replay::{Recording, Replay, ReplayedCall};
 use openclaw_agent_core::{AttemptOutcome, Fact};
 use openclaw_protocol::definition::{StepKind, Workflow};
 use openclaw_protocol::expr::Timestamp;
@@ -83,15 +83,31 @@ fn device(seed: u64, at: Stamp, agent: &Json) -> Json {
     device
 }
 
+/// What each attempt was answered. One that was made again after an interruption is answered when
+/// it is made again, so not before the interruption; one that nothing answered hangs.
 fn plugins(replay: &Replay, times: &[u64]) -> BTreeMap<String, Json> {
     let mut mocks: BTreeMap<String, Vec<Json>> = BTreeMap::new();
-    for call in &replay.calls {
-        let Some((ended, outcome)) = &call.ended else { continue };
-        let mut answer = answer(outcome);
+    for (place, call) in replay.calls.iter().enumerate() {
+        let is_same = |other: &ReplayedCall| {
+            (&other.step, other.attempt) == (&call.step, call.attempt)
+        };
+        if replay.calls[..place].iter().any(is_same) {
+            continue;
+        }
+        let last = replay.calls[place..].iter().rfind(|other| is_same(other)).unwrap_or(call);
+        let mut answer = match &last.ended {
+            Some((ended, outcome)) => {
+                let latency = times[*ended].saturating_sub(times[last.begun]);
+                let interrupted = times[last.begun].saturating_sub(times[call.begun]);
+                let mut answer = answer(outcome);
+                let latency = json!(format!("{}ms", latency.max(interrupted)));
+                answer.insert("latency".to_owned(), latency);
+                answer
+            }
+            None => Map::from_iter([("hang".to_owned(), json!(true))]),
+        };
         answer.insert("step".to_owned(), json!(call.step));
         answer.insert("attempt".to_owned(), json!(call.attempt));
-        let latency = times[*ended].saturating_sub(times[call.begun]);
-        answer.insert("latency".to_owned(), json!(format!("{latency}ms")));
         mocks.entry(call.plugin.clone()).or_default().push(Json::Object(answer));
     }
     mocks.into_iter().map(|(name, answers)| (name, json!({ "answers": answers }))).collect()

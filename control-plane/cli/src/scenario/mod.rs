@@ -21,9 +21,11 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use openclaw_agent_core::replay::{RECORDING, Recording};
 use openclaw_protocol::definition::{TriggerKind, Workflow};
 use openclaw_protocol::expr::{Expr, Value};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::zone::TZDB;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
@@ -57,6 +59,9 @@ pub struct Report {
     /// The trace: one object for each step instance that settled, and one for the run.
     #[serde(skip)]
     pub trace: Vec<Json>,
+    /// The tested run as a device would export it.
+    #[serde(skip)]
+    pub recording: Option<Recording>,
 }
 
 /// How a run ended.
@@ -95,7 +100,17 @@ pub fn run(
     beside: &[Arc<Workflow>],
 ) -> Result<Report, String> {
     let played = prepare(scenario, tested, beside)?.play();
-    Ok(report(scenario, &played))
+    let mut report = report(scenario, &played);
+    report.recording = played.main.map(|run| Recording {
+        recording: RECORDING,
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        tzdb: TZDB.to_owned(),
+        run,
+        seed: scenario.device.seed,
+        definition: tested.canonical.clone(),
+        facts: played.journal,
+    });
+    Ok(report)
 }
 
 fn prepare<'a>(
@@ -227,6 +242,7 @@ fn report(scenario: &Scenario, played: &Played) -> Report {
         faults,
         notes: played.notes.clone(),
         trace,
+        recording: None,
     }
 }
 

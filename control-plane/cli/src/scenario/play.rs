@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use openclaw_agent_core::{AttemptId, AttemptOutcome, Input, Message, Publication, Told};
+use openclaw_agent_core::{
+    AttemptId, AttemptOutcome, FactRecord, Input, Message, Publication, Told,
+};
 use openclaw_protocol::definition::Workflow;
 use openclaw_protocol::id::RunId;
 use openclaw_protocol::report::Refusal;
@@ -44,6 +46,8 @@ pub(crate) struct Played {
     pub(crate) faults: Vec<(String, String)>,
     /// What the author may want to know.
     pub(crate) notes: Vec<String>,
+    /// The tested run's facts, as they were committed.
+    pub(crate) journal: Vec<FactRecord>,
 }
 
 /// One plugin call.
@@ -175,6 +179,10 @@ impl<'a> Play<'a> {
             }
         }
         self.conclude(until);
+        if let Some(main) = &self.played.main {
+            let facts = self.device.journal().find(|(run, _)| *run == main);
+            self.played.journal = facts.map_or_else(Vec::new, |(_, facts)| facts.to_vec());
+        }
         self.played
     }
 

@@ -8,6 +8,7 @@ mod asl_runs;
 mod data;
 mod expr;
 mod remote;
+mod replay;
 mod scenario;
 mod stub;
 mod terminal;

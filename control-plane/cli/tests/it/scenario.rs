@@ -9,7 +9,7 @@ use crate::{Desk, err, json, out};
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scenarios.md");
 
 /// The `yaml` blocks of the documentation: definitions, and each with the scenarios after it.
-fn documented() -> Vec<(String, Vec<String>)> {
+pub(crate) fn documented() -> Vec<(String, Vec<String>)> {
     let document = std::fs::read_to_string(DOCUMENT).unwrap();
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for block in document.split("\n```yaml\n").skip(1) {
