@@ -383,12 +383,19 @@ impl Engine {
     }
 }
 
+/// The names that expressions of a trigger see.
+pub(crate) fn trigger_names(data: &Value) -> BTreeMap<String, Value> {
+    let mut names = BTreeMap::new();
+    names.insert("trigger".to_owned(), data.clone());
+    names
+}
+
 /// What a trigger gives as inputs.
 fn trigger_inputs(
     templates: Option<&BTreeMap<String, Template>>,
     data: &Value,
 ) -> Result<JsonText, Refused> {
-    let names = BTreeMap::from([("trigger".to_owned(), data.clone())]);
+    let names = trigger_names(data);
     let mut inputs = Map::new();
     for (name, template) in templates.into_iter().flatten() {
         let json = template.eval_typed(&names).map_err(|failure| Refused {
@@ -465,10 +472,8 @@ pub(crate) fn lane_of(
     trigger: &Value,
 ) -> Result<String, Refused> {
     let Some(expr) = &workflow.concurrency_key else { return Ok(String::new()) };
-    let names = BTreeMap::from([
-        ("inputs".to_owned(), inputs.clone()),
-        ("trigger".to_owned(), trigger.clone()),
-    ]);
+    let mut names = trigger_names(trigger);
+    names.insert("inputs".to_owned(), inputs.clone());
     let wrong = |message: String| Refused { code: "inputs.invalid", message };
     let value = expr.eval(&names).map_err(|error| wrong(format!("concurrency_key: {error}")))?;
     let json = value.to_json().map_err(|error| wrong(format!("concurrency_key: {error}")))?;

@@ -30,11 +30,11 @@ impl Engine {
     /// Takes in what a fact brought about.
     pub(crate) fn absorb(&mut self, number: u64, out: Out, decision: &mut Decision) {
         decision.told.extend(out.events.into_iter().map(Told::Event));
-        for at in out.unready {
-            self.queue.remove(&(number, at));
-        }
-        for (at, priority) in out.ready {
-            self.queue.push((number, at), priority, self.now.boot_ms);
+        for (at, priority) in out.slots {
+            match priority {
+                Some(priority) => self.queue.push((number, at), priority, self.now.boot_ms),
+                None => self.queue.remove(&(number, at)),
+            }
         }
         for (attempt, reason) in out.stops {
             decision.effects.push(Effect::Stop { attempt, reason });

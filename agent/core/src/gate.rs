@@ -8,6 +8,7 @@ use openclaw_protocol::id::{TriggerId, WorkflowName};
 use openclaw_protocol::limits::DEDUPE_KEYS;
 use openclaw_protocol::time::Stamp;
 
+use crate::admission::trigger_names;
 use crate::effect::{Decision, SeenKey, Told};
 use crate::engine::Engine;
 use crate::trigger::TriggerKey;
@@ -122,7 +123,7 @@ impl Engine {
         if is_free(written) {
             return Verdict::Pass;
         }
-        let names = BTreeMap::from([("trigger".to_owned(), data.clone())]);
+        let names = trigger_names(data);
         if let Some(when) = &written.when {
             match when.eval(&names).map(|value| value.as_bool()) {
                 Ok(Some(true)) => {}

@@ -20,7 +20,7 @@ use crate::fact::{Fact, FactRecord, Parent};
 use crate::limits;
 use crate::names::{LoopAt, Names};
 use crate::plan::{Pins, Plan};
-use crate::scope::{ScopeKey, ScopeState, Stage};
+use crate::scope::{ScopeKey, ScopeState, Stage, StepState};
 use crate::step::{Active, Undo, Undoing};
 use crate::timer::{Timer, TimerKey};
 use crate::view::View;
@@ -135,10 +135,9 @@ pub(crate) struct Run {
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     pub(crate) events: Vec<RunEventRecord>,
-    /// Attempts that wait for a worker slot from now on.
-    pub(crate) ready: Vec<(StepRef, Priority)>,
-    /// Attempts that do not any more.
-    pub(crate) unready: Vec<StepRef>,
+    /// Attempts that wait for a worker slot from now on, with their priority, and those that do
+    /// not any more, in this order.
+    pub(crate) slots: Vec<(StepRef, Option<Priority>)>,
     /// A call's input was made, perhaps of the moment at hand.
     pub(crate) prepared: bool,
     pub(crate) stops: Vec<(AttemptId, StopReason)>,
@@ -298,13 +297,19 @@ impl Run {
     }
 
     pub(crate) fn stage(&self, at: &StepRef) -> Option<Stage> {
-        let scope = self.scopes.get(&at.scope)?;
-        scope.steps.get(self.plan.position(at.ix)).map(|state| state.stage)
+        self.state(at).map(|state| state.stage)
     }
 
     pub(crate) fn active(&self, at: &StepRef) -> Option<&Active> {
+        self.state(at)?.active.as_deref()
+    }
+
+    /// The state of a step instance. The root and the workflow's `on_failure` have one key, one
+    /// after the other, so a step that was of the one is not to be found in the other.
+    fn state(&self, at: &StepRef) -> Option<&StepState> {
         let scope = self.scopes.get(&at.scope)?;
-        scope.steps.get(self.plan.position(at.ix))?.active.as_deref()
+        let is_of_it = self.plan.step(at.ix).scope == scope.ix;
+        scope.steps.get(self.plan.position(at.ix)).filter(|_| is_of_it)
     }
 
     /// All step instances that are under way, by scope and place in the document.

@@ -197,7 +197,8 @@ impl Turn<'_> {
 
     pub(crate) fn step_state(&mut self, at: &StepRef) -> Option<&mut StepState> {
         let scope = self.run.scopes.get_mut(&at.scope)?;
-        scope.steps.get_mut(self.plan.position(at.ix))
+        let is_of_it = self.plan.step(at.ix).scope == scope.ix;
+        scope.steps.get_mut(self.plan.position(at.ix)).filter(|_| is_of_it)
     }
 
     /// Which edges of a step are taken, by target id.
@@ -236,7 +237,7 @@ impl Turn<'_> {
             };
             edges.push((edge.to, taken));
         }
-        edges.sort_by_key(|(to, _)| self.plan.step(*to).id.as_str());
+        edges.sort_unstable_by_key(|(to, taken)| (self.plan.step(*to).id.as_str(), *taken));
         Ok(edges)
     }
 
@@ -259,7 +260,7 @@ impl Turn<'_> {
                     self.settle_idle(&at, StepStatus::Skipped);
                     let mut dead: Vec<StepIx> =
                         plan.step(to).edges.iter().map(|edge| edge.to).collect();
-                    dead.sort_by_key(|to| plan.step(*to).id.as_str());
+                    dead.sort_unstable_by_key(|to| plan.step(*to).id.as_str());
                     waiting.extend(dead.into_iter().map(|to| (to, false)));
                 }
             }
@@ -315,7 +316,7 @@ impl Turn<'_> {
             | Stage::Listening
             | Stage::Publishing => {
                 if stage == Stage::Ready {
-                    self.out.unready.push(at.clone());
+                    self.out.slots.push((at.clone(), None));
                 }
                 let error = ending.error();
                 self.set_closing(at, ending);

@@ -173,7 +173,9 @@ impl Turn<'_> {
             self.record(at, status, error.clone(), attempts);
         }
         let output = self.output_of(at).filter(|_| status == StepStatus::Succeeded);
-        let is_set = matches!(self.plan.step(at.ix).kind, StepKind::Set(_));
+        // A bare `set` has no result, which is not the same as the result `null`.
+        let step = self.plan.step(at.ix);
+        let is_set = matches!(step.kind, StepKind::Set(_)) && step.output.is_none();
         if let Some(state) = self.step_state(at) {
             state.stage = Stage::Settled;
             state.active = None;

@@ -50,7 +50,9 @@ impl View {
             let bytes = size(&value).unwrap_or(0);
             (name, Kept { value, bytes })
         });
-        let vars: BTreeMap<String, Kept> = kept.collect();
+        // Not collected, which would sort it first with code of its own.
+        let mut vars = BTreeMap::new();
+        vars.extend(kept);
         let bytes = vars.values().map(|kept| kept.bytes).sum();
         Self { vars: Arc::new(vars), bytes, ..Self::default() }
     }

@@ -179,7 +179,9 @@ impl Tally {
     /// What is open stays as it is known, shown or not.
     fn place(&mut self, steps: &[StepView]) {
         let paths = steps.iter().enumerate();
-        self.positions = paths.map(|(at, step)| (step.path.0.clone(), at)).collect();
+        // Not collected, which would sort them first with code of its own.
+        self.positions.clear();
+        self.positions.extend(paths.map(|(at, step)| (step.path.0.clone(), at)));
     }
 
     fn room(&self) -> usize {

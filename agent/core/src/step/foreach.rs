@@ -185,7 +185,8 @@ impl Turn<'_> {
     ) -> Result<Value, RunError> {
         let Some(expr) = &foreach.collect else { return Ok(last) };
         let path = self.run.path(at);
-        let mut names = self.run.names_in(scope.view, None, &path.0, self.at);
+        let around = self.run.names(at, &path.0, self.at).around;
+        let mut names = self.run.names_in(scope.view, around, &path.0, self.at);
         names.bound = scope.bound.as_deref();
         names.value("collect", expr)
     }
@@ -205,11 +206,11 @@ impl Turn<'_> {
         let failure = each.failure.take().or_else(|| each.first_error.clone().filter(|_| over));
         let (results, failed) = (std::mem::take(&mut each.results), each.failed);
         let exports = std::mem::take(&mut each.exports);
-        if let Some(error) = failure {
-            return self.attempt_ended(at, Err(error));
-        }
         for (_, branch) in exports {
             self.run.views.entry(view).or_default().absorb(branch, |_| false, true);
+        }
+        if let Some(error) = failure {
+            return self.attempt_ended(at, Err(error));
         }
         self.attempt_ended(at, Ok(result(results, failed)));
     }

@@ -182,7 +182,9 @@ impl Turn<'_> {
 
     fn ask_loop<T>(&self, at: &StepRef, here: LoopAt, ask: impl FnOnce(&Names<'_>) -> T) -> T {
         let path = self.run.path(at);
-        ask(&self.run.names_in(self.run.view_of(at), Some(here), &path.0, self.at))
+        let mut names = self.run.names(at, &path.0, self.at);
+        names.around = Some(here);
+        ask(&names)
     }
 
     fn loop_result(&mut self, at: &StepRef) -> Value {

@@ -57,7 +57,7 @@ impl Turn<'_> {
         active.started = None;
         let attempt = active.attempt;
         self.tell(RunEvent::StepQueued { step, attempt });
-        self.out.ready.push((at.clone(), priority));
+        self.out.slots.push((at.clone(), Some(priority)));
     }
 
     fn prepare(&self, at: &StepRef, call: &PluginCall) -> Result<Call, RunError> {
@@ -158,8 +158,13 @@ impl Turn<'_> {
             // It was to stop, and nothing of it is left.
             return self.attempt_ended(at, Err(interrupted("the agent was restarted")));
         }
+        let same_boot = active.started.is_some_and(|started| started.boot == boot);
+        if !same_boot {
+            // Deaths under a boot that is over say nothing of this one.
+            active.deaths.0 = 0;
+        }
         if unclean {
-            if active.started.is_some_and(|started| started.boot == boot) {
+            if same_boot {
                 active.deaths.0 = active.deaths.0.saturating_add(1);
             } else {
                 active.deaths.1 = active.deaths.1.saturating_add(1);
@@ -200,7 +205,7 @@ impl Turn<'_> {
         if let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) {
             active.durable_start |= unclean;
         }
-        self.out.ready.push((at.clone(), priority));
+        self.out.slots.push((at.clone(), Some(priority)));
     }
 
     /// A call's time is up, or its grace is.

@@ -7,6 +7,8 @@ mod joins;
 mod language;
 mod modes;
 mod properties;
+mod reference;
+mod simulate;
 mod steps;
 mod time;
 mod triggers;

@@ -73,6 +73,16 @@ pub(super) struct Ended {
     pub(super) error: Option<String>,
 }
 
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}({})", self.path, self.status, self.attempts)?;
+        for more in [&self.output, &self.error].into_iter().flatten() {
+            write!(f, " {more}")?;
+        }
+        Ok(())
+    }
+}
+
 /// One call of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Called {
@@ -123,6 +133,7 @@ pub(super) fn read(
         behaviour,
         mistake,
         sagas: vec![Vec::new()],
+        way: Way::Only,
         reading: Reading {
             status: RunStatus::Completed,
             outputs: json!({}),
@@ -155,14 +166,24 @@ enum End {
     /// With this output; of a scope that of its last successful step.
     Well(Value),
     Failed(Fault),
-    /// A `succeed` ended the run, with these outputs of its own.
-    Over(Option<Json>),
+    /// The run is over, with these outputs.
+    Over(Json),
+}
+
+/// Which way a question sent the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It was none.
+    Only,
+    Yes,
+    No,
+    Case(Option<u16>),
 }
 
 /// How a step ended.
 enum Done {
     Bypassed,
-    Ran(End),
+    Ran(Way, End),
 }
 
 /// A step that succeeded and can be undone.
@@ -182,6 +203,8 @@ struct Reader<'a> {
     mistake: Option<Mistake>,
     /// What can be undone, of each unit around the step at hand; the run's own first.
     sagas: Vec<Vec<Undo>>,
+    /// What the question that was asked last has answered.
+    way: Way,
     reading: Reading,
 }
 
@@ -217,37 +240,35 @@ impl Reader<'_> {
         let vars = vars.map(|(name, value)| (name.clone(), Value::from_json_typed(value)));
         let mut seen = Seen { vars: vars.collect(), ..Seen::default() };
         let mut end = self.scope(self.workflow.root, "", &mut seen);
-        if let End::Well(_) | End::Over(None) = end {
-            end = match self.declared(&seen) {
-                Ok(outputs) => End::Over(Some(outputs)),
-                Err(_) => End::Failed(Fault::new("outputs.invalid")),
-            };
+        if let End::Well(_) = end {
+            end = self.declared(&seen);
         }
         if let End::Failed(fault) = end {
-            let compensated = if self.workflow.compensation.on_failed {
-                self.undo(&mut seen)
-            } else {
-                true
-            };
+            if self.workflow.compensation.on_failed {
+                self.undo(&seen);
+            }
             if let Some(steps) = self.workflow.on_failure {
                 seen.names.push(("error".to_owned(), error_value(&fault)));
                 self.scope(steps, "", &mut seen);
             }
             self.reading.status = RunStatus::Failed;
-            let incomplete = "compensation.incomplete".to_owned();
-            self.reading.error = Some(if compensated { fault.code } else { incomplete });
-        } else if let End::Over(Some(outputs)) = end {
+            self.reading.error = Some(fault.code);
+        } else if let End::Over(outputs) = end {
             self.reading.outputs = outputs;
         }
         self.reading
     }
 
-    fn declared(&self, seen: &Seen) -> Result<Json, Fault> {
+    /// The end of the run with the outputs that the workflow declares, as they are seen here.
+    fn declared(&self, seen: &Seen) -> End {
         let mut outputs = serde_json::Map::new();
         for (name, template) in &self.workflow.outputs {
-            outputs.insert(name.clone(), self.outer(template, seen, None)?);
+            match self.outer(template, seen, None) {
+                Ok(value) => outputs.insert(name.clone(), value),
+                Err(_) => return End::Failed(Fault::new("outputs.invalid")),
+            };
         }
-        Ok(Json::Object(outputs))
+        End::Over(Json::Object(outputs))
     }
 
     // Scopes: edges and joins.
@@ -271,21 +292,23 @@ impl Reader<'_> {
                     self.reading.before.push((before.clone(), ran.clone()));
                 }
             }
-            let fails = if let Done::Ran(End::Failed(_)) = done {
+            let fails = if let Done::Ran(_, End::Failed(_)) = done {
                 let caught = step.edges.iter().any(|edge| matches!(edge.kind, EdgeKind::OnFailure));
                 !step.continue_on_error && !caught
             } else {
-                matches!(done, Done::Ran(End::Over(_)))
+                matches!(done, Done::Ran(_, End::Over(_)))
             };
             if fails {
                 self.leave(flow, ix, prefix, seen);
-                if let Done::Ran(end) = done {
+                if let Done::Ran(_, end) = done {
                     return end;
                 }
                 unreachable!("what is bypassed does not fail");
             }
             let edges = step.edges.iter().map(|edge| self.takes(step, edge, &done, seen)).collect();
-            if let Done::Ran(End::Well(output)) = done {
+            if let Done::Ran(_, End::Well(output)) = done
+                && has_result(step)
+            {
                 last = output;
             }
             flow.settled.insert(ix, Settled { ran: Some(ran), edges });
@@ -321,34 +344,24 @@ impl Reader<'_> {
 
     /// Whether an edge of a step that has ended is taken.
     fn takes(&self, step: &Step, edge: &Edge, done: &Done, seen: &Seen) -> bool {
-        let output = match done {
-            Done::Ran(End::Failed(_)) => {
-                let normal = matches!(edge.kind, EdgeKind::Next(_));
-                let handles = matches!(edge.kind, EdgeKind::OnFailure);
-                return handles != step.continue_on_error && (handles || normal);
-            }
-            Done::Ran(End::Over(_)) => return false,
-            Done::Bypassed => None,
-            Done::Ran(End::Well(output)) => Some(output),
+        let failed = matches!(done, Done::Ran(_, End::Failed(_)));
+        let well = !failed || step.continue_on_error;
+        let way = match done {
+            Done::Ran(way, _) => *way,
+            Done::Bypassed if self.mistake == Some(Mistake::BypassedIsDead) => return false,
+            Done::Bypassed => Way::Only,
         };
-        if output.is_none() && self.mistake == Some(Mistake::BypassedIsDead) {
-            return false;
-        }
-        let field = |name: &str| output.and_then(|map| map.as_map()?.field(name).cloned());
         match &edge.kind {
-            EdgeKind::OnFailure => false,
+            EdgeKind::OnFailure => !well,
             EdgeKind::Next(when) => {
                 let gate = matches!(step.kind, StepKind::Condition { gate: true, .. });
-                let shut = gate && field("result") == Some(Value::Bool(false));
+                let shut = gate && way == Way::No;
                 let open = when.as_ref().is_none_or(|when| self.truth(when, seen) == Ok(true));
-                !shut && open
+                well && !shut && open
             }
-            EdgeKind::Then => field("result") != Some(Value::Bool(false)),
-            EdgeKind::Else => field("result") != Some(Value::Bool(true)),
-            EdgeKind::Case(number) => {
-                let chosen = field("case").unwrap_or(Value::Null);
-                chosen.as_integer() == number.map(i64::from)
-            }
+            EdgeKind::Then => way == Way::Yes,
+            EdgeKind::Else => way == Way::No,
+            EdgeKind::Case(number) => way == Way::Case(*number),
         }
     }
 
@@ -368,12 +381,14 @@ impl Reader<'_> {
         seen: &mut Seen,
     ) {
         let status_text = word(status);
-        let well = status == StepStatus::Succeeded;
+        let well = status == StepStatus::Succeeded && has_result(step);
         self.reading.ended.push(Ended {
             path: path.to_owned(),
             status: status_text,
             attempts,
-            output: well.then(|| output.to_json().map_or_else(|e| e.to_string(), |j| j.to_string())),
+            output: well.then(|| {
+                output.to_json().map_or_else(|error| error.to_string(), |json| json.to_string())
+            }),
             error: fault.map(|fault| fault.code.clone()),
         });
         let view = object([
@@ -394,12 +409,12 @@ impl Reader<'_> {
         let inner = start..self.reading.ended.len();
         let (status, output, fault) = match &done {
             Done::Bypassed => (StepStatus::Bypassed, Value::Null, None),
-            Done::Ran(End::Well(output)) => (StepStatus::Succeeded, output.clone(), None),
-            Done::Ran(End::Failed(fault)) => (StepStatus::Failed, Value::Null, Some(fault)),
-            Done::Ran(End::Over(_)) if matches!(step.kind, StepKind::Succeed { .. }) => {
+            Done::Ran(_, End::Well(output)) => (StepStatus::Succeeded, output.clone(), None),
+            Done::Ran(_, End::Failed(fault)) => (StepStatus::Failed, Value::Null, Some(fault)),
+            Done::Ran(_, End::Over(_)) if matches!(step.kind, StepKind::Succeed { .. }) => {
                 (StepStatus::Succeeded, Value::Null, None)
             }
-            Done::Ran(End::Over(_)) => (StepStatus::Cancelled, Value::Null, None),
+            Done::Ran(_, End::Over(_)) => (StepStatus::Cancelled, Value::Null, None),
         };
         self.ended(step, &path, status, attempts, &output, fault, seen);
         let own = inner.end..inner.end + 1;
@@ -413,7 +428,7 @@ impl Reader<'_> {
 
     fn attempts(&mut self, step: &Step, path: &str, seen: &mut Seen) -> (Done, u32) {
         match step.condition.as_ref().map(|condition| self.truth(condition, seen)) {
-            Some(Err(fault)) => return (Done::Ran(End::Failed(fault)), 0),
+            Some(Err(fault)) => return (Done::Ran(Way::Only, End::Failed(fault)), 1),
             Some(Ok(false)) => return (Done::Bypassed, 0),
             Some(Ok(true)) | None => {}
         }
@@ -425,7 +440,7 @@ impl Reader<'_> {
         };
         let input = match input {
             Ok(input) => input,
-            Err(fault) => return (Done::Ran(End::Failed(fault)), 1),
+            Err(fault) => return (Done::Ran(Way::Only, End::Failed(fault)), 1),
         };
         let mut used = vec![0; step.retry.len()];
         let mut attempt = 1;
@@ -433,6 +448,7 @@ impl Reader<'_> {
         loop {
             let start = self.reading.ended.len();
             let end = self.attempt(step, path, attempt, &input, seen);
+            let way = std::mem::replace(&mut self.way, Way::Only);
             let range = start..self.reading.ended.len();
             if let Some(earlier) = earlier.replace(range.clone()) {
                 self.reading.before.push((earlier, range));
@@ -441,13 +457,13 @@ impl Reader<'_> {
                 End::Well(output) => self.reshape(step, output, seen),
                 End::Failed(_) | End::Over(_) => end,
             };
-            let End::Failed(fault) = &end else { return (Done::Ran(end), attempt) };
+            let End::Failed(fault) = &end else { return (Done::Ran(way, end), attempt) };
             let Some(at) = self.policy(&step.retry, fault) else {
-                return (Done::Ran(end), attempt);
+                return (Done::Ran(way, end), attempt);
             };
             let more = u32::from(self.mistake == Some(Mistake::OneRetryMore));
             if used[at] == step.retry[at].max_retries + more {
-                return (Done::Ran(end), attempt);
+                return (Done::Ran(way, end), attempt);
             }
             used[at] += 1;
             attempt += 1;
@@ -537,8 +553,8 @@ impl Reader<'_> {
                 None => Ok(self.scope(*body, &inner, seen)),
             },
             StepKind::Succeed { outputs } => match outputs {
-                Some(outputs) => self.outer(outputs, seen, None).map(|map| End::Over(Some(map))),
-                None => Ok(End::Over(None)),
+                Some(outputs) => self.outer(outputs, seen, None).map(End::Over),
+                None => Ok(self.declared(seen)),
             },
             StepKind::Fail { code, .. } => self.typed(code, seen, None).map(|code| {
                 End::Failed(Fault::new(code.as_str().unwrap_or_default()))
@@ -587,6 +603,7 @@ impl Reader<'_> {
             Some(steps) => self.scope(steps, inner, seen),
             None => End::Well(Value::Null),
         };
+        self.way = if result { Way::Yes } else { Way::No };
         Ok(with_output(end, [("result", Value::Bool(result))]))
     }
 
@@ -614,16 +631,17 @@ impl Reader<'_> {
                 }
             };
             if let Some(value) = matched {
-                chosen = Some((value, case.body));
+                chosen = Some((value, case.body, Some(u16::try_from(position).unwrap())));
                 break;
             }
         }
-        let chosen = chosen.or_else(|| default.map(|body| (Value::Null, body)));
-        let (case, body) = chosen.ok_or_else(|| Fault::new("condition.no_match"))?;
+        let chosen = chosen.or_else(|| default.map(|body| (Value::Null, body, None)));
+        let (case, body, place) = chosen.ok_or_else(|| Fault::new("condition.no_match"))?;
         let end = match body {
             Some(steps) => self.scope(steps, inner, seen),
             None => End::Well(Value::Null),
         };
+        self.way = Way::Case(place);
         Ok(with_output(end, [("case", case)]))
     }
 
@@ -874,10 +892,10 @@ impl Reader<'_> {
         end
     }
 
-    /// Undoes what the innermost unit has done, latest first. Whether all of it could be.
-    fn undo(&mut self, seen: &Seen) -> bool {
+    /// Undoes what the innermost unit has done, latest first. What fails
+    /// in it does not keep the rest from being undone.
+    fn undo(&mut self, seen: &Seen) {
         let mut undone: Vec<(usize, Range<usize>)> = Vec::new();
-        let mut complete = true;
         let mut registered = std::mem::take(self.sagas.last_mut().unwrap());
         if self.mistake != Some(Mistake::UndoneForwards) {
             registered.reverse();
@@ -886,8 +904,7 @@ impl Reader<'_> {
             let mut own = seen.clone();
             own.names.push(("output".to_owned(), undo.output));
             let start = self.reading.ended.len();
-            let end = self.scope(undo.steps, &undo.prefix, &mut own);
-            complete &= matches!(end, End::Well(_));
+            self.scope(undo.steps, &undo.prefix, &mut own);
             let range = start..self.reading.ended.len();
             for (at, earlier) in &undone {
                 // Only where the steps themselves had an order.
@@ -901,7 +918,6 @@ impl Reader<'_> {
             }
             undone.push((undo.at, range));
         }
-        complete
     }
 
     // Small things.
@@ -1086,6 +1102,15 @@ fn with_output<const N: usize>(end: End, fields: [(&str, Value); N]) -> End {
             End::Well(object(fields.map(|(name, value)| (name.to_owned(), value))))
         }
         End::Failed(_) | End::Over(_) => end,
+    }
+}
+
+/// A `set` has no result, unless `output` gives it one; nor has what ends the run.
+fn has_result(step: &Step) -> bool {
+    match step.kind {
+        StepKind::Set(_) => step.output.is_some(),
+        StepKind::Succeed { .. } => false,
+        _ => true,
     }
 }
 

@@ -496,3 +496,25 @@ fn an_output_above_the_bound_fails_the_step() {
       told 5 a failed(1) limit.payload; 6 Failed {} limit.payload: the plugin's output has 70002 bytes; the most is 65536: keep less of it; result Failed
     ");
 }
+
+#[test]
+fn what_was_cancelled_before_it_got_a_slot_is_not_called() {
+    // Both begin in one fact, and the failure of one ends the other before there is a slot.
+    let mut world = World::with(
+        &["
+workflow: w
+steps:
+  - { id: a, start: true, plugin: p@1, with: { of: a }, next_steps: [] }
+  - { id: b, start: true, fail: { code: user.no, message: "no" }, next_steps: [] }
+on_failure:
+  - { id: c, plugin: p@1, with: { of: c } }
+"],
+        1,
+    );
+    world.start("{}");
+    let called: Vec<&str> = world.calls.iter().map(|call| call.attempt.step.0.as_str()).collect();
+    assert_eq!(called, ["c"]);
+    assert_eq!(world.calls[0].input.as_str(), r#"{"of":"c"}"#);
+    world.ok("c", "1");
+    assert!(world.engine.runs.is_empty());
+}

@@ -237,7 +237,7 @@ impl Problems {
         if self.found.is_empty() {
             self.add(ProblemCode::Type, Place { line: 1, column: 1 }, "this is no workflow");
         }
-        self.found.sort_by_key(|problem| (problem.line, problem.column, problem.code));
+        self.found.sort_unstable_by_key(|problem| (problem.line, problem.column, problem.code));
         self.found.dedup();
         let omitted = self.found.len().saturating_sub(TOLD) + self.dropped;
         self.found.truncate(TOLD);

@@ -107,7 +107,7 @@ impl Output<'_, '_> {
                 let mut entries: Vec<_> =
                     map.iter().map(|(key, value)| (key.to_string(), value)).collect();
                 self.context.budget.allocate_entries(entries.len().saturating_mul(2))?;
-                entries.sort_by(|left, right| left.0.cmp(&right.0));
+                entries.sort_unstable_by(|left, right| left.0.cmp(&right.0));
                 self.push("{")?;
                 for (position, (key, value)) in entries.into_iter().enumerate() {
                     self.push(if position == 0 { "" } else { ", " })?;
