@@ -67,6 +67,22 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, DurationError> {
     parse_units(&body, iso).ok_or_else(wrong)
 }
 
+/// A duration as people write it, such as `1h30m`, and as [`parse_duration_ms`] reads it.
+#[must_use]
+pub fn show_duration(ms: u64) -> String {
+    const UNITS: [(&str, u64); 5] =
+        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+    let mut text = String::new();
+    let mut rest = ms;
+    for (unit, size) in UNITS {
+        if rest >= size {
+            text.push_str(&format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 /// Seconds as whole milliseconds; `None` where negative, not finite or too large.
 #[must_use]
 pub fn seconds_to_ms(seconds: f64) -> Option<u64> {
@@ -198,6 +214,20 @@ mod tests {
             ("0", 0),
         ] {
             assert_eq!(parse_duration_ms(text), Ok(ms), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_shown_as_they_are_read() {
+        for (ms, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (300_000, "5m"),
+            (5_400_000, "1h30m"),
+            (86_461_001, "1d1m1s1ms"),
+        ] {
+            assert_eq!(show_duration(ms), text);
+            assert_eq!(parse_duration_ms(text), Ok(ms));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The documentation is held to the code: every example in it is read, refused or computed here,
-//! and every number and name in its tables is compared with the one in force.
+//! and every number and name in its tables is compared with the one in force. The Chinese documents
+//! are held to all of that as well, and to their English originals.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,6 +24,14 @@ fn read(path: &Path) -> String {
 
 fn doc(name: &str) -> String {
     read(&root().join("docs").join(name))
+}
+
+/// The English and the Chinese file of a document, each with its text.
+fn both(name: &str) -> [(String, String); 2] {
+    [format!("{name}.md"), format!("{name}.zh-CN.md")].map(|file| {
+        let text = doc(&file);
+        (format!("docs/{file}"), text)
+    })
 }
 
 /// Files of a folder with an ending, by name.
@@ -80,13 +89,19 @@ fn whole(text: &str) -> String {
 
 #[test]
 fn every_example_of_the_language_is_valid_or_refused_as_said() {
+    for (file, document) in both("language") {
+        examples_are_valid_or_refused(&file, &document);
+    }
+}
+
+fn examples_are_valid_or_refused(file: &str, document: &str) {
     let (mut valid, mut refused) = (0, 0);
-    for Block { line, info, text } in blocks(&doc("language.md")) {
+    for Block { line, info, text } in blocks(document) {
         let parsed = definition::parse(&whole(&text));
         match info.as_str() {
             "yaml" => {
                 if let Err(error) = parsed {
-                    panic!("docs/language.md:{line}: {error}\n{text}");
+                    panic!("{file}:{line}: {error}\n{text}");
                 }
                 valid += 1;
             }
@@ -94,18 +109,16 @@ fn every_example_of_the_language_is_valid_or_refused_as_said() {
                 let comment =
                     text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']);
                 let code = comment.split([':', ' ']).next().unwrap_or_default();
-                let Err(error) = parsed else {
-                    panic!("docs/language.md:{line}: accepted\n{text}")
-                };
+                let Err(error) = parsed else { panic!("{file}:{line}: accepted\n{text}") };
                 let codes: BTreeSet<&str> =
                     error.problems.iter().map(|problem| problem.code.as_str()).collect();
-                assert_eq!(codes, BTreeSet::from([code]), "docs/language.md:{line}: {error}");
+                assert_eq!(codes, BTreeSet::from([code]), "{file}:{line}: {error}");
                 refused += 1;
             }
             _ => {}
         }
     }
-    assert!(valid >= 30 && refused >= 9, "{valid} valid and {refused} refused examples found");
+    assert!(valid >= 30 && refused >= 9, "{file}: {valid} valid, {refused} refused examples");
 }
 
 #[test]
@@ -187,27 +200,30 @@ fn examples(line: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_expression_gives_what_the_documentation_says() {
-    let document = doc("expressions.md");
-    let mut found = 0;
-    let mut wrong = Vec::new();
-    for (number, line) in document.lines().enumerate() {
-        for (source, expected) in examples(line) {
-            let actual = outcome(&source);
-            if actual != expected {
-                wrong.push(format!("{}: {source} gives {actual}, not {expected}", number + 1));
+    let found = both("expressions").map(|(file, document)| {
+        let mut found = Vec::new();
+        let mut wrong = Vec::new();
+        for (number, line) in document.lines().enumerate() {
+            for (source, expected) in examples(line) {
+                let actual = outcome(&source);
+                if actual != expected {
+                    wrong.push(format!("{}: {source} gives {actual}, not {expected}", number + 1));
+                }
+                found.push((source, expected));
             }
-            found += 1;
         }
-    }
-    assert!(wrong.is_empty(), "docs/expressions.md:\n{}", wrong.join("\n"));
-    // An example that is broken over two lines would be seen by nobody.
-    assert_eq!(document.matches('→').count(), found + 1, "an arrow that is no example");
-    assert!(found >= 90, "only {found} examples found");
+        assert!(wrong.is_empty(), "{file}:\n{}", wrong.join("\n"));
+        // An example that is broken over two lines would be seen by nobody.
+        assert_eq!(document.matches('→').count(), found.len() + 1, "{file}: a stray arrow");
+        found
+    });
+    let [english, chinese] = found;
+    assert!(english.len() >= 90, "only {} examples found", english.len());
+    assert_eq!(english, chinese, "the examples of docs/expressions.zh-CN.md are others");
 }
 
 #[test]
 fn every_function_is_documented() {
-    let document = doc("expressions.md");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/expr");
     let mut names = BTreeSet::new();
     for path in files(&source.join("functions"), ".rs") {
@@ -222,11 +238,13 @@ fn every_function_is_documented() {
     let forms = forms.expect("the list of forms").0;
     names.extend(forms.split('"').skip(1).step_by(2).map(str::to_owned));
     assert!(names.len() > 80, "only {} names found in the source", names.len());
-    let told = |name: &String| {
-        document.contains(&format!("`{name}(")) || document.contains(&format!(".{name}("))
-    };
-    let missing: Vec<&String> = names.iter().filter(|name| !told(name)).collect();
-    assert!(missing.is_empty(), "docs/expressions.md says nothing of {missing:?}");
+    for (file, document) in both("expressions") {
+        let told = |name: &String| {
+            document.contains(&format!("`{name}(")) || document.contains(&format!(".{name}("))
+        };
+        let missing: Vec<&String> = names.iter().filter(|name| !told(name)).collect();
+        assert!(missing.is_empty(), "{file} says nothing of {missing:?}");
+    }
 }
 
 /// The codes in a text: words with a full stop between them, of the families that errors have.
@@ -246,9 +264,6 @@ fn error_codes(text: &str, quote: char) -> BTreeSet<&str> {
 fn every_code_of_an_error_is_documented() {
     // What looks like a code and is none: names of files and of keys of the configuration.
     const OTHERS: [&str; 4] = ["plugin.toml", "plugin.wasm", "http.allow", "expr.parse"];
-    let document = doc("language.md");
-    let table = document.split_once("Errors have `code`").unwrap().1;
-    let documented = error_codes(table.split_once("\n## ").unwrap().0, '`');
     let folders = ["agent/core", "agent/sandbox", "agent/daemon", "plugins-wasm/sdk", "protocol"];
     let mut folders: Vec<PathBuf> = folders.map(|folder| root().join(folder).join("src")).into();
     let mut found = BTreeSet::new();
@@ -269,18 +284,24 @@ fn every_code_of_an_error_is_documented() {
     }
     found.retain(|code| !OTHERS.contains(&code.as_str()));
     assert!(found.len() >= 18, "only {found:?} found in the source");
-    assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), documented);
+    let openings = ["Errors have `code`", "错误有 `code`"];
+    for ((file, document), opening) in both("language").into_iter().zip(openings) {
+        let table = document.split_once(opening).unwrap().1;
+        let documented = error_codes(table.split_once("\n## ").unwrap().0, '`');
+        assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), documented, "{file}");
+    }
 }
 
 #[test]
 fn every_code_of_a_problem_is_documented() {
-    let document = doc("language.md");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/definition/draft/problem.rs");
     let text = read(&source);
     let codes: Vec<&str> = text.split("\"E_").skip(1).filter_map(|r| r.split('"').next()).collect();
     assert!(codes.len() >= 16, "only {codes:?} found in the source");
-    for code in codes {
-        assert!(document.contains(&format!("`E_{code}`")), "E_{code} is not documented");
+    for (file, document) in both("language") {
+        for code in &codes {
+            assert!(document.contains(&format!("`E_{code}`")), "{file} says nothing of E_{code}");
+        }
     }
 }
 
@@ -371,6 +392,156 @@ fn the_limits_are_those_in_force() {
     ] {
         assert_eq!(row(&expressions, name), expected, "docs/expressions.md: {name}");
     }
+    let tables = [
+        ("language", "| limit | value |", "| 限制 | 值 |"),
+        ("expressions", "| bound | value |", "| 上限 | 值 |"),
+    ];
+    for (name, english, chinese) in tables {
+        let [(_, original), (file, translated)] = both(name);
+        let translated = values(&translated, chinese).replace(" 字节", " bytes");
+        assert_eq!(values(&original, english), translated, "{file}");
+    }
+}
+
+/// The second cells of the table with this head, each on a line.
+fn values(document: &str, head: &str) -> String {
+    let (_, table) = document.split_once(head).unwrap_or_else(|| panic!("there is no `{head}`"));
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| format!("{}\n", row.split('|').nth(2).unwrap_or_default().trim())).collect()
+}
+
+/// What two languages must have in common: the row of a table, or the text of a section.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Part {
+    code: BTreeSet<String>,
+    numbers: BTreeSet<String>,
+}
+
+impl Part {
+    fn of(text: &str) -> Self {
+        let mut part = Self::default();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('`') {
+            part.add_numbers(before);
+            let more = after.len() - after.trim_start_matches('`').len();
+            let fence = "`".repeat(more + 1);
+            let Some((code, after)) = after[more..].split_once(&fence) else {
+                panic!("code that does not end: {text}");
+            };
+            part.code.insert(code.split_whitespace().collect::<Vec<_>>().join(" "));
+            rest = after;
+        }
+        part.add_numbers(rest);
+        part
+    }
+
+    fn add_numbers(&mut self, text: &str) {
+        let is_part = |c: char| c.is_ascii_digit() || c == ',' || c == '.';
+        let words = text.split(|c| !is_part(c)).map(|word| word.trim_matches([',', '.']));
+        self.numbers.extend(words.filter(|word| !word.is_empty()).map(str::to_owned));
+    }
+}
+
+/// The sections of a document: level, first line and, without blocks, text and rows of tables.
+fn sections(document: &str) -> Vec<(usize, usize, Vec<Part>)> {
+    let mut found: Vec<(usize, usize, String, Vec<Part>)> = Vec::new();
+    let mut in_block = false;
+    for (number, line) in document.lines().enumerate() {
+        in_block ^= line.starts_with("```");
+        if in_block || line.starts_with("```") {
+            continue;
+        }
+        if line.starts_with('#') {
+            let level = line.len() - line.trim_start_matches('#').len();
+            found.push((level, number + 1, String::new(), Vec::new()));
+        }
+        let (_, _, text, rows) = found.last_mut().expect("a document begins with its title");
+        if line.starts_with('|') {
+            rows.push(Part::of(line));
+        } else {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    let with_text = |(level, line, text, mut parts): (_, _, String, Vec<Part>)| {
+        parts.push(Part::of(&text));
+        (level, line, parts)
+    };
+    found.into_iter().map(with_text).collect()
+}
+
+#[test]
+fn both_languages_say_the_same() {
+    let translated = files(&root().join("docs"), ".zh-CN.md");
+    assert!(translated.len() >= 4, "only {translated:?}");
+    for path in translated {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.trim_end_matches(".zh-CN.md");
+        let [(original, english), (file, chinese)] = both(name);
+        let code = |document: &str| -> Vec<(String, String)> {
+            blocks(document).into_iter().map(|block| (block.info, block.text)).collect()
+        };
+        let (ours, theirs) = (code(&english), code(&chinese));
+        for (position, (block, other)) in ours.iter().zip(&theirs).enumerate() {
+            assert_eq!(block, other, "block {} of {original} and {file}", position + 1);
+        }
+        assert_eq!(ours.len(), theirs.len(), "blocks of {original} and {file}");
+        // The one thing that only the translation has.
+        let chinese = chinese.split("\n## 术语表\n").next().unwrap_or_default();
+        let (ours, theirs) = (sections(&english), sections(chinese));
+        for ((level, line, parts), (other_level, other_line, others)) in ours.iter().zip(&theirs) {
+            let place = format!("{original}:{line} and {file}:{other_line}");
+            assert_eq!(level, other_level, "{place}");
+            for (part, other) in parts.iter().zip(others) {
+                assert_eq!(part, other, "{place}");
+            }
+            assert_eq!(parts.len(), others.len(), "rows of tables: {place}");
+        }
+        assert_eq!(ours.len(), theirs.len(), "sections of {original} and {file}");
+    }
+}
+
+/// What a heading is linked by: as the sites that show Markdown make it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().chars().filter_map(|c| match c {
+        ' ' => Some('-'),
+        '-' | '_' => Some(c),
+        c => c.is_alphanumeric().then_some(c),
+    });
+    kept.collect::<String>().to_lowercase()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut documents = files(&root().join("docs"), ".md");
+    documents.extend(files(&root(), ".md"));
+    let mut found = 0;
+    for path in documents {
+        let text = read(&path);
+        for after in text.split("](").skip(1) {
+            let target = after.split(')').next().unwrap_or_default();
+            if target.contains("://") {
+                continue;
+            }
+            let (file, place) = target.split_once('#').unwrap_or((target, ""));
+            let folder = path.parent().expect("a file is in a folder");
+            let linked = if file.is_empty() { path.clone() } else { folder.join(file) };
+            assert!(linked.exists(), "{}: {target} is not there", path.display());
+            let mut headings = read(&linked)
+                .lines()
+                .filter(|line| line.starts_with('#'))
+                .map(anchor)
+                .collect::<Vec<_>>();
+            headings.push(String::new());
+            assert!(
+                headings.iter().any(|known| known == place),
+                "{}: there is no {target}",
+                path.display()
+            );
+            found += 1;
+        }
+    }
+    assert!(found >= 60, "only {found} links found");
 }
 
 #[test]

@@ -37,8 +37,12 @@ use names::Sight;
 pub use problem::{DraftError, Problem, ProblemCode};
 pub(super) use problem::{Place, Problems};
 pub(super) use read::excerpt;
-pub(super) use step::KINDS;
-pub(super) use tree::{Entry, Node, Scalar};
+#[cfg(test)]
+pub(super) use read::read;
+pub(super) use step::{COMMON as STEP_COMMON, KINDS as STEP_KINDS};
+pub(super) use trigger::KINDS as TRIGGER_KINDS;
+pub(super) use tree::{Entry, Node};
+pub(super) use values::find_name;
 
 use super::graph::Flow;
 use super::model::{DefinitionHash, Retry, Scope, ScopeIx, Step, StepIx, Workflow};

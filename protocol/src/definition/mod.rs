@@ -2,6 +2,7 @@
 
 mod cron;
 mod draft;
+pub mod editor;
 mod graph;
 pub mod lint;
 mod model;

@@ -6,11 +6,18 @@ use serde_json::{Value, json};
 
 use crate::{Desk, err, json, out};
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scenarios.md");
+/// A document of the project.
+pub(crate) fn document(name: &str) -> String {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    std::fs::read_to_string(docs.join(name)).unwrap()
+}
 
 /// The `yaml` blocks of the documentation: definitions, and each with the scenarios after it.
 pub(crate) fn documented() -> Vec<(String, Vec<String>)> {
-    let document = std::fs::read_to_string(DOCUMENT).unwrap();
+    examples(&document("scenarios.md"))
+}
+
+fn examples(document: &str) -> Vec<(String, Vec<String>)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for block in document.split("\n```yaml\n").skip(1) {
         let text = block.split("\n```\n").next().unwrap();
@@ -37,6 +44,8 @@ fn read_lines(path: &Path) -> Vec<Value> {
 fn every_example_of_the_documentation_passes() {
     let all = documented();
     assert!(all.len() >= 5, "only {} definitions found", all.len());
+    // What is the very same need not be played twice.
+    assert_eq!(examples(&document("scenarios.zh-CN.md")), all, "docs/scenarios.zh-CN.md");
     for (definition, scenarios) in all {
         let desk = Desk::new();
         write(&desk, "d.yaml", &definition);
@@ -61,10 +70,14 @@ fn the_trace_is_the_one_in_the_documentation() {
     let report = json(&desk.run(&args));
     assert_eq!(report["passed"], true);
     assert_eq!(report["scenarios"][0]["run"]["ms"], 11_200);
-    let document = std::fs::read_to_string(DOCUMENT).unwrap();
-    let shown = document.split("\n```json\n").nth(1).unwrap().split("\n```").next().unwrap();
-    let shown: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(read_lines(&desk.path().join("t.jsonl")), shown);
+    let trace = read_lines(&desk.path().join("t.jsonl"));
+    for name in ["scenarios.md", "scenarios.zh-CN.md"] {
+        let document = document(name);
+        let shown = document.split("\n```json\n").nth(1).unwrap().split("\n```").next().unwrap();
+        let shown: Vec<Value> =
+            shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(trace, shown, "docs/{name}");
+    }
 }
 
 const TWO: &str = "

@@ -21,7 +21,7 @@ const COPIED_WEIGHT: usize = 8 * 1024 * 1024;
 
 /// Reads a text. `None` where it cannot be read to the end; `problems` then says why. Faults that
 /// leave the rest readable, such as a key that is there twice, are noted too.
-pub(super) fn read(text: &str, problems: &mut Problems) -> Option<Node> {
+pub(in crate::definition) fn read(text: &str, problems: &mut Problems) -> Option<Node> {
     let start = Place { line: 1, column: 1 };
     if text.len() > limits::DOCUMENT_BYTES {
         let (len, most) = (text.len(), limits::DOCUMENT_BYTES);

@@ -58,7 +58,7 @@ const PARTS: [&str; 16] = [
     "idempotency_key",
 ];
 /// Keys of every step.
-const COMMON: [&str; 18] = [
+pub(in crate::definition) const COMMON: [&str; 18] = [
     "id",
     "name",
     "description",

@@ -280,7 +280,7 @@ fn place_of_name(node: &Node, path: &Path) -> Place {
 }
 
 /// Where a name is written that is not a part of a longer one.
-fn find_name(text: &str, name: &str) -> Option<usize> {
+pub(in crate::definition) fn find_name(text: &str, name: &str) -> Option<usize> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = text.match_indices(name).filter(|(at, _)| {
         !text[..*at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part)

@@ -1,5 +1,7 @@
 //! Which scopes a step has, and which scopes a step is in.
 
+use std::collections::BTreeMap;
+
 use crate::definition::model::{Scope, ScopeIx, Step, StepIx, StepKind, Workflow};
 
 /// What a scope is to the step that it belongs to.
@@ -29,6 +31,7 @@ pub(super) struct Map<'w> {
     pub(super) workflow: &'w Workflow,
     /// By [`ScopeIx`].
     roles: Vec<Role>,
+    ids: BTreeMap<&'w str, StepIx>,
 }
 
 /// A scope on the way from the document to a step, and the step of it that the way goes through.
@@ -54,7 +57,8 @@ impl<'w> Map<'w> {
                 note(ix, role);
             }
         }
-        Self { workflow, roles }
+        let ids = indexed(workflow).map(|(ix, step)| (step.id.as_str(), ix)).collect();
+        Self { workflow, roles, ids }
     }
 
     pub(super) fn step(&self, ix: StepIx) -> &'w Step {
@@ -71,13 +75,12 @@ impl<'w> Map<'w> {
 
     /// All steps with their index.
     pub(super) fn steps(&self) -> impl DoubleEndedIterator<Item = (StepIx, &'w Step)> + use<'w> {
-        let index = |n| StepIx(u16::try_from(n).unwrap_or(u16::MAX));
-        self.workflow.steps.iter().enumerate().map(move |(n, step)| (index(n), step))
+        indexed(self.workflow)
     }
 
     /// The index of a step with an id.
     pub(super) fn find(&self, id: &str) -> Option<StepIx> {
-        self.steps().find(|(_, step)| step.id.as_str() == id).map(|(ix, _)| ix)
+        self.ids.get(id).copied()
     }
 
     /// The way from the document to a step, outer levels first; the last is the step itself.
@@ -106,6 +109,11 @@ impl<'w> Map<'w> {
         found.sort_unstable();
         found
     }
+}
+
+fn indexed(workflow: &Workflow) -> impl DoubleEndedIterator<Item = (StepIx, &Step)> {
+    let index = |n| StepIx(u16::try_from(n).unwrap_or(u16::MAX));
+    workflow.steps.iter().enumerate().map(move |(n, step)| (index(n), step))
 }
 
 /// The scopes of a step, in the order of the flow, with what each is to it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::definition::draft::{Entry, Node, Place};
+use crate::definition::draft::{Entry, Node, Place, find_name};
 use crate::definition::model::{StepIx, Workflow};
 
 /// Keys whose values are data, never steps.
@@ -116,13 +116,4 @@ fn search_name(node: &Node, name: &str) -> Option<Place> {
     }
     let below = node.map().unwrap_or_default().iter().map(|entry| &entry.value);
     node.list().unwrap_or_default().iter().chain(below).find_map(|node| search_name(node, name))
-}
-
-/// Where a name is written that is not a part of a longer one.
-fn find_name(text: &str, name: &str) -> Option<usize> {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    let mut found = text.match_indices(name).filter(|(at, _)| {
-        !text[..*at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part)
-    });
-    found.next().map(|(at, _)| at)
 }
