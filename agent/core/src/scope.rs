@@ -226,7 +226,9 @@ impl Turn<'_> {
                 (EdgeKind::Then, Leaving::Well(choice)) => choice != Some(Choice::Truth(false)),
                 (EdgeKind::Else, Leaving::Well(choice)) => choice == Some(Choice::Truth(false)),
                 // A switch that is switched off chooses nothing.
-                (EdgeKind::Case(case), Leaving::Well(choice)) => choice == Some(Choice::Case(*case)),
+                (EdgeKind::Case(case), Leaving::Well(choice)) => {
+                    choice == Some(Choice::Case(*case))
+                }
                 (EdgeKind::OnFailure, Leaving::Caught) => true,
                 (EdgeKind::Then | EdgeKind::Else | EdgeKind::Case(_) | EdgeKind::OnFailure, _) => {
                     false
@@ -314,6 +316,11 @@ impl Turn<'_> {
             | Stage::Publishing => {
                 if stage == Stage::Ready {
                     self.out.unready.push(at.clone());
+                }
+                if stage == Stage::Publishing {
+                    // Nobody waits for it any more: it is not to be sent later all the same.
+                    let attempt = self.run.active(at).map_or(1, |active| active.attempt);
+                    self.out.stops.push((self.run.attempt_id(at, attempt), reason));
                 }
                 let error = ending.error();
                 self.set_closing(at, ending);
