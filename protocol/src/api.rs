@@ -21,6 +21,10 @@ macro_rules! api {
     };
 }
 
+mod talk;
+
+pub use talk::{Approval, Decide, SendSignal};
+
 /// A page of a list. `next_cursor` is absent on the last page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

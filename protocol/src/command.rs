@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::definition::Priority;
 use crate::id::{RequestId, RunId, WorkflowName};
 use crate::json::JsonText;
+use crate::run::StepPath;
 
 /// One wish. Append-only: postcard knows variants by number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,28 @@ pub enum Command {
         run: RunId,
         /// Without waiting for grace periods.
         force: bool,
+    },
+    /// Say something to a run.
+    Signal {
+        /// To which.
+        run: RunId,
+        /// The signal's name.
+        name: String,
+        /// What goes with it, any JSON.
+        data: JsonText,
+    },
+    /// Answer an `approval`.
+    Decide {
+        /// Of which run.
+        run: RunId,
+        /// Which step instance.
+        step: StepPath,
+        /// One of its choices.
+        choice: String,
+        /// Who decided.
+        by: String,
+        /// The form as filled in, a JSON object.
+        form: JsonText,
     },
 }
 

@@ -7,6 +7,7 @@
 mod error;
 mod fold;
 mod tally;
+mod waiting;
 
 pub use error::{ErrorCause, RunError};
 use serde::{Deserialize, Serialize};

@@ -3,4 +3,5 @@
 mod chaos;
 mod dev;
 mod release;
+mod talk;
 mod tidy;

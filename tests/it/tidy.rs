@@ -16,6 +16,7 @@ const HOMES: [(&str, &[&str]); 6] = [
         "rumqttc",
         &[
             "agent/daemon/src/link",
+            "agent/daemon/src/local_mqtt/",
             "control-plane/server/tests/",
             "control-plane/server/src/broker/",
         ],

@@ -152,7 +152,8 @@ pub enum Effect {
     /// Call a plugin; answer with `Input::Settled`.
     Call(PluginTask),
     /// Stop a running call; it still answers with `Input::Settled` (which is a no-op if the
-    /// engine has given up on it).
+    /// engine has given up on it). Of a publication that waits to be confirmed: it is not to be
+    /// sent any more.
     Stop {
         /// Which.
         attempt: AttemptId,

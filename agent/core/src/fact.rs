@@ -3,6 +3,8 @@
 //! Everything else (`set`, `condition`, joins, retry waits, ids) is a function of these and of
 //! the definition, so it costs no record. Append-only: postcard knows variants by number.
 
+mod accepted;
+
 use serde::{Deserialize, Serialize};
 
 use openclaw_protocol::definition::{DefinitionHash, Priority};
@@ -16,6 +18,7 @@ use openclaw_protocol::time::Stamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
     /// The run was accepted. Always a run's first fact.
+    #[serde(with = "accepted")]
     Accepted {
         /// Which workflow.
         workflow: WorkflowName,

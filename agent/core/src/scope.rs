@@ -318,6 +318,11 @@ impl Turn<'_> {
                 if stage == Stage::Ready {
                     self.out.slots.push((at.clone(), None));
                 }
+                if stage == Stage::Publishing {
+                    // Nobody waits for it any more: it is not to be sent later all the same.
+                    let attempt = self.run.active(at).map_or(1, |active| active.attempt);
+                    self.out.stops.push((self.run.attempt_id(at, attempt), reason));
+                }
                 let error = ending.error();
                 self.set_closing(at, ending);
                 self.attempt_ended(at, Err(error));

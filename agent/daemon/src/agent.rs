@@ -20,6 +20,7 @@ use crate::identity::{self, Credentials, Identity};
 use crate::limits;
 use crate::link::{self, Link, ToLink};
 use crate::local;
+use crate::local_mqtt;
 use crate::logs::Logs;
 use crate::standalone::{self, Loaded};
 use crate::store::{self, Batch, Retention, Store, StoreError};
@@ -48,7 +49,7 @@ impl Agent {
         tls::install_provider();
         identity::make_data_dir(&config.data_dir)?;
         let loaded = match &config.standalone {
-            Some(standalone) => standalone::load(standalone)?,
+            Some(standalone) => standalone::load(standalone, config.local_broker.is_some())?,
             None => Loaded::default(),
         };
         let (events, receiver) = event::queue();
@@ -75,6 +76,17 @@ impl Agent {
         }
         // Who this is does not hang on the key: what the fleet deployed goes on without a link.
         let identity = Identity::load(&config.data_dir).unwrap_or_default();
+        let agent = match &identity {
+            Some(identity) => identity.device.to_string(),
+            None => identity::host_name(),
+        };
+        let mut broker = None;
+        if let Some(known) = &config.local_broker {
+            let (time, seed) = (time.clone(), random_u64()?);
+            let (ours, task) = local_mqtt::new(known, &agent, time, seed, events.clone());
+            broker = Some(ours);
+            tasks.push(tokio::spawn(task.run()));
+        }
         let link = identity.map(|identity| (identity, outgoing));
         let host = HostKit::new(config, time, tokio::runtime::Handle::current());
         let files = host.files.names();
@@ -95,6 +107,8 @@ impl Agent {
             standalone,
             slots: config.slots,
             files,
+            broker,
+            agent,
             seed: random_u64()?,
         })?;
         let (done, ended) = oneshot::channel();

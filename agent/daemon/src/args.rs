@@ -1,6 +1,8 @@
 //! What may be typed: verbs and options in one table, by which a command line is read, explained
 //! and corrected.
 
+mod verbs;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -8,6 +10,8 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 use serde_json::{Map, Value};
+
+use verbs::{Flag, GLOBAL, VERBS, Verb};
 
 /// A command line, read.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +70,28 @@ pub enum Command {
         /// Without waiting for grace periods.
         force: bool,
     },
+    /// Say something to a run.
+    Signal {
+        /// To which.
+        run: String,
+        /// The signal's name.
+        name: String,
+        /// What goes with it.
+        data: Value,
+    },
+    /// Answer an approval.
+    Approve {
+        /// Of which run.
+        run: String,
+        /// Path of the step that asks.
+        step: String,
+        /// One of its choices.
+        choice: String,
+        /// The form as filled in.
+        form: Map<String, Value>,
+        /// In whose name, if not in that of whoever types this.
+        by: Option<String>,
+    },
     /// Settled runs whose journal is still kept, so many at most.
     Results(usize),
     /// What plugins logged.
@@ -92,115 +118,6 @@ pub enum Typed {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(String);
-
-struct Verb {
-    name: &'static str,
-    /// What may follow the name, for the usage line.
-    operands: &'static str,
-    /// How many may follow.
-    most: usize,
-    about: &'static str,
-    flags: &'static [Flag],
-}
-
-struct Flag {
-    long: &'static str,
-    short: Option<char>,
-    /// What its value is called; none for a switch.
-    value: Option<&'static str>,
-    about: &'static str,
-}
-
-const fn flag(
-    long: &'static str,
-    short: Option<char>,
-    value: Option<&'static str>,
-    about: &'static str,
-) -> Flag {
-    Flag { long, short, value, about }
-}
-
-/// Options of every verb.
-const GLOBAL: &[Flag] = &[
-    flag(
-        "config",
-        None,
-        Some("FILE"),
-        "configuration file; else $OPENCLAW_AGENT_CONFIG, else /etc/openclaw/agent.toml if there is one",
-    ),
-    flag("output", Some('o'), Some("FORM"), "how answers look: table (default) or json"),
-    flag("help", Some('h'), None, "this text; after a verb, more of that verb"),
-    flag("version", Some('V'), None, "the version"),
-];
-
-const VERBS: &[Verb] = &[
-    Verb {
-        name: "run",
-        operands: "[WORKFLOW]",
-        most: 1,
-        about: "be the agent; with a workflow's name, ask the running agent for a run of it",
-        flags: &[
-            flag(
-                "input",
-                Some('i'),
-                Some("NAME=VALUE"),
-                "an input; the value is JSON, or else a text; may be repeated",
-            ),
-            flag("wait", None, None, "wait until the run is settled; fail if it does"),
-        ],
-    },
-    Verb {
-        name: "enroll",
-        operands: "",
-        most: 0,
-        about: "enrol this device in a fleet",
-        flags: &[
-            flag("server", None, Some("URL"), "the control plane (required)"),
-            flag("code", None, Some("CODE"), "the join code (required)"),
-            flag("data", None, Some("DIR"), "instead of the configuration's data_dir"),
-        ],
-    },
-    Verb { name: "status", operands: "", most: 0, about: "how the agent is", flags: &[] },
-    Verb {
-        name: "runs",
-        operands: "",
-        most: 0,
-        about: "runs, newest first",
-        flags: &[flag("limit", None, Some("N"), "how many at most (20)")],
-    },
-    Verb { name: "show", operands: "RUN", most: 1, about: "one run with its steps", flags: &[] },
-    Verb {
-        name: "cancel",
-        operands: "RUN",
-        most: 1,
-        about: "end a run",
-        flags: &[flag("force", None, None, "without waiting for grace periods")],
-    },
-    Verb {
-        name: "results",
-        operands: "",
-        most: 0,
-        about: "settled runs whose journal is still on this device, newest first",
-        flags: &[flag("limit", None, Some("N"), "how many at most (all that is kept)")],
-    },
-    Verb {
-        name: "logs",
-        operands: "",
-        most: 0,
-        about: "what plugins logged since the agent was started",
-        flags: &[
-            flag("follow", Some('f'), None, "go on as new lines come"),
-            flag("run", None, Some("RUN"), "of one run only"),
-        ],
-    },
-    Verb {
-        name: "config",
-        operands: "check",
-        most: 1,
-        about: "say whether the configuration file is good",
-        flags: &[],
-    },
-];
 
 /// Reads a command line; the program's own name comes first.
 ///
@@ -297,6 +214,8 @@ impl Given {
             "runs" => Command::Runs(self.limit(20)?),
             "show" => Command::Show(self.operand("run")?),
             "cancel" => Command::Cancel { run: self.operand("run")?, force: self.is("force") },
+            "signal" => self.signal()?,
+            "approve" => self.approve()?,
             "results" => Command::Results(self.limit(crate::limits::LOCAL_RESULTS)?),
             "logs" => Command::Logs { follow: self.is("follow"), run: self.value("run") },
             _ => match self.operands.pop().as_deref() {
@@ -305,6 +224,30 @@ impl Given {
             },
         };
         Ok(Args { config, output, command })
+    }
+
+    /// Operands in their order; what stands for each that is missing is in `what`.
+    fn operands<const N: usize>(&mut self, what: [&str; N]) -> Result<[String; N], UsageError> {
+        if let Some(missing) = what.get(self.operands.len()) {
+            return Err(UsageError(format!("which {missing}? name it")));
+        }
+        let mut operands = self.operands.drain(..N);
+        Ok(what.map(|_| operands.next().unwrap_or_default()))
+    }
+
+    fn signal(&mut self) -> Result<Command, UsageError> {
+        let [run, name] = self.operands(["run", "signal"])?;
+        let data = self.operands.pop().map_or(Ok(Value::Null), |text| data(&text))?;
+        Ok(Command::Signal { run, name, data })
+    }
+
+    fn approve(&mut self) -> Result<Command, UsageError> {
+        let [run, step, choice] = self.operands(["run", "step", "choice"])?;
+        let form = self.value("form").map_or(Ok(Map::new()), |text| {
+            serde_json::from_str(&text)
+                .map_err(|e| UsageError(format!("--form wants a JSON object: {e}")))
+        })?;
+        Ok(Command::Approve { run, step, choice, form, by: self.value("by") })
     }
 
     fn run(&mut self) -> Result<Command, UsageError> {
@@ -327,6 +270,17 @@ fn input(text: &str) -> Result<(String, Value), UsageError> {
         .ok_or_else(|| UsageError(format!("--input wants NAME=VALUE, not `{text}`")))?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     Ok((name.to_owned(), value))
+}
+
+/// JSON, or else a text; what begins like JSON and is none is a slip.
+fn data(text: &str) -> Result<Value, UsageError> {
+    match serde_json::from_str(text) {
+        Ok(value) => Ok(value),
+        Err(e) if text.trim_start().starts_with(['{', '[', '"']) => {
+            Err(UsageError(format!("the data is no JSON: {e}")))
+        }
+        Err(_) => Ok(Value::String(text.to_owned())),
+    }
 }
 
 fn verb_named(word: &str) -> Result<&'static Verb, UsageError> {
@@ -377,7 +331,7 @@ fn help(verb: Option<&Verb>) -> String {
     if verb.is_none() {
         for verb in VERBS {
             let usage = joined(verb.name, verb.operands);
-            let _ = writeln!(out, "  {usage:<16} {}", verb.about);
+            let _ = writeln!(out, "  {usage:<24} {}", verb.about);
         }
     }
     out.push_str("\noptions:\n");
@@ -438,6 +392,23 @@ mod tests {
     }
 
     #[test]
+    fn runs_are_spoken_to() {
+        let signal = |line: &str| {
+            let Command::Signal { run, name, data } = command(line) else { panic!("{line}") };
+            (run, name, data)
+        };
+        let expected = |data: Value| ("r1".to_owned(), "go".to_owned(), data);
+        assert_eq!(signal("signal r1 go"), expected(Value::Null));
+        assert_eq!(signal("signal r1 go {\"n\":1}"), expected(serde_json::json!({"n": 1})));
+        assert_eq!(signal("signal r1 go open"), expected("open".into()));
+        let approve = command("approve r1 --by ann ask reject --form {\"why\":\"dry\"}");
+        let form = serde_json::json!({"why": "dry"}).as_object().unwrap().clone();
+        let (run, step, choice) = ("r1".into(), "ask".into(), "reject".into());
+        let by = Some("ann".into());
+        assert_eq!(approve, Command::Approve { run, step, choice, form, by });
+    }
+
+    #[test]
     fn what_is_wrong_is_named_and_corrected() {
         for (line, part) in [
             ("", "usage:"),
@@ -451,6 +422,12 @@ mod tests {
             ("show", "which run?"),
             ("show a b", "`b` is one word too many"),
             ("status -o yaml", "table or json"),
+            ("signal", "which run?"),
+            ("signal r1", "which signal?"),
+            ("signal r1 go {1}", "no JSON"),
+            ("approve r1 ask", "which choice?"),
+            ("approve r1 ask yes no", "`no` is one word too many"),
+            ("approve r1 ask yes --form [1]", "wants a JSON object"),
             ("config", "config check"),
         ] {
             let error = typed(line).unwrap_err();

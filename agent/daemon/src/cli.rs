@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::args::{Args, Command, Output};
 use crate::config::{Config, ConfigError};
 use crate::enroll::{self, JoinCode};
-use crate::local::{Answer, Client, Request, ResultRow, RunRow, Status};
+use crate::local::{Answer, Client, LocalBrokerStatus, Request, ResultRow, RunRow, Status};
 
 /// Where the configuration is where nobody says otherwise.
 const CONFIG: &str = "/etc/openclaw/agent.toml";
@@ -58,6 +58,10 @@ impl Args {
             Command::Show(run) => Request::Show { run },
             Command::Results(limit) => Request::Results { limit },
             Command::Cancel { run, force } => Request::Cancel { run, force },
+            Command::Signal { run, name, data } => Request::Signal { run, name, data },
+            Command::Approve { run, step, choice, form, by } => {
+                Request::Approve { run, step, choice, form, by }
+            }
         };
         out.answer(&Client::connect(&config.socket_path()).await?.ask(&request).await?)
     }
@@ -194,6 +198,7 @@ fn status_text(status: &Status) -> String {
         status.workflows,
         status.desired_revision,
     );
+    text.push_str(&broker_text(&status.local_broker));
     if status.damaged > 0 {
         let runs = if status.damaged == 1 { "run was" } else { "runs were" };
         text.push_str(&format!(
@@ -206,6 +211,28 @@ fn status_text(status: &Status) -> String {
     }
     for (name, reason) in &status.refused {
         text.push_str(&format!("\n  {name} does not run here: {reason}"));
+    }
+    text
+}
+
+/// Nothing where there is no broker and nothing waits for one.
+fn broker_text(broker: &LocalBrokerStatus) -> String {
+    let address = broker.address.as_deref().unwrap_or("none");
+    if broker.address.is_none() && broker.waiting == 0 {
+        return String::new();
+    }
+    let mut text = format!("\nbroker     {address}");
+    if broker.address.is_some() {
+        text.push_str(&format!(", {}, {} topics", broker.state, broker.topics));
+    }
+    let kib = broker.waiting_bytes.div_ceil(1024);
+    text.push_str(&format!("; {} messages ({kib} KiB) wait to be sent", broker.waiting));
+    if broker.dropped_to + broker.dropped_from > 0 {
+        let LocalBrokerStatus { dropped_to, dropped_from, .. } = broker;
+        text.push_str(&format!("; dropped {dropped_to} to it, {dropped_from} from it"));
+    }
+    for filter in &broker.topics_refused {
+        text.push_str(&format!("\n  it refuses to tell of {filter}"));
     }
     text
 }
@@ -238,6 +265,9 @@ fn run_text(run: &Run) -> String {
     for step in &run.steps {
         let status = format!("{:?}", step.status).to_lowercase();
         text.push_str(&format!("\n  {:40} {status:10} {} attempts", step.path.0, step.attempts));
+        if let Some(waiting) = &step.waiting {
+            text.push_str(&format!("  for {waiting}"));
+        }
         if let Some(error) = &step.error {
             text.push_str(&format!("  {} [{}]", error.message, error.code));
         }

@@ -47,6 +47,8 @@ pub struct Config {
     pub http: Http,
     /// How the connection behaves.
     pub link: Link,
+    /// The site's own MQTT broker; absent: workflows that need one are refused.
+    pub local_broker: Option<LocalBroker>,
     /// The database.
     pub store: Store,
     /// How long what is done is kept.
@@ -78,6 +80,68 @@ pub struct Link {
     /// The longest wait before a new connection, milliseconds.
     pub backoff_max_ms: u64,
 }
+
+/// `[local_broker]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalBroker {
+    /// Where it listens, `host:port`.
+    pub address: String,
+    /// Name to log in with.
+    pub username: Option<String>,
+    /// The file that holds the password, in its first line.
+    pub password_file: Option<PathBuf>,
+    /// Certificates (PEM) of whoever vouches for the broker; absent: no TLS.
+    pub tls_ca_file: Option<PathBuf>,
+    /// What the broker knows this agent by; `openclaw-` and the agent's id where absent.
+    pub client_id: Option<String>,
+    /// The longest wait before a new connection, milliseconds.
+    #[serde(default = "backoff_max_ms")]
+    pub backoff_max_ms: u64,
+}
+
+fn backoff_max_ms() -> u64 {
+    limits::BACKOFF_MAX_MS
+}
+
+impl LocalBroker {
+    /// Host and port.
+    #[must_use]
+    pub fn target(&self) -> Option<(String, u16)> {
+        let (host, port) = Link::split(&self.address)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        Some((bare.map_or(host.clone(), str::to_owned), port))
+    }
+
+    /// The first value that cannot be, if any: its key and what is wrong.
+    fn fault(&self) -> Option<(String, String)> {
+        let fault =
+            |key: &str, reason: &str| Some((format!("local_broker.{key}"), reason.to_owned()));
+        if self.target().is_none() {
+            return fault("address", "must be `host:port`");
+        }
+        if self.password_file.is_some() && self.username.is_none() {
+            return fault("username", "must be given with a password");
+        }
+        for (key, path) in
+            [("password_file", &self.password_file), ("tls_ca_file", &self.tls_ca_file)]
+        {
+            if path.as_ref().is_some_and(|path| path.is_relative()) {
+                return fault(key, "must be an absolute path");
+            }
+        }
+        if self.client_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > CLIENT_ID_BYTES) {
+            return fault("client_id", "must have 1 to 128 bytes");
+        }
+        if self.backoff_max_ms < 100 {
+            return fault("backoff_max_ms", "must be at least 100");
+        }
+        None
+    }
+}
+
+/// The longest client id.
+const CLIENT_ID_BYTES: usize = 128;
 
 /// `[store]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -128,6 +192,7 @@ impl Default for Config {
             files: BTreeMap::new(),
             http: Http::default(),
             link: Link::default(),
+            local_broker: None,
             store: Store::default(),
             retention: Retention::default(),
             standalone: None,
@@ -267,6 +332,9 @@ impl Config {
         if connect.is_some_and(|c| Link::split(c).is_none()) {
             return Some(("link.connect".into(), "must be `host:port`".into()));
         }
+        if let Some(fault) = self.local_broker.as_ref().and_then(LocalBroker::fault) {
+            return Some(fault);
+        }
         for (key, bytes) in [
             ("retention.lane_bytes", self.retention.lane_bytes),
             ("retention.journal_bytes", self.retention.journal_bytes),
@@ -323,6 +391,12 @@ mod tests {
             ("[link]\nbackoff_max_ms = 1", "at least 100"),
             ("[link]\nconnect = 'nowhere'", "host:port"),
             ("[standalone]\nplugins = '/p'", "workflows"),
+            ("[local_broker]\nusername = 'a'", "address"),
+            ("[local_broker]\naddress = 'broker'", "host:port"),
+            ("[local_broker]\naddress = 'b:1883'\npassword_file = '/p'", "username"),
+            ("[local_broker]\naddress = 'b:1883'\ntls_ca_file = 'ca.pem'", "absolute"),
+            ("[local_broker]\naddress = 'b:1883'\nclient_id = ''", "1 to 128"),
+            ("[local_broker]\naddress = 'b:1883'\nqos = 2", "qos"),
             ("log_level = 'loud'", "loud"),
             ("slots = ", "line 1"),
         ] {
@@ -340,12 +414,16 @@ mod tests {
             files: example.files.clone(),
             http: example.http.clone(),
             link: Link { connect: example.link.connect.clone(), ..Link::default() },
+            local_broker: example.local_broker.clone(),
             standalone: example.standalone.clone(),
             plugin_config: example.plugin_config.clone(),
             ..Config::default()
         };
         assert_eq!(example, defaults);
         assert!(example.standalone.is_some() && !example.plugin_config.is_empty());
+        let broker = example.local_broker.unwrap();
+        assert_eq!(broker.backoff_max_ms, limits::BACKOFF_MAX_MS);
+        assert_eq!(broker.target(), Some(("broker.site.example".to_owned(), 8883)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use openclaw_protocol::id::Digest;
 
 use crate::limits;
 use crate::local::{Answer, Request};
+use crate::local_mqtt::FromBroker;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub enum Event {
     LinkDown,
     /// A frame came.
     Frame(Vec<u8>),
+    /// Something of the site's own broker.
+    Broker(FromBroker),
     /// Stop cleanly.
     Stop,
 }

@@ -235,7 +235,7 @@ impl Shared {
         let ran = catch_unwind(AssertUnwindSafe(|| self.run(task, flag)));
         let outcome = match ran {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => return (AttemptOutcome::Failed { error }, Vec::new()),
+            Ok(Err(error)) => return (AttemptOutcome::Failed { error: *error }, Vec::new()),
             Err(_) => {
                 let error = failure(task, "plugin.trap", "the sandbox stopped on this call");
                 return (AttemptOutcome::Failed { error }, Vec::new());
@@ -246,10 +246,10 @@ impl Shared {
         (settle(task, outcome), denials)
     }
 
-    fn run(&self, task: &PluginTask, flag: &Flag) -> Result<Outcome, RunError> {
+    fn run(&self, task: &PluginTask, flag: &Flag) -> Result<Outcome, Box<RunError>> {
         let module = self
             .module(task.pin.digest)
-            .map_err(|message| failure(task, "plugin.load", &message))?;
+            .map_err(|message| Box::new(failure(task, "plugin.load", &message)))?;
         let deadline_ms = clock::boot_ms().saturating_add(task.timeout_ms);
         let watch =
             || flag.stop().or_else(|| (clock::boot_ms() >= deadline_ms).then_some(Stop::Timeout));
@@ -259,7 +259,7 @@ impl Shared {
             export: &task.export,
             input: task.input.as_str().as_bytes(),
             config: self.kit.plugin_config.get(task.pin.name.as_str()).unwrap_or(&none),
-            vars: vars.map_err(|e| failure(task, "plugin.vars", &e))?.unwrap_or_default(),
+            vars: vars.map_err(|e| Box::new(failure(task, "plugin.vars", &e)))?.unwrap_or_default(),
             limits: task.pin.limits,
             permissions: &task.pin.granted,
             context: Context {

@@ -145,6 +145,13 @@ pub fn known_ca_pem(data_dir: &Path) -> Option<String> {
     read(&data_dir.join(apart::CA)).ok()
 }
 
+/// What the machine is called: what a device that is not enrolled goes by.
+#[must_use]
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
 /// Makes the data directory, for its owner alone.
 ///
 /// # Errors

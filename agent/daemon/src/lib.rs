@@ -18,6 +18,7 @@ pub mod identity;
 pub mod limits;
 pub mod link;
 pub mod local;
+pub mod local_mqtt;
 pub mod logs;
 pub mod signals;
 pub mod standalone;

@@ -28,6 +28,31 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// An MQTT packet: a frame, its topic and the headers.
 pub const PACKET_BYTES: usize = openclaw_protocol::limits::FRAME_BYTES + 1_024;
 
+/// Messages for the site's broker that wait in the store; beyond it the oldest are dropped.
+pub const PUBLICATIONS: usize = 10_000;
+/// Bytes of their topics and payloads; beyond it the oldest are dropped.
+pub const PUBLICATIONS_BYTES: usize = 4 * 1024 * 1024;
+/// Messages for the site's broker that are on their way at once.
+pub const PUBLICATIONS_SENT: usize = 16;
+/// Connections that a message may cost, one after the other and each without any other answer of
+/// the broker, until it is given up: a broker that refuses a message has no other way to say so.
+pub const PUBLICATION_STRIKES: u32 = 10;
+/// A message is not given up before it has cost connections for this long.
+pub const PUBLICATION_STRIKE_TIME: Duration = Duration::from_secs(3_600);
+/// An MQTT packet of the site's broker, bytes; a larger one costs the connection.
+pub const MESSAGE_PACKET_BYTES: usize = 1024 * 1024;
+/// Bytes of delivered messages that may wait for the brain.
+pub const MESSAGES_WAITING_BYTES: usize = 512 * 1024;
+/// What a waiting message counts at least, bytes, so that small ones leave room in the queue of
+/// events for everything else.
+pub const MESSAGE_LEAST_BYTES: usize = MESSAGES_WAITING_BYTES / (EVENTS_WAITING / 2);
+/// How long a delivered message waits for room before it is dropped.
+pub const MESSAGE_WAIT: Duration = Duration::from_secs(1);
+/// Topic filters that the agent subscribes to at the site's broker.
+pub const FILTERS: usize = 4_096;
+/// Topic filters in one packet.
+pub const FILTERS_AT_ONCE: usize = 32;
+
 /// Native stack of a worker thread. The interpreter needs it (see the sandbox's own limits).
 pub const WORKER_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Worker slots where the configuration names none.
@@ -69,6 +94,8 @@ pub const LOCAL_LINE_BYTES: usize = 1024 * 1024;
 const _: () = assert!(openclaw_protocol::limits::RUN_VIEW_BYTES + 1_024 <= LOCAL_LINE_BYTES);
 /// How long a local request may wait for its answer (`run --wait` asks again).
 pub const LOCAL_WAIT: Duration = Duration::from_secs(60);
+/// A name in which an approval is answered on the device, bytes.
+pub const LOCAL_NAME_BYTES: usize = 128;
 /// Runs a local list may hold.
 pub const LOCAL_RUNS: usize = 1_000;
 /// Settled runs that `results` may list; with their frame they stay below one line.

@@ -23,7 +23,7 @@ use crate::limits;
 use crate::tls;
 
 /// How long a connection must have held before the backoff begins anew.
-const STEADY: Duration = Duration::from_secs(60);
+pub(crate) const STEADY: Duration = Duration::from_secs(60);
 
 /// What the brain wants of the link.
 #[derive(Debug)]
@@ -229,7 +229,7 @@ enum Ended {
 
 /// Full-jitter exponential backoff: uniform between the shortest wait and a doubling bound.
 #[derive(Debug)]
-struct Backoff {
+pub(crate) struct Backoff {
     min_ms: u64,
     max_ms: u64,
     bound_ms: u64,
@@ -237,16 +237,16 @@ struct Backoff {
 }
 
 impl Backoff {
-    fn new(max_ms: u64, seed: u64) -> Self {
+    pub(crate) fn new(max_ms: u64, seed: u64) -> Self {
         let min_ms = limits::BACKOFF_MIN_MS.min(max_ms);
         Self { min_ms, max_ms, bound_ms: min_ms, random: seed | 1 }
     }
 
-    fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.bound_ms = self.min_ms;
     }
 
-    fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         self.bound_ms = (self.bound_ms * 2).min(self.max_ms);
         // xorshift64 (Marsaglia 2003): spreads a fleet; nothing depends on its quality.
         self.random ^= self.random << 13;

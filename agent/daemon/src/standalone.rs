@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openclaw_agent_core::Deployed;
-use openclaw_protocol::definition::{self, PluginCall, StepKind, Workflow};
+use openclaw_protocol::definition::{self, PluginCall};
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::limits as shared;
@@ -16,6 +16,7 @@ use openclaw_protocol::plugin::Manifest;
 
 use crate::config::Standalone;
 use crate::limits;
+use crate::local_mqtt::{needs_broker, without_broker};
 
 /// What the directories hold.
 #[derive(Debug, Default)]
@@ -40,11 +41,12 @@ struct Plugin {
     module: Vec<u8>,
 }
 
-/// Reads everything.
+/// Reads everything. Where the device knows no broker of the site, workflows that need one are
+/// no workflows for it.
 ///
 /// # Errors
 /// Names the first file that cannot be used; half a set of workflows is worse than none.
-pub fn load(config: &Standalone) -> Result<Loaded, StandaloneError> {
+pub fn load(config: &Standalone, has_broker: bool) -> Result<Loaded, StandaloneError> {
     let plugins = match &config.plugins {
         Some(dir) => load_plugins(dir)?,
         None => Vec::new(),
@@ -63,11 +65,14 @@ pub fn load(config: &Standalone) -> Result<Loaded, StandaloneError> {
         if loaded.deployed.iter().any(twice) {
             return Err(wrong(&path, &format!("there is another workflow `{}`", workflow.name)));
         }
+        if let Some(what) = needs_broker(&workflow).filter(|_| !has_broker) {
+            return Err(wrong(&path, &without_broker(&what)));
+        }
         let mut pins = BTreeMap::new();
-        for call in calls(&workflow) {
+        for (reference, call) in workflow.plugin_refs() {
             let plugin = choose(&plugins, call).map_err(|e| wrong(&path, &e))?;
             modules.insert(plugin.digest, plugin);
-            pins.insert(call.reference(), Arc::new(pin(plugin)));
+            pins.insert(reference, Arc::new(pin(plugin)));
         }
         loaded.deployed.push(Deployed {
             workflow: Arc::new(workflow),
@@ -93,17 +98,6 @@ fn load_plugins(dir: &Path) -> Result<Vec<Plugin>, StandaloneError> {
         plugins.push(Plugin { manifest, digest: openclaw_sandbox::digest_of(&module), module });
     }
     Ok(plugins)
-}
-
-fn calls(workflow: &Workflow) -> impl Iterator<Item = &PluginCall> {
-    workflow.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Plugin(call) => Some(call),
-        StepKind::Condition { .. }
-        | StepKind::Set(_)
-        | StepKind::Delay(_)
-        | StepKind::Parallel { .. }
-        | StepKind::Loop { .. } => None,
-    })
 }
 
 /// The newest version that fits and has the action.
@@ -193,11 +187,25 @@ mod tests {
         let (_dir, config) = world();
         write(&config, "one", "echo@^1");
         std::fs::write(config.workflows.join("README.md"), "not a workflow").unwrap();
-        let loaded = load(&config).unwrap();
+        let loaded = load(&config, false).unwrap();
         assert_eq!(loaded.deployed.len(), 1);
         let pins: Vec<_> = loaded.deployed[0].pins.iter().collect();
         assert_eq!((pins[0].0.as_str(), pins[0].1.version.as_str()), ("echo.execute@^1", "1.2.0"));
         assert_eq!(loaded.modules.len(), 1);
+    }
+
+    #[test]
+    fn what_needs_a_broker_is_refused_without_one() {
+        let (_dir, config) = world();
+        let say =
+            "triggers:\n  - { id: heat, mqtt: site/temp }\nsteps:\n  - { id: a, delay: 1s }\n";
+        let path = config.workflows.join("hot.yaml");
+        std::fs::write(path, format!("workflow: hot\n{say}")).unwrap();
+        let error = load(&config, false).unwrap_err().to_string();
+        for part in ["hot.yaml", "trigger `heat`", "[local_broker]"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(load(&config, true).unwrap().deployed.len(), 1);
     }
 
     #[test]
@@ -209,10 +217,10 @@ mod tests {
         ] {
             let (_dir, config) = world();
             write(&config, name, plugin);
-            let error = load(&config).unwrap_err().to_string();
+            let error = load(&config, false).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains(&format!("{name}.yaml")), "{error}");
         }
         let nowhere = Standalone { workflows: "/nowhere".into(), plugins: None };
-        assert!(load(&nowhere).unwrap_err().to_string().contains("/nowhere"));
+        assert!(load(&nowhere, false).unwrap_err().to_string().contains("/nowhere"));
     }
 }

@@ -103,6 +103,25 @@ pub fn client_config(
     Ok(config)
 }
 
+/// TLS that trusts whoever these certificates (PEM) vouch for, under the name that is dialled.
+///
+/// # Errors
+/// There is no certificate in it, or none that can be used.
+pub fn trusting_ca(ca_pem: &str, time: TlsTime) -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for ca in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        let added = ca.map_err(|e| e.to_string()).map(|ca| roots.add(ca));
+        added?.map_err(|e| e.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    let mut config =
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.time_provider = Arc::new(time);
+    Ok(config)
+}
+
 /// Whom a connection trusts: the part of a verifier in which one differs from another.
 pub(crate) trait Trust: std::fmt::Debug + Send + Sync {
     /// Judges the chain that a server shows; `dialled` is what it was called.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use openclaw_agent::agent::Agent;
 use openclaw_agent::config::{Config, Standalone};
 use openclaw_agent::identity::{Credentials, Identity};
-use openclaw_agent::local::{Answer, Client, Request, Status};
+use openclaw_agent::local::{Answer, Client, ClientError, Request, Status};
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use openclaw_protocol::run::{Run, RunStatus};
 
@@ -20,7 +20,20 @@ const NOOP: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\
 const LOOP: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\
     \x07\x0b\x01\x07execute\0\0\x0a\x0b\x01\x09\0\x03\x40\x0c\0\x0b\x41\0\x0b";
 
-const WORKFLOWS: [(&str, &str); 3] = [
+const ASKS: &str = "workflow: asks
+steps:
+  - { id: hear, wait: { signal: go } }
+  - id: ask
+    approval:
+      prompt: 'open ${ steps.hear.output.message.data.valve }?'
+      roles: [admin]
+      choices: ['yes', 'no']
+      form: { why: { type: string } }
+outputs: { answer: '${ steps.ask.output }' }
+";
+
+const WORKFLOWS: [(&str, &str); 4] = [
+    ("asks", ASKS),
     (
         "boot",
         "workflow: boot\ntriggers:\n  - { id: boot, startup: {} }\nsteps:\n  - { id: a, plugin: \
@@ -82,7 +95,7 @@ async fn an_agent_needs_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let agent = Agent::start(&config).unwrap();
-    assert_eq!(status(&config).await.workflows, 3);
+    assert_eq!(status(&config).await.workflows, 4);
     assert_eq!(status(&config).await.link, "none");
     calm(&config).await;
     let Answer::Runs(runs) = ask(&config, Request::Runs { limit: 10 }).await else {
@@ -106,6 +119,72 @@ async fn an_agent_needs_nobody() {
         panic!("a list");
     };
     assert_eq!(results.len(), 3, "the same boot: its startup trigger does not fire again");
+    agent.stop().await.unwrap();
+}
+
+/// Asks for a run until its step waits for this.
+async fn waits_for(config: &Config, run: &str, reason: &str) -> Run {
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = ask(config, Request::Show { run: run.into() }).await;
+        let Answer::Run(view) = answer else { panic!("a run") };
+        let waiting = view.steps.iter().filter_map(|step| step.waiting.as_ref());
+        if waiting.map(|waiting| waiting.reason.as_str()).any(|known| known == reason) {
+            return *view;
+        }
+        assert!(tokio::time::Instant::now() < until, "no step waits for {reason}");
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn refused(config: &Config, request: Request) -> String {
+    let mut client = Client::connect(&config.socket_path()).await.unwrap();
+    let error = client.ask(&request).await.unwrap_err();
+    let ClientError::Refused { code, .. } = error else { panic!("{error}") };
+    code
+}
+
+#[tokio::test]
+async fn people_speak_to_runs_and_answer_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let agent = Agent::start(&config).unwrap();
+    let request = Request::Start { workflow: "asks".into(), inputs: serde_json::Map::new() };
+    let Answer::Accepted { run } = ask(&config, request).await else { panic!("not accepted") };
+    waits_for(&config, &run, "signal").await;
+    let signal = |run: &str| Request::Signal {
+        run: run.into(),
+        name: "go".into(),
+        data: serde_json::json!({ "valve": 7 }),
+    };
+    assert_eq!(refused(&config, signal("000000000000-9")).await, "run.unknown");
+    assert_eq!(ask(&config, signal(&run)).await, Answer::Accepted { run: run.clone() });
+    let view = waits_for(&config, &run, "approval").await;
+    let waiting = view.steps[1].waiting.as_ref().unwrap();
+    assert_eq!(waiting.to_string(), "approval: open 7? (yes | no)");
+    assert_eq!(view.status, RunStatus::Running);
+
+    let form = serde_json::json!({ "why": "dry" });
+    let approve = |step: &str, choice: &str, form: &serde_json::Value| Request::Approve {
+        run: run.clone(),
+        step: step.into(),
+        choice: choice.into(),
+        form: form.as_object().unwrap().clone(),
+        by: Some("Ann".into()),
+    };
+    let empty = serde_json::json!({});
+    assert_eq!(refused(&config, approve("asks", "yes", &form)).await, "approval.unknown");
+    assert_eq!(refused(&config, approve("ask", "perhaps", &form)).await, "approval.choice");
+    assert_eq!(refused(&config, approve("ask", "yes", &empty)).await, "approval.form");
+    // An answer outlives the agent: it is durable before it is accepted.
+    let answer = ask(&config, approve("ask", "yes", &form)).await;
+    assert_eq!(answer, Answer::Accepted { run: run.clone() });
+    agent.stop().await.unwrap();
+    let agent = Agent::start(&config).unwrap();
+    let Answer::Run(view) = ask(&config, Request::Wait { run }).await else { panic!("a run") };
+    let answer = &view.outputs.unwrap()["answer"];
+    assert_eq!((&answer["choice"], &answer["by"]), (&"yes".into(), &"Ann".into()));
+    assert_eq!(answer["form"], form);
     agent.stop().await.unwrap();
 }
 

@@ -1,10 +1,14 @@
 //! The command tree: nouns and their verbs, as people type them.
 
+mod run;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::Format;
+
+pub(crate) use run::RunVerb;
 
 /// OpenClaw: automation that lives on the device, loses nothing, and can be re-run at the desk.
 #[derive(Debug, Parser)]
@@ -470,50 +474,6 @@ pub(crate) enum SecurityEventVerb {
         /// How many
         #[arg(short, long, default_value_t = 20)]
         limit: usize,
-    },
-}
-
-/// `openclaw run`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RunVerb {
-    /// List executions, newest first
-    #[command(alias = "ls")]
-    List {
-        /// Of one device
-        #[arg(short, long)]
-        device: Option<String>,
-        /// Of one workflow
-        #[arg(short, long)]
-        workflow: Option<String>,
-        /// In one state: pending, running, completed, failed, cancelled, delayed
-        #[arg(short, long)]
-        status: Option<String>,
-        /// How many
-        #[arg(short, long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// Show one with its steps
-    Get {
-        /// Run id, or DEVICE/RUN
-        run: String,
-    },
-    /// Follow one until it ends; exit code 9 if it fails
-    Watch {
-        /// Run id, or DEVICE/RUN
-        run: String,
-        /// Seconds to wait at most
-        #[arg(long, default_value_t = 3600)]
-        timeout: u64,
-    },
-    /// End one
-    Cancel {
-        /// Run id, or DEVICE/RUN
-        run: String,
-    },
-    /// Run the same workflow with the same inputs on the same device again
-    Retry {
-        /// Run id, or DEVICE/RUN
-        run: String,
     },
 }
 

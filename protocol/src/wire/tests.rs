@@ -47,7 +47,7 @@ macro_rules! variants {
 variants!(FRAMES, frame_name, Frame { Hello Batch Ack Desired Want Chunk Part });
 variants!(LANES, lane_name, Lane { Control Results History Telemetry Commands });
 variants!(REPORTS, report_name, Report { Command Desired Inventory Security Dropped });
-variants!(COMMANDS, command_name, Command { Start Cancel });
+variants!(COMMANDS, command_name, Command { Start Cancel Signal Decide });
 variants!(
     EVENTS,
     event_name,
@@ -294,7 +294,19 @@ fn commands() -> Vec<Command> {
         inputs: json("{\"limit\":21}"),
         priority: Some(Priority::Critical),
     };
-    vec![start, Command::Cancel { run: run(), force: true }]
+    let signal = Command::Signal {
+        run: run(),
+        name: "door-closed".to_owned(),
+        data: json("{\"by\":\"ada\"}"),
+    };
+    let decide = Command::Decide {
+        run: run(),
+        step: StepPath("ask".to_owned()),
+        choice: "approve".to_owned(),
+        by: "ada".to_owned(),
+        form: json("{\"note\":\"ok\"}"),
+    };
+    vec![start, Command::Cancel { run: run(), force: true }, signal, decide]
 }
 
 /// Half of its optional fields are empty: nothing may be left out for that.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use openclaw_agent_core::{Input, StartRequest, Told};
 use openclaw_protocol::id::{RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::limits::EVENT_NAME_BYTES;
 use openclaw_protocol::report::Refusal;
-use openclaw_protocol::run::Run;
+use openclaw_protocol::run::{Run, StepPath};
 use openclaw_protocol::sync::Lane;
 use serde_json::{Map, Value};
 
@@ -58,6 +59,11 @@ impl Brain {
         let answer = match request {
             Request::Start { workflow, inputs } => self.start_run(&workflow, inputs),
             Request::Cancel { run, force } => self.cancel_run(&run, force),
+            Request::Signal { run, name, data } => self.signal_run(&run, name, &data),
+            Request::Approve { run, step, choice, form, by } => {
+                let by = by.unwrap_or_else(|| "unknown".to_owned());
+                self.decide(&run, StepPath(step), (choice, by), form)
+            }
             question @ (Request::Status
             | Request::Runs { .. }
             | Request::Show { .. }
@@ -87,9 +93,11 @@ impl Brain {
                     Err(e) => Answer::error("store.failed", e.to_string()),
                 }
             }
-            Request::Start { .. } | Request::Cancel { .. } | Request::Logs { .. } => {
-                Answer::error("local.request", "this is not answered here")
-            }
+            Request::Start { .. }
+            | Request::Cancel { .. }
+            | Request::Signal { .. }
+            | Request::Approve { .. }
+            | Request::Logs { .. } => Answer::error("local.request", "this is not answered here"),
         };
         // The asker may have hung up.
         let _ = reply.send(answer);
@@ -126,6 +134,34 @@ impl Brain {
             Ok(run) => answer_of(self.step(Input::Cancel { run, force, request: None })),
             Err(e) => Answer::error("run.unknown", e.to_string()),
         }
+    }
+
+    fn signal_run(&mut self, run: &str, name: String, data: &Value) -> Answer {
+        let run = match RunId::parse(run) {
+            Ok(run) => run,
+            Err(e) => return Answer::error("run.unknown", e.to_string()),
+        };
+        if name.is_empty() || name.len() > EVENT_NAME_BYTES {
+            let message = format!("a signal's name has 1 to {EVENT_NAME_BYTES} bytes");
+            return Answer::error("signal.name", message);
+        }
+        let data = JsonText::of(data);
+        answer_of(self.step(Input::Signal { run, name, data, request: None }))
+    }
+
+    fn decide(
+        &mut self,
+        run: &str,
+        step: StepPath,
+        (choice, by): (String, String),
+        form: Map<String, Value>,
+    ) -> Answer {
+        let run = match RunId::parse(run) {
+            Ok(run) => run,
+            Err(e) => return Answer::error("run.unknown", e.to_string()),
+        };
+        let form = JsonText::of(&Value::Object(form));
+        answer_of(self.step(Input::Decide { run, step, choice, by, form, request: None }))
     }
 
     fn show(&self, run: &str) -> Answer {
@@ -180,6 +216,7 @@ impl Brain {
             slots: self.slots,
             backlog: outstanding.iter().map(|(_, count)| count).sum(),
             outstanding: BTreeMap::from(outstanding),
+            local_broker: self.site.status(),
             commits: self.store.commits(),
             syncs: self.store.syncs(),
             written_bytes: self.store.written_bytes(),

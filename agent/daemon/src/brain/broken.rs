@@ -22,8 +22,8 @@ impl Brain {
     pub(super) fn end_broken(&mut self, open: &OpenRun, reason: &str) -> Result<(), StoreError> {
         let message = format!("run {} was ended, for it is damaged: {reason}", open.run);
         tracing::error!("{message}");
-        let message = format!("what the device kept of the run is damaged: {reason}");
-        let error = RunError::new("store.damaged", message);
+        let why = format!("what the device kept of the run is damaged: {reason}");
+        let error = RunError::new("store.damaged", why);
         if let Some(result) = self.result_of_broken(open, error)? {
             self.tell_event(RunEventRecord {
                 run: open.run.clone(),

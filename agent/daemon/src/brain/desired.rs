@@ -6,18 +6,17 @@
 //! device cannot run is refused by name; the rest is put into force all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use openclaw_agent_core::Deployed;
-use openclaw_protocol::definition;
-use openclaw_protocol::desired::{Desired, DesiredWorkflow, SignedDesired};
-use openclaw_protocol::id::{Digest, Generation};
+use openclaw_protocol::desired::{Desired, SignedDesired};
+use openclaw_protocol::id::{Digest, Generation, WorkflowName};
 use openclaw_protocol::limits as shared;
 use openclaw_protocol::report::{Refusal, Report};
 use openclaw_protocol::sync::Announcement;
 use openclaw_protocol::wire::{self, Kind};
 
 use super::Brain;
+use super::prepare::{Offers, prepare};
 use crate::identity::Identity;
 use crate::store::{Chunk, Keep, Kept, Store, StoreError};
 
@@ -81,6 +80,12 @@ impl DesiredState {
 
     pub(super) fn deployed(&self) -> Vec<Deployed> {
         self.workflows.clone()
+    }
+
+    /// Names of the workflows of the one in force.
+    pub(super) fn named(&self) -> impl Iterator<Item = &WorkflowName> {
+        let workflows = self.in_force.iter().flat_map(|one| &one.document.workflows);
+        workflows.map(|one| &one.name)
     }
 
     pub(super) fn refused(&self) -> BTreeMap<String, String> {
@@ -376,7 +381,8 @@ impl Brain {
         let Some(fleet) = &mut self.fleet else { return };
         let Some(next) = fleet.desired.next.take() else { return };
         let document = &next.verified.document;
-        let (workflows, refused) = prepare(document, &self.files, &next.unusable);
+        let offers = Offers { files: &self.files, mqtt: self.site.is_there() };
+        let (workflows, refused) = prepare(document, offers, &next.unusable);
         let revision = document.revision;
         tracing::info!(revision, refused = refused.len(), "a new desired state is in force");
         fleet.desired.workflows = workflows;
@@ -407,7 +413,8 @@ impl Brain {
         let Some(fleet) = &mut self.fleet else { return };
         let Some(in_force) = &fleet.desired.in_force else { return };
         let unusable = &fleet.desired.unusable;
-        let (workflows, refused) = prepare(&in_force.document, &self.files, unusable);
+        let offers = Offers { files: &self.files, mqtt: self.site.is_there() };
+        let (workflows, refused) = prepare(&in_force.document, offers, unusable);
         fleet.desired.workflows = workflows;
         fleet.desired.refused = refused;
         let blobs = self.store.blobs();
@@ -430,59 +437,6 @@ impl Brain {
             self.report(Report::Security { code: "store.damaged".to_owned(), message });
         }
     }
-}
-
-/// The workflows of a document that this device can run, and the others with the reason.
-fn prepare(
-    document: &Desired,
-    files: &[String],
-    unusable: &BTreeMap<Digest, String>,
-) -> (Vec<Deployed>, Vec<(String, Refusal)>) {
-    let mut workflows = Vec::new();
-    let mut refused = Vec::new();
-    for one in &document.workflows {
-        match prepare_one(document, one, files, unusable) {
-            Ok(deployed) => workflows.push(deployed),
-            Err(refusal) => refused.push((one.name.to_string(), refusal)),
-        }
-    }
-    (workflows, refused)
-}
-
-fn prepare_one(
-    document: &Desired,
-    one: &DesiredWorkflow,
-    files: &[String],
-    unusable: &BTreeMap<Digest, String>,
-) -> Result<Deployed, Refusal> {
-    let refuse = |code: &str, message: String| Refusal { code: code.to_owned(), message };
-    let workflow = definition::parse(one.definition.as_str())
-        .map_err(|e| refuse("workflow.invalid", format!("this agent cannot read it: {e}")))?;
-    if workflow.hash != one.hash || workflow.name != one.name {
-        let message = "this agent understands it differently; update the agent".to_owned();
-        return Err(refuse("workflow.hash", message));
-    }
-    let mut pins = BTreeMap::new();
-    for (reference, index) in &one.pins {
-        let Some(pin) = document.plugins.get(usize::from(*index)) else {
-            let message = format!("`{reference}` points at no plugin");
-            return Err(refuse("plugin.missing", message));
-        };
-        if let Some(reason) = unusable.get(&pin.digest) {
-            let message = format!("plugin {} {}: {reason}", pin.name, pin.version);
-            return Err(refuse("plugin.load", message));
-        }
-        if let Some(dir) = pin.granted.files.iter().find(|dir| !files.contains(dir)) {
-            let message = format!(
-                "plugin {} needs the directory `{dir}`, which this device does not offer; add it \
-                 to [files] of its configuration",
-                pin.name
-            );
-            return Err(refuse("files.missing", message));
-        }
-        pins.insert(reference.clone(), Arc::new(pin.clone()));
-    }
-    Ok(Deployed { workflow: Arc::new(workflow), pins, triggers_enabled: one.triggers_enabled })
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use openclaw_agent_core::{Deployed, Input, StartRequest, Told};
 use openclaw_protocol::command::{Command, CommandRecord};
+use openclaw_protocol::id::WorkflowName;
+use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::RECORD_BYTES;
 use openclaw_protocol::report::Report;
 use openclaw_protocol::sync::{Config, Cursor, Dropped, Lane, Output, Record, Session};
@@ -61,6 +63,11 @@ impl Fleet {
         self.desired.refused()
     }
 
+    /// Names of the workflows that this device shall have, those that it cannot run included.
+    pub(super) fn workflows(&self) -> impl Iterator<Item = &WorkflowName> {
+        self.desired.named()
+    }
+
     pub(super) fn revision(&self) -> u64 {
         self.desired.revision()
     }
@@ -115,7 +122,19 @@ impl Brain {
         while let Some(output) = self.fleet.as_mut().and_then(|f| f.session.poll_output()) {
             self.carry_out(output)?;
         }
+        self.tell_link();
         Ok(())
+    }
+
+    /// Says on the device's own bus that the control plane is there, or not any more.
+    fn tell_link(&mut self) {
+        let linked = self.fleet.as_ref().is_some_and(Fleet::is_up);
+        if linked != self.linked {
+            self.linked = linked;
+            let name = if linked { "link.up" } else { "link.down" };
+            let data = JsonText::of(&serde_json::json!({}));
+            self.step(Input::Event { name: name.to_owned(), data });
+        }
     }
 
     fn carry_out(&mut self, output: Output) -> Result<(), StoreError> {
@@ -240,6 +259,12 @@ impl Brain {
                 self.step(Input::Start(StartRequest { workflow, inputs, priority, request }))
             }
             Command::Cancel { run, force } => self.step(Input::Cancel { run, force, request }),
+            Command::Signal { run, name, data } => {
+                self.step(Input::Signal { run, name, data, request })
+            }
+            Command::Decide { run, step, choice, by, form } => {
+                self.step(Input::Decide { run, step, choice, by, form, request })
+            }
         };
         for told in told {
             if let Told::Answer { request: Some(request), outcome } = told {

@@ -9,6 +9,7 @@
 //! over a start, so that it can go on, until the next is wanted.
 
 use super::Brain;
+use super::fleet::Fleet;
 use crate::store::Keep;
 
 impl Brain {
@@ -29,6 +30,11 @@ impl Brain {
             keep.blobs.extend(deployed.pins.values().map(|pin| pin.digest));
         }
         self.pending.batch.keep = Some(keep);
+        // What triggers remember goes with their workflows, but not for a while in which one of
+        // them cannot run here.
+        let own = self.standalone.iter().map(|deployed| &deployed.workflow.name);
+        let named = self.fleet.iter().flat_map(Fleet::workflows);
+        self.pending.batch.keep_seen = Some(named.chain(own).cloned().collect());
     }
 
     /// Parts of blobs that are not fetched any more go with the next commit.

@@ -12,24 +12,27 @@ mod desired;
 mod fleet;
 mod keep;
 mod pending;
+mod prepare;
+mod restore;
+mod site;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use openclaw_agent_core::{
     AttemptId, Config as EngineConfig, Decision, Deployed, Effect, Engine, Input, Told,
 };
-use openclaw_protocol::definition;
-use openclaw_protocol::report::{Inventory, Report, ReportRecord};
-use openclaw_protocol::run::RunEventRecord;
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::report::{Inventory, Report};
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::time::{ClockTrust, Stamp};
 use openclaw_protocol::wire::{self, Kind};
+use serde_json::json;
 
 use crate::clock::Clock;
 use crate::event::Event;
@@ -37,19 +40,19 @@ use crate::hands::Hands;
 use crate::identity::Identity;
 use crate::limits;
 use crate::link::Outgoing;
+use crate::local_mqtt::Broker;
 use crate::store::{Restored, Store, StoreError};
 
 use answer::Waiters;
 use denials::Denials;
 use fleet::Fleet;
 use pending::Pending;
+use restore::{Definitions, restore_run};
+use site::Site;
 use views::Views;
 
 /// While a timer is armed, the store notes at most this often that the agent is alive.
 const ALIVE_MS: u64 = 300_000;
-/// Starts that never became runs are reported at most this often.
-const DROPPED_MS: u64 = 60_000;
-
 /// What a brain is made of.
 pub struct Parts {
     /// The store, started.
@@ -70,6 +73,10 @@ pub struct Parts {
     pub slots: u16,
     /// Logical directories that are offered.
     pub files: Vec<String>,
+    /// The way to the site's own broker, where there is one.
+    pub broker: Option<Broker>,
+    /// What expressions see as the agent's id.
+    pub agent: String,
     /// Spreads the timers of many devices.
     pub seed: u64,
 }
@@ -86,6 +93,7 @@ pub struct Brain {
     in_force: BTreeMap<String, String>,
     slots: u16,
     files: Vec<String>,
+    site: Site,
     unclean: bool,
     pending: Pending,
     views: Views,
@@ -94,6 +102,8 @@ pub struct Brain {
     ended_damaged: usize,
     /// Calls that were made and not answered.
     in_flight: BTreeSet<AttemptId>,
+    /// The control plane is there, as the device's own bus has heard.
+    linked: bool,
     denials: Denials,
     dropped: BTreeMap<(String, &'static str), u32>,
     dropped_told_ms: u64,
@@ -117,6 +127,9 @@ impl Brain {
         let mut engine = Engine::new(config);
         engine.restore_marks(restored.marks);
         engine.restore_wishes(restored.wishes);
+        engine.restore_seen(restored.seen);
+        // The control plane's labels of a device are not known to it.
+        engine.set_agent(JsonText::of(&json!({ "id": parts.agent, "labels": {} })));
         engine.set_next_run_number(restored.next_run);
         if let Some(alive) = restored.alive {
             engine.set_last_alive(alive);
@@ -126,8 +139,9 @@ impl Brain {
         let broken_runs = broken.iter().map(|(open, _)| &open.run);
         let open_runs = restored.runs.iter().map(|open| &open.run).chain(broken_runs);
         let views = Views::restore(&store, open_runs)?;
+        let definitions = Definitions::new(&store);
         for open in restored.runs {
-            if let Err(reason) = restore_run(&mut engine, &store, &open)? {
+            if let Err(reason) = restore_run(&mut engine, &definitions, &open)? {
                 broken.push((open, reason));
             }
         }
@@ -146,12 +160,14 @@ impl Brain {
             in_force: BTreeMap::new(),
             slots: parts.slots,
             files: parts.files,
+            site: Site::new(parts.broker, restored.publications),
             unclean: restored.unclean,
             pending: Pending::default(),
             views,
             waiters: Waiters::default(),
             ended_damaged: broken.len(),
             in_flight: BTreeSet::new(),
+            linked: false,
             denials: Denials::default(),
             dropped: BTreeMap::new(),
             dropped_told_ms: now.boot_ms,
@@ -160,6 +176,7 @@ impl Brain {
             now,
             stopping: None,
         };
+        brain.pending.batch.published.extend(restored.publications_gone);
         for (open, reason) in broken {
             brain.end_broken(&open, &reason)?;
         }
@@ -217,7 +234,7 @@ impl Brain {
     /// # Errors
     /// The store fails.
     pub fn turn(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), StoreError> {
-        self.now = self.clock.now();
+        self.look_at_clock();
         for event in events {
             self.take(event);
         }
@@ -230,7 +247,7 @@ impl Brain {
         loop {
             self.flush()?;
             self.perform();
-            if !std::mem::take(&mut self.pending.untold) {
+            if !std::mem::take(&mut self.pending.untold) && !self.pending.needs_commit {
                 return Ok(());
             }
             // The control plane hears of what is durable now, and may have more to say.
@@ -272,6 +289,7 @@ impl Brain {
             Event::LinkUp => self.take_link(true),
             Event::LinkDown => self.take_link(false),
             Event::Frame(bytes) => self.take_frame(&bytes),
+            Event::Broker(event) => self.take_broker(event),
             Event::Stop => {
                 let drain_ms = u64::try_from(limits::DRAIN.as_millis()).unwrap_or(u64::MAX);
                 self.stopping.get_or_insert(self.now.boot_ms.saturating_add(drain_ms));
@@ -282,14 +300,24 @@ impl Brain {
 
     /// Lets the engine decide, and takes in what it decided. What it answered comes back.
     fn step(&mut self, input: Input) -> Vec<Told> {
-        let Decision { facts, marks, told, wishes, effects, needs_commit } =
-            self.engine.step(input, self.now);
+        let decision = self.engine.step(input, self.now);
+        let Decision { facts, marks, seen, told, wishes, publications, effects, needs_commit } =
+            decision;
+        if !facts.is_empty() {
+            self.site.is_stale();
+        }
         let pending = &mut self.pending;
         pending.needs_commit |= needs_commit;
         pending.batch.facts.extend(facts);
         pending.batch.marks.extend(marks);
+        pending.batch.seen.extend(seen);
         pending.batch.wishes.extend(wishes);
-        pending.effects.extend(effects);
+        for effect in effects {
+            if let Effect::Stop { attempt, .. } = &effect {
+                self.withdraw(attempt);
+            }
+            self.pending.effects.push(effect);
+        }
         let mut answers = Vec::new();
         for told in told {
             match told {
@@ -308,50 +336,8 @@ impl Brain {
                 Told::Answer { .. } => answers.push(told),
             }
         }
+        self.take_publications(publications);
         answers
-    }
-
-    fn tell_event(&mut self, event: RunEventRecord) {
-        let body = wire::pack(Kind::RunEvent, &event);
-        self.views.apply(&event);
-        self.pending.batch.records.push((Lane::History, body));
-    }
-
-    fn report(&mut self, report: Report) {
-        let body = wire::pack(Kind::Report, &ReportRecord { at: self.now, report });
-        self.pending.batch.records.push((Lane::Control, body));
-    }
-
-    fn note_denials(&mut self, attempt: &AttemptId, denials: Vec<String>) {
-        for denial in denials {
-            // The view is gone where the run has given up on the call and settled.
-            let workflow =
-                self.views.open(&attempt.run).map_or("(settled)", |run| run.workflow.as_str());
-            let first = self.denials.note(workflow, &attempt.step.0, &denial, self.now.boot_ms);
-            if let Some(message) = first {
-                let message = format!("{message} (first in run {})", attempt.run);
-                self.report(Report::Security { code: "permission.denied".to_owned(), message });
-            }
-        }
-    }
-
-    /// Denials after the first of their place, counted.
-    fn tell_denials(&mut self) {
-        for message in self.denials.end(self.now.boot_ms, self.stopping.is_some()) {
-            self.report(Report::Security { code: "permission.denied".to_owned(), message });
-        }
-    }
-
-    /// Starts that never became runs, counted: a trigger may fire much faster than anybody reads.
-    fn tell_dropped(&mut self) {
-        let due = self.now.boot_ms.saturating_sub(self.dropped_told_ms) >= DROPPED_MS;
-        if self.dropped.is_empty() || !(due || self.stopping.is_some()) {
-            return;
-        }
-        self.dropped_told_ms = self.now.boot_ms;
-        for ((workflow, reason), count) in std::mem::take(&mut self.dropped) {
-            self.report(Report::Dropped { workflow, reason: reason.to_owned(), count });
-        }
     }
 
     /// Puts into force what the control plane and the device's own directories say. Where both
@@ -370,6 +356,7 @@ impl Brain {
             let text = (workflow.hash.clone(), workflow.canonical.clone());
             self.pending.batch.definitions.push(text);
         }
+        self.site.is_stale();
         self.step(Input::Deploy(deployed));
     }
 
@@ -394,6 +381,7 @@ impl Brain {
             self.answer_question(question, reply);
         }
         self.answer_waiters();
+        self.tell_broker();
     }
 
     /// How long nothing is due.
@@ -447,23 +435,4 @@ impl Brain {
         self.committed_ms = self.now.boot_ms;
         Ok(())
     }
-}
-
-fn restore_run(
-    engine: &mut Engine,
-    store: &Store,
-    open: &crate::store::OpenRun,
-) -> Result<Result<(), String>, StoreError> {
-    let text = match store.definition(&open.definition) {
-        Ok(Some(text)) => text,
-        Ok(None) => return Ok(Err("its definition is gone".to_owned())),
-        // A disk that fails now may answer at the next start: nothing is ended for that.
-        Err(e) => return e.damage().map(Err),
-    };
-    let workflow = match definition::parse(&text) {
-        Ok(workflow) => workflow,
-        Err(e) => return Ok(Err(e.to_string())),
-    };
-    let restored = engine.restore_run(open.run.clone(), Arc::new(workflow), &open.facts);
-    Ok(restored.map_err(|e| e.to_string()))
 }

@@ -4,6 +4,7 @@
 //! both directions, lines and connections bounded.
 
 mod client;
+mod peer;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,31 @@ pub enum Request {
         /// Without waiting for grace periods.
         force: bool,
     },
+    /// Say something to a run.
+    Signal {
+        /// Its id.
+        run: String,
+        /// The signal's name.
+        name: String,
+        /// What goes with it.
+        #[serde(default)]
+        data: serde_json::Value,
+    },
+    /// Answer an approval.
+    Approve {
+        /// The run's id.
+        run: String,
+        /// Path of the step that asks.
+        step: String,
+        /// One of its choices.
+        choice: String,
+        /// The form as filled in.
+        #[serde(default)]
+        form: serde_json::Map<String, serde_json::Value>,
+        /// In whose name; the user at the other end of the socket where absent.
+        #[serde(default)]
+        by: Option<String>,
+    },
     /// Settled runs whose journal is still kept, newest first.
     Results {
         /// How many at most.
@@ -82,7 +108,8 @@ pub enum Answer {
     Results(Vec<ResultRow>),
     /// To [`Request::Show`] and [`Request::Wait`].
     Run(Box<Run>),
-    /// To [`Request::Start`] and [`Request::Cancel`]: which run.
+    /// To [`Request::Start`], [`Request::Cancel`], [`Request::Signal`] and [`Request::Approve`]:
+    /// which run.
     Accepted {
         /// Its id.
         run: String,
@@ -152,12 +179,36 @@ pub struct Status {
     pub backlog: u64,
     /// The same, by lane.
     pub outstanding: BTreeMap<String, u64>,
+    /// The site's own broker.
+    #[serde(default)]
+    pub local_broker: LocalBrokerStatus,
     /// Durable commits since the start.
     pub commits: u64,
     /// Syncs of the database's file since the start: what the flash is worn by.
     pub syncs: u64,
     /// Bytes written to the database's file since the start.
     pub written_bytes: u64,
+}
+
+/// How the site's own broker is, and what waits for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalBrokerStatus {
+    /// Where it listens, where one is configured.
+    pub address: Option<String>,
+    /// `none` (not configured), `connected`, or `down` and why.
+    pub state: String,
+    /// Topic filters that are subscribed to.
+    pub topics: usize,
+    /// Those of them that the broker refuses.
+    pub topics_refused: Vec<String>,
+    /// Messages that wait to be sent.
+    pub waiting: usize,
+    /// Their topics and payloads, bytes.
+    pub waiting_bytes: usize,
+    /// Messages to it that were given up since the start.
+    pub dropped_to: u64,
+    /// Messages of it that were dropped since the start: too large, or too many.
+    pub dropped_from: u64,
 }
 
 /// A settled run, in short.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteEx
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Answer, Request};
+use super::{Answer, Request, peer};
 use crate::event::{Event, Events};
 use crate::limits;
 use crate::logs::Logs;
@@ -88,17 +88,20 @@ impl Drop for Server {
 /// The agent's own user, or root. The kernel says who it is (SO_PEERCRED).
 fn is_allowed(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    peer::uid(stream).is_some_and(|uid| uid == own || uid == 0)
 }
 
 async fn converse(stream: UnixStream, events: &Events, logs: &Logs) -> io::Result<()> {
+    let uid = peer::uid(&stream);
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     while let Some(line) = read_line(&mut read).await? {
-        let request = match serde_json::from_str::<Request>(&line) {
+        let request = serde_json::from_str::<Request>(&line)
+            .map_err(|e| Answer::error("local.request", format!("cannot read this: {e}")))
+            .and_then(|request| peer::named(request, uid));
+        let request = match request {
             Ok(request) => request,
-            Err(e) => {
-                let answer = Answer::error("local.request", format!("cannot read this: {e}"));
+            Err(answer) => {
                 send(&mut write, &answer).await?;
                 continue;
             }

@@ -41,7 +41,10 @@ fn echo(request: Request) -> Answer {
     match request {
         Request::Show { run } => Answer::Accepted { run },
         Request::Status => Answer::Status(Box::default()),
-        Request::Runs { .. }
+        Request::Approve { by: Some(by), .. } => Answer::Accepted { run: by },
+        Request::Approve { by: None, .. }
+        | Request::Signal { .. }
+        | Request::Runs { .. }
         | Request::Start { .. }
         | Request::Wait { .. }
         | Request::Cancel { .. }
@@ -82,6 +85,27 @@ async fn a_stale_socket_is_replaced() {
     let server = listen(&path, events, Logs::default()).unwrap();
     drop(server);
     assert!(!path.exists(), "and removed at the end");
+}
+
+#[tokio::test]
+async fn an_answer_is_by_whoever_is_at_the_other_end() {
+    let world = world(echo);
+    let mut client = Client::connect(&world.path).await.unwrap();
+    let approve = |by: Option<&str>| Request::Approve {
+        run: "r".into(),
+        step: "ask".into(),
+        choice: "approve".into(),
+        form: serde_json::Map::new(),
+        by: by.map(str::to_owned),
+    };
+    let own = std::process::Command::new("id").arg("-un").output().unwrap();
+    let own = String::from_utf8(own.stdout).unwrap().trim().to_owned();
+    let answer = client.ask(&approve(None)).await.unwrap();
+    assert_eq!(answer, Answer::Accepted { run: own });
+    let answer = client.ask(&approve(Some("Ann"))).await.unwrap();
+    assert_eq!(answer, Answer::Accepted { run: "Ann".into() });
+    let refused = client.ask(&approve(Some("user:ann"))).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Refused { code, .. } if code == "approval.by"));
 }
 
 #[tokio::test]

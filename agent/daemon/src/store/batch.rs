@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_agent_core::limits::REQUESTS;
-use openclaw_agent_core::{FactRecord, TriggerMark};
+use openclaw_agent_core::{FactRecord, Publication, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RequestId, RunId, TriggerId, WorkflowName};
@@ -17,7 +17,7 @@ use super::rows::{self, PeerRow, UnusableRow, WishRow};
 use super::space::{
     BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, WISHES, chunk_key, tail_u64,
 };
-use super::{Store, StoreError, lane_meta};
+use super::{Store, StoreError, lane_meta, waiting};
 use crate::limits;
 
 /// Everything that happened since the last commit. Empty ones cost nothing.
@@ -27,6 +27,15 @@ pub struct Batch {
     pub facts: Vec<(RunId, FactRecord)>,
     /// Trigger positions that changed.
     pub marks: Vec<TriggerMark>,
+    /// Firings of triggers that must not start anything again.
+    pub seen: Vec<SeenKey>,
+    /// Firings of triggers of all other workflows are forgotten.
+    pub keep_seen: Option<BTreeSet<WorkflowName>>,
+    /// Messages for the site's broker, each with its number.
+    pub publications: Vec<(u64, Publication)>,
+    /// Numbers of messages that are sent, or not to be sent any more. They go after the new ones
+    /// are written.
+    pub published: Vec<u64>,
     /// Operators' wishes that were answered, and the answer.
     pub wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     /// What is told: packed bodies, numbered here in this order.
@@ -87,6 +96,9 @@ impl Batch {
     pub fn rows(&self) -> usize {
         self.facts.len()
             + self.marks.len()
+            + self.seen.len()
+            + self.publications.len()
+            + self.published.len()
             + self.wishes.len()
             + self.records.len()
             + self.views.len()
@@ -113,6 +125,7 @@ impl Batch {
             && self.pending.is_none()
             && self.keep.is_none()
             && self.keep_chunks.is_none()
+            && self.keep_seen.is_none()
             && !self.clean
     }
 }
@@ -142,6 +155,8 @@ impl Store {
         self.write_meta(write, batch)?;
         write_blobs(write, batch)?;
         write_wishes(write, batch)?;
+        waiting::write_seen(write, batch)?;
+        waiting::write_publications(write, batch)?;
         if !batch.marks.is_empty() {
             let mut table = write.open_table(MARKS.definition())?;
             for mark in &batch.marks {

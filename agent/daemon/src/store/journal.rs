@@ -4,11 +4,11 @@
 //! A fact's key is its place in the journal and its run's number; the value is its index in its run
 //! and the packed fact. Facts of settled runs are removed from the front by retention.
 
-use openclaw_agent_core::{Fact, FactRecord};
+use openclaw_agent_core::{Callee, Fact, FactRecord};
 use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableTable, WriteTransaction};
 
-use super::batch::Batch;
+use super::batch::{Batch, Keep};
 use super::rows::{self, RunRow, SettledRow};
 use super::space::{JOURNAL, META, RUNS, SETTLED, fact_key, fact_key_parts};
 use super::{KEPT_BYTES, OpenState, Store, StoreError};
@@ -31,14 +31,14 @@ impl Store {
         let mut journal = write.open_table(JOURNAL.definition())?;
         for (run, record) in &batch.facts {
             let Some(number) = run.number() else { continue };
-            if let Fact::Accepted { definition, pins, .. } = &record.fact {
+            if let Fact::Accepted { definition, pins, callees, .. } = &record.fact {
                 let row = RunRow {
                     run: run.clone(),
                     definition: definition.clone(),
                     modules: pins.iter().map(|(_, pin)| pin.digest).collect(),
                     first: self.journal_next,
                 };
-                self.accept(write, number, row)?;
+                self.accept(write, number, row, kept_for(callees))?;
             }
             // A fact of a run that is not open cannot be: the engine says nothing after `Settled`.
             let Some(state) = self.open.get_mut(&number) else { continue };
@@ -59,10 +59,11 @@ impl Store {
         write: &WriteTransaction,
         number: u64,
         row: RunRow,
+        callees: Keep,
     ) -> Result<(), StoreError> {
         let mut runs = write.open_table(RUNS.definition())?;
         RUNS.put(&mut runs, &number.to_be_bytes(), &rows::pack(&row))?;
-        self.open.insert(number, OpenState { row, facts: 0, bytes: 0 });
+        self.open.insert(number, OpenState { row, callees, facts: 0, bytes: 0 });
         self.next_run = self.next_run.max(number + 1);
         let mut meta = write.open_table(META.definition())?;
         META.put(&mut meta, b"next_run", &self.next_run.to_le_bytes())
@@ -122,6 +123,16 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What a run needs of the workflows that it may call.
+pub(super) fn kept_for(callees: &[Callee]) -> Keep {
+    let mut keep = Keep::default();
+    for callee in callees {
+        keep.definitions.insert(callee.definition.clone());
+        keep.blobs.extend(callee.pins.iter().map(|(_, pin)| pin.digest));
+    }
+    keep
 }
 
 /// Places and run numbers of the first facts from a place on.

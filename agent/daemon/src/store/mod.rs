@@ -20,6 +20,7 @@ mod salvage;
 mod space;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
 pub use file::open_or_quarantine;
 pub use restore::{OpenRun, Restored};
+pub use waiting::Waiting;
 
 use crate::limits;
 use age::Age;
@@ -195,6 +197,8 @@ pub struct Store {
 #[derive(Debug, Clone)]
 struct OpenState {
     row: RunRow,
+    /// Definitions and modules of the workflows that it may call, as its first fact has them.
+    callees: Keep,
     facts: u32,
     bytes: u64,
 }
@@ -368,13 +372,16 @@ impl Store {
         self.open.len()
     }
 
-    /// Digests of modules and hashes of definitions that unsettled runs are pinned to.
+    /// Digests of modules and hashes of definitions that unsettled runs are pinned to, and those
+    /// of the workflows that they may call.
     #[must_use]
     pub fn pinned(&self) -> Keep {
         let mut keep = Keep { definitions: BTreeSet::new(), blobs: BTreeSet::new() };
         for state in self.open.values() {
             keep.definitions.insert(state.row.definition.clone());
             keep.blobs.extend(state.row.modules.iter().copied());
+            keep.definitions.extend(state.callees.definitions.iter().cloned());
+            keep.blobs.extend(state.callees.blobs.iter().copied());
         }
         keep
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use openclaw_agent_core::{Fact, FactRecord, TriggerMark};
+use openclaw_agent_core::{Fact, FactRecord, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::{Epoch, RequestId, RunId};
 use openclaw_protocol::report::Refusal;
@@ -10,14 +10,16 @@ use openclaw_protocol::time::Stamp;
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::age::Age;
-use super::journal::unpack_fact;
+use super::journal::{kept_for, unpack_fact};
 use super::read::unpack_signed;
 use super::rows::{self, BootRow, RunRow, SettledRow, WishRow};
 use super::space::Open;
 use super::space::{
-    JOURNAL, MARKS, META, RUNS, SETTLED, WISHES, fact_key, fact_key_parts, tail_u64,
+    JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key, fact_key_parts,
+    tail_u64,
 };
-use super::{OpenState, Store, StoreError, batch, unpack_u64};
+use super::waiting::{self, Waiting};
+use super::{Keep, OpenState, Store, StoreError, batch, unpack_u64};
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -47,6 +49,12 @@ pub struct Restored {
     pub marks: Vec<TriggerMark>,
     /// What became of operators' wishes, oldest first.
     pub wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
+    /// Firings of triggers that must not start anything again, oldest first by trigger.
+    pub seen: Vec<SeenKey>,
+    /// Messages for the site's broker that are not known to be sent, by number.
+    pub publications: Vec<Waiting>,
+    /// Numbers of those that are damaged, to be removed.
+    pub publications_gone: Vec<u64>,
     /// Runs to go on with, by number.
     pub runs: Vec<OpenRun>,
     /// Runs that cannot go on, because what is kept of them is damaged, and why. They stay open
@@ -67,8 +75,10 @@ impl Store {
         self.run_epoch = drawn_epoch()?;
         let write = self.db.begin_write()?;
         {
-            // A database of an earlier version has no such table yet.
-            write.open_table(WISHES.definition())?;
+            // A database of an earlier version does not have these tables yet.
+            for space in [WISHES, SEEN, PUBLICATIONS] {
+                write.open_table(space.definition())?;
+            }
             let mut meta = write.open_table(META.definition())?;
             let damaged = &mut restored.damaged;
             let unpack_age = |row: &[u8]| rows::unpack::<Age>(META.0, row);
@@ -120,6 +130,7 @@ impl Store {
                 Err(e) => restored.damaged.push(e.damage()?),
             }
         }
+        waiting::restore(&read, restored)?;
         for entry in read.open_table(SETTLED.definition())?.iter()? {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
@@ -138,7 +149,10 @@ impl Store {
             let row = RUNS.unseal(key.value(), value.value());
             match row.and_then(|row| rows::unpack::<RunRow>(RUNS.0, row)) {
                 Ok(row) => {
-                    self.open.insert(number, OpenState { row, facts: 0, bytes: 0 });
+                    self.open.insert(
+                        number,
+                        OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 },
+                    );
                 }
                 Err(e) => drop(damaged.insert(number, e.damage()?)),
             }
@@ -166,6 +180,9 @@ impl Store {
             let Some(state) = self.open.get_mut(&number) else { continue };
             match JOURNAL.unseal(key.value(), value.value()).and_then(unpack_fact) {
                 Ok((index, fact)) if index == state.facts => {
+                    if let Fact::Accepted { callees, .. } = &fact.fact {
+                        state.callees = kept_for(callees);
+                    }
                     state.facts += 1;
                     state.bytes += value.value().len() as u64;
                     facts.entry(number).or_default().push(fact);

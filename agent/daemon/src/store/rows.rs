@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::{Digest, RequestId, RunId};
 use openclaw_protocol::report::Refusal;
+use openclaw_protocol::run::StepPath;
 use openclaw_protocol::sync::Cursor;
+use openclaw_protocol::time::Stamp;
 use openclaw_protocol::wire::{self, Kind};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -86,6 +88,25 @@ pub(super) struct UnusableRow {
 pub(super) struct WishRow {
     pub(super) request: RequestId,
     pub(super) outcome: Result<RunId, Refusal>,
+}
+
+/// A firing of a trigger that starts nothing again. The table's key says of which trigger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SeenRow {
+    pub(super) key: [u8; 16],
+    pub(super) at: Stamp,
+}
+
+/// A message for the site's broker that is not known to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PublicationRow {
+    pub(super) message_id: String,
+    pub(super) topic: String,
+    pub(super) qos: u8,
+    pub(super) retain: bool,
+    pub(super) payload: Vec<u8>,
+    /// The attempt that waits for the broker's acknowledgement.
+    pub(super) confirm: Option<(RunId, StepPath, u32)>,
 }
 
 pub(super) fn pack<T: Serialize>(row: &T) -> Vec<u8> {

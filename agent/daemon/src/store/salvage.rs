@@ -16,7 +16,7 @@ use super::outbox;
 use super::restore::Restored;
 use super::rows::RunRow;
 use super::space::{JOURNAL, OUTBOX, fact_key_parts};
-use super::{KEPT_BYTES, OpenState, Store, StoreError};
+use super::{KEPT_BYTES, Keep, OpenState, Store, StoreError};
 
 /// Bytes of the outbox that are in memory at once while ids are looked for.
 const READ_BYTES: usize = 256 * 1024;
@@ -48,7 +48,8 @@ impl Store {
             let definition = DefinitionHash(String::new());
             let (modules, first) = (Vec::new(), self.journal_next);
             let row = RunRow { run, definition, modules, first };
-            self.open.insert(*number, OpenState { row, facts: 0, bytes: 0 });
+            self.open
+                .insert(*number, OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 });
         }
         self.read_beginnings(&read.open_table(JOURNAL.definition())?, damaged)
     }

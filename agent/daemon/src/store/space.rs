@@ -35,9 +35,27 @@ pub(super) const MARKS: Space = Space("marks");
 /// What became of operators' wishes, by order of arrival.
 pub(super) const WISHES: Space = Space("wishes");
 
+/// Keys of trigger firings that start nothing again, by trigger and order of arrival.
+pub(super) const SEEN: Space = Space("seen");
+/// Messages for the site's broker that are not known to be sent, by number.
+pub(super) const PUBLICATIONS: Space = Space("publications");
+
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 11] =
-    [META, JOURNAL, RUNS, SETTLED, RECENT, OUTBOX, DEFINITIONS, BLOBS, CHUNKS, MARKS, WISHES];
+pub(super) const ALL: [Space; 13] = [
+    META,
+    JOURNAL,
+    RUNS,
+    SETTLED,
+    RECENT,
+    OUTBOX,
+    DEFINITIONS,
+    BLOBS,
+    CHUNKS,
+    MARKS,
+    WISHES,
+    SEEN,
+    PUBLICATIONS,
+];
 
 const CHECK_BYTES: usize = 8;
 

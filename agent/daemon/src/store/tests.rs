@@ -63,6 +63,9 @@ fn accepted() -> FactRecord {
             inputs: JsonText::null(),
             priority: Priority::Normal,
             request: None,
+            parent: None,
+            callees: Vec::new(),
+            agent: JsonText::of(&serde_json::json!({})),
         },
     }
 }

@@ -1,14 +1,20 @@
 //! `openclaw run`: executions.
 
+mod told;
+
 use std::time::{Duration, Instant};
 
-use openclaw_protocol::api::{Execution, ExecutionSummary, RequestView, Requests};
+use openclaw_protocol::api::{
+    Approval, Decide, Execution, ExecutionSummary, RequestView, Requests, SendSignal,
+};
 use openclaw_protocol::run::{RunStatus, StepView};
+use serde::Serialize;
 
 use crate::args::{Global, RunVerb};
 use crate::client::{Client, encoded, path};
 use crate::exit::{FAILED, Failure, NOT_FOUND, RUN_FAILED, UNREACHABLE};
 use crate::output::{self, Format, name_of, printable, time};
+use told::Told;
 
 /// How often something awaited is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -31,36 +37,50 @@ pub(crate) async fn run(client: &Client, global: &Global, verb: RunVerb) -> Resu
         RunVerb::Get { run } => {
             let (device, run) = find(client, &run).await?;
             let shown: Execution = client.fetch(&path(&["executions", &device, &run])?).await?;
+            if global.output == Format::Table {
+                Told::default().logs(client, &shown).await?;
+            }
             show(global, &shown)
         }
         RunVerb::Watch { run, timeout } => {
             let (device, run) = find(client, &run).await?;
             let deadline = Instant::now() + Duration::from_secs(timeout);
-            let mut seen = 0_usize;
-            let ended = await_run(client, &device, &run, deadline, |execution| {
-                // A long run's oldest steps are no longer shown, but they were seen.
-                let dropped = usize::try_from(execution.run.steps_dropped).unwrap_or(usize::MAX);
-                for step in execution.run.steps.iter().skip(seen.saturating_sub(dropped)) {
-                    let line = format!("{} {} {}", step.path, step.kind, name_of(&step.status));
-                    eprintln!("{}", printable(&line));
-                }
-                seen = execution.run.steps.len().saturating_add(dropped);
-            })
-            .await?;
+            let ended = watch(client, &device, &run, deadline).await?;
             show(global, &ended)?;
             if is_success(&ended) {
                 return Ok(());
             }
             Err(Failure::new(RUN_FAILED, format!("the run ended {}", name_of(&ended.run.status))))
         }
-        RunVerb::Cancel { run } => ask(client, global, &run, "cancel").await,
-        RunVerb::Retry { run } => ask(client, global, &run, "retry").await,
+        RunVerb::Cancel { run } => ask(client, global, &run, "cancel", &()).await,
+        RunVerb::Retry { run } => ask(client, global, &run, "retry", &()).await,
+        RunVerb::Signal { run, name, data } => {
+            let signal = SendSignal { name, data: data.unwrap_or_default() };
+            ask(client, global, &run, "signals", &signal).await
+        }
+        RunVerb::Approve { run, step, choice, form } => {
+            let answer = Decide { step, choice, form: form.unwrap_or_default() };
+            ask(client, global, &run, "decisions", &answer).await
+        }
+        RunVerb::Approvals { device, limit } => {
+            let of = device.map_or_else(String::new, |id| format!("?device={}", encoded(&id)));
+            let list: Vec<Approval> = client.list(&format!("/approvals{of}"), limit).await?;
+            let header = ["device", "run", "step", "workflow", "asked", "for", "choices", "prompt"];
+            output::print(global.output, &list, &header, |l| l.iter().map(approval_row).collect())
+        }
     }
 }
 
-async fn ask(client: &Client, global: &Global, run: &str, what: &str) -> Result<(), Failure> {
+/// Wishes something of one run.
+async fn ask(
+    client: &Client,
+    global: &Global,
+    run: &str,
+    what: &str,
+    body: &impl Serialize,
+) -> Result<(), Failure> {
     let (device, run) = find(client, run).await?;
-    let asked: Requests = client.post(&path(&["executions", &device, &run, what])?, &()).await?;
+    let asked: Requests = client.post(&path(&["executions", &device, &run, what])?, body).await?;
     output::print(global.output, &asked, &["request", "device"], |a| {
         a.requests.iter().map(|r| vec![r.id.clone(), r.device.clone()]).collect()
     })
@@ -107,33 +127,58 @@ pub(crate) async fn await_request(
     }
 }
 
-/// Waits until a run has settled, telling each look to `seen`.
+/// Waits until a run has settled.
 pub(crate) async fn await_run(
     client: &Client,
     device: &str,
     run: &str,
     deadline: Instant,
-    mut seen: impl FnMut(&Execution),
 ) -> Result<Execution, Failure> {
     loop {
-        let found: Result<Execution, Failure> =
-            client.fetch(&path(&["executions", device, run])?).await;
-        match found {
-            Ok(execution) => {
-                seen(&execution);
-                if execution.run.status.is_settled() {
-                    return Ok(execution);
-                }
-            }
-            // The wish's answer may arrive a moment before the run's first event.
-            Err(failure) if failure.code == NOT_FOUND => {}
-            Err(failure) => return Err(failure),
+        if let Some(execution) = look(client, device, run).await?
+            && execution.run.status.is_settled()
+        {
+            return Ok(execution);
         }
-        if Instant::now() >= deadline {
-            return Err(Failure::new(UNREACHABLE, format!("run {run} has not ended yet")));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
+        look_later(run, deadline).await?;
     }
+}
+
+/// The same, with a line on standard error for each thing that happens meanwhile.
+async fn watch(
+    client: &Client,
+    device: &str,
+    run: &str,
+    deadline: Instant,
+) -> Result<Execution, Failure> {
+    let mut told = Told::default();
+    loop {
+        if let Some(execution) = look(client, device, run).await? {
+            told.steps(&execution);
+            told.logs(client, &execution).await?;
+            if execution.run.status.is_settled() {
+                return Ok(execution);
+            }
+        }
+        look_later(run, deadline).await?;
+    }
+}
+
+/// The run as it is now. The answer to a wish may arrive a moment before the run's first event.
+async fn look(client: &Client, device: &str, run: &str) -> Result<Option<Execution>, Failure> {
+    match client.fetch(&path(&["executions", device, run])?).await {
+        Ok(execution) => Ok(Some(execution)),
+        Err(failure) if failure.code == NOT_FOUND => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn look_later(run: &str, deadline: Instant) -> Result<(), Failure> {
+    if Instant::now() >= deadline {
+        return Err(Failure::new(UNREACHABLE, format!("run {run} has not ended yet")));
+    }
+    tokio::time::sleep(LOOK_EVERY).await;
+    Ok(())
 }
 
 /// Whether a run ended well.
@@ -164,6 +209,23 @@ fn summary_row(run: &ExecutionSummary) -> Vec<String> {
     ]
 }
 
+fn approval_row(approval: &Approval) -> Vec<String> {
+    let roles = match approval.roles.as_slice() {
+        [] => "operator".to_owned(),
+        named => named.join(", "),
+    };
+    vec![
+        approval.device.clone(),
+        approval.run.clone(),
+        approval.step.clone(),
+        approval.workflow.clone(),
+        time(Some(&approval.asked_at)),
+        roles,
+        approval.choices.join(", "),
+        approval.prompt.clone(),
+    ]
+}
+
 fn show(global: &Global, execution: &Execution) -> Result<(), Failure> {
     if global.output == Format::Table {
         let run = &execution.run;
@@ -183,7 +245,7 @@ fn show(global: &Global, execution: &Execution) -> Result<(), Failure> {
     output::print(
         global.output,
         execution,
-        &["step", "kind", "status", "attempts", "output"],
+        &["step", "kind", "status", "attempts", "waiting for", "output"],
         |e| e.run.steps.iter().map(step_row).collect(),
     )
 }
@@ -200,6 +262,7 @@ fn step_row(step: &StepView) -> Vec<String> {
         step.kind.clone(),
         name_of(&step.status),
         step.attempts.to_string(),
+        step.waiting.as_ref().map(ToString::to_string).unwrap_or_default(),
         short,
     ]
 }

@@ -148,7 +148,7 @@ async fn await_end(
     deadline: Instant,
 ) -> Result<Execution, Failure> {
     let run = await_request(client, &request.id, deadline).await?;
-    await_run(client, &request.device, &run, deadline, |_| ()).await
+    await_run(client, &request.device, &run, deadline).await
 }
 
 /// What became of all the runs together: a failed one weighs more than one that did not end.

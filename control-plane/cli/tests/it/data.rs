@@ -142,3 +142,82 @@ fn one_refusal_does_not_hide_how_the_others_ended() {
     assert_eq!(failed.status.code(), Some(9));
     assert!(err(&failed).contains("1 of 2 runs failed"), "{}", err(&failed));
 }
+
+#[test]
+fn runs_are_signalled_and_approvals_answered() {
+    let asked = json!({ "requests": [wish("q1", "pump-1", Some("r1"), None)] });
+    let open = json!({ "items": [{ "device": "pump-1", "run": "r1", "step": "shut[a]/ask",
+        "workflow": "count", "prompt": "Open\u{1b}[2J?", "roles": [], "choices": ["yes", "no"],
+        "form": {}, "asked_at": "2026-01-01T00:00:00Z" }] });
+    let script = vec![
+        ("POST /api/v1/executions/pump-1/r1/", 202, asked),
+        ("GET /api/v1/approvals", 200, open),
+    ];
+    let (done, sent) =
+        against(script.clone(), &["run", "signal", "pump-1/r1", "go", "--data", "[1]"]);
+    assert!(done.status.success(), "{}", err(&done));
+    assert_eq!(sent[0].0, "POST /api/v1/executions/pump-1/r1/signals");
+    let body: Value = serde_json::from_str(&sent[0].1).unwrap();
+    assert_eq!(body, json!({ "name": "go", "data": [1] }));
+    let approve = ["run", "approve", "pump-1/r1", "shut[a]/ask", "--choice", "no"];
+    let (done, sent) =
+        against(script.clone(), &[&approve[..], &["--form", "{\"why\":\"dry\"}"]].concat());
+    assert!(done.status.success(), "{}", err(&done));
+    assert_eq!(sent[0].0, "POST /api/v1/executions/pump-1/r1/decisions");
+    let body: Value = serde_json::from_str(&sent[0].1).unwrap();
+    assert_eq!(body, json!({ "step": "shut[a]/ask", "choice": "no", "form": { "why": "dry" } }));
+    let (wrong, sent) = against(script.clone(), &[&approve[..], &["--form", "dry"]].concat());
+    assert_eq!((wrong.status.code(), sent.len()), (Some(2), 0));
+    let (listed, sent) = against(script, &["run", "approvals", "--device", "pump-1"]);
+    assert_eq!(sent[0].0, "GET /api/v1/approvals?device=pump-1&limit=20");
+    let shown = out(&listed);
+    assert!(shown.contains("shut[a]/ask") && shown.contains("yes, no"), "{shown}");
+    assert!(shown.contains("operator") && !shown.contains('\u{1b}'), "{shown}");
+}
+
+#[test]
+fn a_run_shows_what_it_waits_for_and_what_it_logged() {
+    let mut run = Run::new("0000000000000001-2".parse().unwrap());
+    (run.status, run.last_seq) = (RunStatus::Running, 9);
+    let mut shown = json!(run);
+    shown["steps"] = json!([{ "path": "ask", "kind": "approval", "status": "waiting",
+        "attempts": 1, "output": null, "error": null, "started_wall_ms": null,
+        "settled_wall_ms": null, "waiting": { "reason": "approval",
+        "details": { "prompt": "Open?", "choices": ["yes", "no"] } } }]);
+    let event = |seq: u32, name: &str, data: Value| json!({ "seq": seq, "at": "2026-01-01T00:00:00Z", "name": name, "data": data });
+    let logged = json!({ "step": "say", "level": "warn", "message": "dr\u{1b}y", "fields": {} });
+    let undone = json!({ "step": "saga", "complete": false });
+    let script = |status: &str| {
+        let mut run = shown.clone();
+        run["status"] = json!(status);
+        let execution = json!({ "device": "pump-1", "result_seq": null, "run": run });
+        let told = [event(4, "logged", logged.clone()), event(5, "compensated", undone.clone())];
+        vec![
+            ("GET /api/v1/executions/pump-1/", 200, execution),
+            (
+                "GET /api/v1/executions/pump-1/0000000000000001-2/events",
+                200,
+                json!({ "items": told }),
+            ),
+        ]
+    };
+    let name = "pump-1/0000000000000001-2";
+    let (got, asked) = against(script("running"), &["run", "get", name]);
+    let (table, said) = (out(&got), err(&got));
+    assert!(
+        table.contains("WAITING FOR") && table.contains("approval: Open? (yes | no)"),
+        "{table}"
+    );
+    assert!(said.contains("running") && said.contains("say: dr\u{fffd}y"), "{said}");
+    assert!(said.contains("COMPENSATION INCOMPLETE"), "{said}");
+    assert!(asked[1].0.contains("events?name=logged,compensated&after=0&limit="), "{asked:?}");
+    let (got, asked) = against(script("running"), &["run", "get", name, "-o", "json"]);
+    assert_eq!(
+        (json(&got)["run"]["steps"][0]["waiting"]["reason"].clone(), asked.len()),
+        (json!("approval"), 1)
+    );
+    let (watched, _) = against(script("completed"), &["run", "watch", name]);
+    let said = err(&watched);
+    assert!(said.contains("ask waits for approval: Open?") && said.contains("warn  say"), "{said}");
+    assert!(watched.status.success(), "{said}");
+}

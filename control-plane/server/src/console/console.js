@@ -127,7 +127,9 @@ const PAGES = {
   async devices() {
     const { items, more } = await load("/devices?limit=200");
     const heads = ["device", "status", "ledger", "last_seen", "labels", "agent", "desired"];
-    return { list: table(heads, items.map(deviceRow)), more };
+    const devices = table(heads, items.map(deviceRow));
+    const open = await approvals();
+    return { list: open ? make("div", "", open, make("h2", "", word("devices")), devices) : devices, more };
   },
   async workflows() {
     const { items, more } = await load("/workflows?limit=200");
@@ -172,12 +174,13 @@ function action(key, path) {
   return button;
 }
 
-function stepRow(step) {
+function stepRow(device, run, step) {
   return { cells: [
     step.path, step.kind, badge(step.status), step.attempts,
     step.started_wall_ms ? time(new Date(step.started_wall_ms).toISOString()) : "–",
     step.settled_wall_ms ? time(new Date(step.settled_wall_ms).toISOString()) : "–",
-    step.error ? step.error.message : step.output === null ? "" : json(step.output),
+    step.waiting ? waiting(device, run, step)
+      : step.error ? step.error.message : step.output === null ? "" : json(step.output),
   ] };
 }
 
@@ -197,7 +200,8 @@ async function detail() {
       " ", close),
     make("p", "", `${word("result")}: ${seq === null ? "–" : seq} · ${word("resumed")}: ${run.resumed}`),
     run.error ? make("p", "gap", `${run.error.code}: ${run.error.message}`) : "",
-    table(heads, run.steps.map(stepRow)),
+    table(heads, run.steps.map((step) => stepRow(device, run.id, step))),
+    ...await logs(path),
     make("h3", "", word("inputs")), json(run.inputs),
     make("h3", "", word("outputs")), json(run.outputs),
   ];
@@ -232,10 +236,14 @@ async function refresh() {
     const { list, more } = await PAGES[state.tab]();
     const opened = await detail();
     if (turn !== state.turn) return;
+    const focus = document.activeElement;
     at("list").replaceChildren(list);
     at("more").hidden = !more;
     at("detail").hidden = !opened;
     at("detail").replaceChildren(...opened || []);
+    placeAsks();
+    // A form that is being filled in was taken out for a moment and is there again.
+    if (focus && focus.isConnected && focus !== document.activeElement) focus.focus();
     if (at("problem").dataset.refresh === "true") notice("");
   } catch (error) {
     if (turn !== state.turn) return;
@@ -322,6 +330,7 @@ function showLogin() {
   at("who").textContent = "";
   at("live").textContent = "";
   for (const id of ["list", "detail"]) at(id).replaceChildren();
+  asks.clear();
 }
 
 async function start() {

@@ -18,6 +18,14 @@ const WORDS = {
     outputs: "Outputs", result: "Result number", close: "Close", cancel: "Cancel",
     retry: "Run again", none: "Nothing here yet.", more: "More", asked: "The wish was written down.",
     resumed: "Interruptions survived", events: "Events", filter: "Filter by device",
+    approvals: "Waiting for your answer", approve: "approve", reject: "reject", asked_at: "Asked", for_whom: "For", question: "Question",
+    more_approvals: "There are more: openclaw run approvals lists all.",
+    waits_for: "waits for", wait_mqtt: "an MQTT message", wait_event: "an event",
+    wait_signal: "a signal", wait_until: "a condition to become true", wait_approval: "an answer",
+    wait_call: "the run it called", wait_broker: "the local broker", wait_clock: "a trusted clock",
+    waiting: "waiting", log: "Log", at: "When", level: "Level", message: "Message",
+    fields: "Fields", more_log: "There is more: see the events of this execution.",
+    undone: "undone", not_undone: "not all undone",
   },
   zh: {
     devices: "设备", workflows: "工作流", deployments: "部署", executions: "执行",
@@ -34,6 +42,13 @@ const WORDS = {
     result: "结果编号", close: "关闭", cancel: "取消", retry: "重新执行",
     none: "暂无内容。", more: "更多", asked: "请求已记录。", resumed: "经历的中断",
     events: "事件", filter: "按设备筛选",
+    approvals: "等待您的答复", approve: "批准", reject: "拒绝", asked_at: "提问于", for_whom: "可答复者", question: "问题",
+    more_approvals: "还有更多：用 openclaw run approvals 查看全部。",
+    waits_for: "正在等待", wait_mqtt: "MQTT 消息", wait_event: "事件", wait_signal: "信号",
+    wait_until: "条件成立", wait_approval: "人工答复", wait_call: "所调用的执行",
+    wait_broker: "本地消息代理", wait_clock: "可信时钟", waiting: "等待中", log: "日志",
+    at: "时间", level: "级别", message: "内容", fields: "字段",
+    more_log: "还有更多：见该执行的事件。", undone: "已撤销", not_undone: "未能全部撤销",
   },
 };
 

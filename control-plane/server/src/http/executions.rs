@@ -4,16 +4,18 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use openclaw_protocol::api::{Execution, ExecutionEvent, ExecutionSummary, Page, Requests};
+use openclaw_protocol::api::{
+    Decide, Execution, ExecutionEvent, ExecutionSummary, Page, Requests, SendSignal,
+};
 
 use super::error::Answer;
-use super::extract::{Named, Query, idempotency_key};
+use super::extract::{Json, Named, Query, idempotency_key};
 use super::openapi::Problems;
 use crate::context::Ctx;
 use crate::identity::Principal;
+use crate::service::events::{self, EventQuery};
 use crate::service::executions::{self, ExecutionQuery};
-use crate::service::page::PageQuery;
-use crate::service::requests;
+use crate::service::{approvals, requests};
 
 /// How to cancel.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -53,15 +55,15 @@ pub(super) async fn find(
 /// The events of an execution, in order.
 #[utoipa::path(get, path = "/api/v1/executions/{device}/{run}/events", tag = "executions",
     params(("device" = String, Path, description = "Device id"),
-        ("run" = String, Path, description = "Run id"), PageQuery),
+        ("run" = String, Path, description = "Run id"), EventQuery),
     responses((status = 200, body = Page<ExecutionEvent>), Problems))]
 pub(super) async fn events(
     State(ctx): State<Ctx>,
     who: Principal,
     Named((device, run)): Named<(String, String)>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<EventQuery>,
 ) -> Answer<axum::Json<Page<ExecutionEvent>>> {
-    Ok(axum::Json(executions::events(&ctx, &who, &device, &run, &query).await?))
+    Ok(axum::Json(events::list(&ctx, &who, &device, &run, query).await?))
 }
 
 /// Wish the end of an execution.
@@ -93,5 +95,42 @@ pub(super) async fn retry(
 ) -> Answer<(StatusCode, axum::Json<Requests>)> {
     let key = idempotency_key(&headers, &("retry", &device, &run))?;
     let answer = requests::retry(&ctx, &who, &device, &run, key).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(answer)))
+}
+
+/// Wish that an execution hears a signal. A `wait` for it takes it, now or later.
+#[utoipa::path(post, path = "/api/v1/executions/{device}/{run}/signals", tag = "executions",
+    params(("device" = String, Path, description = "Device id"),
+        ("run" = String, Path, description = "Run id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same wish")),
+    request_body = SendSignal, responses((status = 202, body = Requests), Problems))]
+pub(super) async fn signal(
+    State(ctx): State<Ctx>,
+    who: Principal,
+    Named((device, run)): Named<(String, String)>,
+    headers: HeaderMap,
+    Json(body): Json<SendSignal>,
+) -> Answer<(StatusCode, axum::Json<Requests>)> {
+    let key = idempotency_key(&headers, &("signal", &device, &run, &body))?;
+    let answer = requests::signal(&ctx, &who, &device, &run, body, key).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(answer)))
+}
+
+/// Wish an answer to an open approval, in the name of whoever asks. The first valid answer that
+/// reaches the device counts. Who may is what the approval says; a 409 says that it is not open.
+#[utoipa::path(post, path = "/api/v1/executions/{device}/{run}/decisions", tag = "executions",
+    params(("device" = String, Path, description = "Device id"),
+        ("run" = String, Path, description = "Run id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same wish")),
+    request_body = Decide, responses((status = 202, body = Requests), Problems))]
+pub(super) async fn decide(
+    State(ctx): State<Ctx>,
+    who: Principal,
+    Named((device, run)): Named<(String, String)>,
+    headers: HeaderMap,
+    Json(body): Json<Decide>,
+) -> Answer<(StatusCode, axum::Json<Requests>)> {
+    let key = idempotency_key(&headers, &("decide", &device, &run, &body))?;
+    let answer = approvals::decide(&ctx, &who, &device, &run, body, key).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(answer)))
 }

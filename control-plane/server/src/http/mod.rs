@@ -5,6 +5,7 @@
 //! request, call `service`, and answer; they decide nothing.
 
 mod api_keys;
+mod approvals;
 mod auth;
 mod deployments;
 mod devices;
@@ -101,6 +102,9 @@ fn v1() -> Router<Ctx> {
         .route("/executions/{device}/{run}/events", get(executions::events))
         .route("/executions/{device}/{run}/cancel", post(executions::cancel))
         .route("/executions/{device}/{run}/retry", post(executions::retry))
+        .route("/executions/{device}/{run}/signals", post(executions::signal))
+        .route("/executions/{device}/{run}/decisions", post(executions::decide))
+        .route("/approvals", get(approvals::list))
         .route("/requests/{id}", get(requests::find))
         .route("/security-events", get(security_events::list))
         .route("/events", get(events::stream))

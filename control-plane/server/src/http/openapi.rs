@@ -12,8 +12,8 @@ use utoipa::{IntoResponses, Modify, OpenApi as _};
 use openclaw_protocol::api::ProblemDetails;
 
 use super::{
-    api_keys, auth, deployments, devices, enroll, events, executions, health, plugins, requests,
-    security_events, users, workflows,
+    api_keys, approvals, auth, deployments, devices, enroll, events, executions, health, plugins,
+    requests, security_events, users, workflows,
 };
 
 /// The description as text, with a new line at the end: what `openclaw-control-plane openapi`
@@ -145,6 +145,9 @@ fn meaning(status: &str) -> &'static str {
         executions::events,
         executions::cancel,
         executions::retry,
+        executions::signal,
+        executions::decide,
+        approvals::list,
         requests::find,
         security_events::list,
         events::stream,

@@ -66,6 +66,10 @@ pub(crate) const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/v1/executions/{device}/{run}/events", AtLeast(Viewer)),
     (Method::POST, "/api/v1/executions/{device}/{run}/cancel", AtLeast(Operator)),
     (Method::POST, "/api/v1/executions/{device}/{run}/retry", AtLeast(Operator)),
+    (Method::POST, "/api/v1/executions/{device}/{run}/signals", AtLeast(Operator)),
+    // Each approval says who may answer it.
+    (Method::POST, "/api/v1/executions/{device}/{run}/decisions", AtLeast(Viewer)),
+    (Method::GET, "/api/v1/approvals", AtLeast(Viewer)),
     (Method::GET, "/api/v1/requests/{id}", AtLeast(Viewer)),
     (Method::GET, "/api/v1/security-events", AtLeast(Viewer)),
     (Method::GET, "/api/v1/events", AtLeast(Viewer)),

@@ -1,14 +1,14 @@
-//! Executions: the list, one with its steps, its events.
+//! Executions: the list, and one with its steps.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use openclaw_protocol::api::{Execution, ExecutionEvent, ExecutionSummary, Page};
+use openclaw_protocol::api::{Execution, ExecutionSummary, Page};
 use openclaw_protocol::id::{DeviceId, RunId, TenantId};
-use openclaw_protocol::run::{Run, RunEvent, RunEventRecord, RunResult, RunStatus};
+use openclaw_protocol::run::{Run, RunEventRecord, RunResult, RunStatus};
 use openclaw_protocol::sync::Lane;
 
-use super::page::{PageQuery, page, part};
+use super::page::{PageQuery, page};
 use super::{Fault, Outcome};
 use crate::clock::rfc3339;
 use crate::context::Context;
@@ -22,8 +22,6 @@ const FOLDED: usize = 20_000;
 const FOLDED_BYTES: u64 = 8 * 1024 * 1024;
 /// Events read at once.
 const AT_ONCE: u32 = 1_000;
-/// Bytes of events on one page at most, about.
-const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Which executions are wanted.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
@@ -97,29 +95,6 @@ pub(crate) async fn find(
     Ok(Execution { device: device.to_string(), result_seq, truncated, run: view })
 }
 
-/// Events of one execution, in order.
-pub(crate) async fn events(
-    ctx: &Context,
-    who: &Principal,
-    device: &str,
-    run: &str,
-    query: &PageQuery,
-) -> Outcome<Page<ExecutionEvent>> {
-    let limit = query.limit()?;
-    let after = match query.after::<1>()? {
-        Some([after]) => {
-            let wrong = |_| Fault::BadRequest("`cursor` is not one of ours".to_owned());
-            after.parse().map_err(wrong)?
-        }
-        None => 0,
-    };
-    let mut tx = ctx.db.read().await?;
-    let (device, run, _) = require(&mut tx, &who.tenant, device, run).await?;
-    let most = (limit, PAGE_BYTES);
-    let found = store::executions::events(&mut tx, &who.tenant, &device, &run, after, most).await?;
-    Ok(part(found.events, found.more, |event| vec![event.seq.to_string()], event_view))
-}
-
 /// The ids and the row of an execution, or the fault that there is none.
 pub(super) async fn require(
     tx: &mut Tx,
@@ -133,6 +108,21 @@ pub(super) async fn require(
     let found = store::executions::find(tx, tenant, &device_id, &run_id).await?;
     let row = found.ok_or_else(none)?;
     Ok((device_id, run_id, row))
+}
+
+/// The ids of an execution that is not over, or the fault that there is none.
+pub(super) async fn require_open(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    device: &str,
+    run: &str,
+) -> Outcome<(DeviceId, RunId)> {
+    let (device, run, row) = require(tx, tenant, device, run).await?;
+    if is_settled(&row.status) {
+        let detail = format!("run `{run}` has ended already: {}", row.status);
+        return Err(Fault::conflict("run.settled", detail));
+    }
+    Ok((device, run))
 }
 
 /// Whether nothing will change any more, by the name of the status.
@@ -220,47 +210,4 @@ fn summary(row: RunRow) -> Outcome<ExecutionSummary> {
         settled_at: row.settled_ms.map(rfc3339),
         error: row.error,
     })
-}
-
-fn event_view(record: RunEventRecord) -> ExecutionEvent {
-    let at = rfc3339(record.at.wall_ms);
-    let (name, data) = match record.event {
-        RunEvent::Accepted {
-            workflow,
-            version,
-            definition,
-            trigger,
-            inputs,
-            priority,
-            request,
-        } => (
-            "accepted",
-            json!({ "workflow": workflow, "version": version, "definition": definition,
-                "trigger": trigger, "inputs": inputs.value(), "priority": priority,
-                "request": request }),
-        ),
-        RunEvent::Began => ("began", json!({})),
-        RunEvent::StepQueued { step, attempt } => {
-            ("step_queued", json!({ "step": step, "attempt": attempt }))
-        }
-        RunEvent::StepStarted { step, kind, attempt, interrupted } => (
-            "step_started",
-            json!({ "step": step, "kind": kind, "attempt": attempt, "interrupted": interrupted }),
-        ),
-        RunEvent::StepDelayed { step, attempt, wait_ms, error } => (
-            "step_delayed",
-            json!({ "step": step, "attempt": attempt, "wait_ms": wait_ms, "error": error }),
-        ),
-        RunEvent::StepSettled { step, status, attempts, output, error } => (
-            "step_settled",
-            json!({ "step": step, "status": status, "attempts": attempts,
-                "output": output.map(|output| output.value()), "error": error }),
-        ),
-        RunEvent::CancelRequested { force } => ("cancel_requested", json!({ "force": force })),
-        RunEvent::Resumed { unclean } => ("resumed", json!({ "unclean": unclean })),
-        RunEvent::Settled { status, outputs, error } => {
-            ("settled", json!({ "status": status, "outputs": outputs.value(), "error": error }))
-        }
-    };
-    ExecutionEvent { seq: record.seq, at, name: name.to_owned(), data }
 }

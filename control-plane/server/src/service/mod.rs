@@ -3,11 +3,13 @@
 //! after the commit.
 
 pub(crate) mod api_keys;
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod deployments;
 pub(crate) mod desired;
 pub(crate) mod devices;
+pub(crate) mod events;
 pub(crate) mod executions;
 mod fault;
 pub(crate) mod housekeeping;

@@ -71,10 +71,13 @@ pub(super) fn part<R, T>(
     key: impl Fn(&R) -> Vec<String>,
     view: impl Fn(R) -> T,
 ) -> Page<T> {
-    let last = rows.last().filter(|_| more).map(key);
-    let next_cursor =
-        last.map(|key| BASE64URL_NOPAD.encode(serde_json::json!(key).to_string().as_bytes()));
+    let next_cursor = rows.last().filter(|_| more).map(key).map(|key| cursor(&key));
     Page { items: rows.into_iter().map(view).collect(), next_cursor }
+}
+
+/// The cursor of a page that begins after this key.
+pub(super) fn cursor(key: &[String]) -> String {
+    BASE64URL_NOPAD.encode(serde_json::json!(key).to_string().as_bytes())
 }
 
 #[cfg(test)]

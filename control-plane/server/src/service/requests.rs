@@ -1,15 +1,16 @@
-//! Wishes to devices: run this, cancel that, again. Written down first; the device answers when
+//! Wishes to devices: run this, cancel that, tell it, again. Written down first; the device answers when
 //! it can.
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use openclaw_protocol::api::{ProblemItem, RequestView, Requests, StartRuns, Target};
+use openclaw_protocol::api::{ProblemItem, RequestView, Requests, SendSignal, StartRuns, Target};
 use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::definition;
 use openclaw_protocol::id::{DeviceId, RequestId, RunId, TenantId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::limits;
 use openclaw_protocol::wire::{self, Kind};
 
 use super::idempotency::{self, Key};
@@ -40,7 +41,7 @@ pub(crate) async fn start(
     key: Option<Key>,
 ) -> Outcome<Requests> {
     let StartRuns { target, inputs, priority } = request;
-    let inputs = JsonText::of(&serde_json::Value::Object(inputs));
+    let inputs = JsonText::of(&Value::Object(inputs));
     let name = WorkflowName::parse(workflow)?;
     let mut tx = ctx.db.write().await?;
     tx.lock_tenant(who.tenant.as_str()).await?;
@@ -55,7 +56,8 @@ pub(crate) async fn start(
     let command = Command::Start { workflow: name, inputs, priority };
     let wishes: Vec<_> =
         chosen.devices.into_iter().map(|device| (device, command.clone())).collect();
-    wish(ctx, tx, who, ("run.start", workflow), wishes, key).await
+    let wishes = Wish::new("run.start", workflow, wishes);
+    wish(ctx, tx, who, wishes, key).await
 }
 
 /// Wishes the end of a run.
@@ -67,14 +69,43 @@ pub(crate) async fn cancel(
     force: bool,
 ) -> Outcome<Requests> {
     let mut tx = ctx.db.write().await?;
-    let (device, run, row) = executions::require(&mut tx, &who.tenant, device, run).await?;
-    if executions::is_settled(&row.status) {
-        let detail = format!("run `{run}` has ended already: {}", row.status);
-        return Err(Fault::conflict("run.settled", detail));
-    }
+    let (device, run) = executions::require_open(&mut tx, &who.tenant, device, run).await?;
     let subject = format!("{device}/{run}");
-    let wishes = vec![(device, Command::Cancel { run, force })];
-    wish(ctx, tx, who, ("run.cancel", &subject), wishes, None).await
+    let commands = vec![(device, Command::Cancel { run, force })];
+    wish(ctx, tx, who, Wish::new("run.cancel", &subject, commands), None).await
+}
+
+/// Wishes that a run hears a signal.
+pub(crate) async fn signal(
+    ctx: &Context,
+    who: &Principal,
+    device: &str,
+    run: &str,
+    signal: SendSignal,
+    key: Option<Key>,
+) -> Outcome<Requests> {
+    let SendSignal { name, data } = signal;
+    if name.is_empty() || name.len() > limits::EVENT_NAME_BYTES {
+        let detail = format!("a signal's name has 1 to {} bytes", limits::EVENT_NAME_BYTES);
+        return Err(Fault::invalid("signal.name", detail));
+    }
+    let data = JsonText::of(&data);
+    if data.len() > limits::VALUE_BYTES {
+        let (bytes, most) = (data.len(), limits::VALUE_BYTES);
+        let detail = format!("the data has {bytes} bytes of JSON; the most is {most}");
+        return Err(Fault::invalid("signal.data", detail));
+    }
+    let mut tx = ctx.db.write().await?;
+    tx.lock_tenant(who.tenant.as_str()).await?;
+    if let Some(answer) = idempotency::replay(&mut tx, who, key.as_ref()).await? {
+        return Ok(answer);
+    }
+    let (device, run) = executions::require_open(&mut tx, &who.tenant, device, run).await?;
+    let subject = format!("{device}/{run}");
+    let detail = json!({ "signal": name });
+    let commands = vec![(device, Command::Signal { run, name, data })];
+    wish(ctx, tx, who, Wish { action: "run.signal", subject: &subject, detail, commands }, key)
+        .await
 }
 
 /// Wishes another run of the same workflow with the same inputs.
@@ -107,7 +138,7 @@ pub(crate) async fn retry(
     check_inputs(&mut tx, &who.tenant, &workflow, &chosen, &inputs).await?;
     let command = Command::Start { workflow, inputs, priority: Some(original.priority) };
     let subject = format!("{device}/{run}");
-    wish(ctx, tx, who, ("run.retry", &subject), vec![(device, command)], key).await
+    wish(ctx, tx, who, Wish::new("run.retry", &subject, vec![(device, command)]), key).await
 }
 
 fn no_target() -> Target {
@@ -181,18 +212,36 @@ async fn check_inputs(
     Ok(())
 }
 
+/// What somebody wants of devices.
+pub(super) struct Wish<'a> {
+    /// For the audit trail: what is done.
+    pub(super) action: &'a str,
+    /// For the audit trail: to what.
+    pub(super) subject: &'a str,
+    /// For the audit trail: what else there is to say, a JSON object.
+    pub(super) detail: Value,
+    /// A command for each device.
+    pub(super) commands: Vec<(DeviceId, Command)>,
+}
+
+impl<'a> Wish<'a> {
+    fn new(action: &'a str, subject: &'a str, commands: Vec<(DeviceId, Command)>) -> Self {
+        Self { action, subject, detail: json!({}), commands }
+    }
+}
+
 /// Writes wishes down, commits, and nudges the devices.
-async fn wish(
+pub(super) async fn wish(
     ctx: &Context,
     mut tx: Tx,
     who: &Principal,
-    (action, subject): (&str, &str),
-    wishes: Vec<(DeviceId, Command)>,
+    wish: Wish<'_>,
     key: Option<Key>,
 ) -> Outcome<Requests> {
     let now_ms = ctx.clock.now_ms();
-    let mut requests = Vec::with_capacity(wishes.len());
-    for (device, command) in &wishes {
+    let Wish { action, subject, mut detail, commands } = wish;
+    let mut requests = Vec::with_capacity(commands.len());
+    for (device, command) in &commands {
         let id = RequestId::parse(&random::ordered_id(now_ms))?;
         let run = known_run(command).map(ToString::to_string);
         let record = CommandRecord { request: id.clone(), command: command.clone() };
@@ -217,11 +266,12 @@ async fn wish(
         requests.push(view(row));
     }
     let ids: Vec<&str> = requests.iter().map(|request| request.id.as_str()).collect();
-    audit::note(&mut tx, who, action, subject, json!({ "requests": ids }), now_ms).await?;
+    detail["requests"] = json!(ids);
+    audit::note(&mut tx, who, action, subject, detail, now_ms).await?;
     let answer = Requests { requests };
     idempotency::keep(&mut tx, who, key.as_ref(), 202, &answer, now_ms).await?;
     tx.commit().await?;
-    for (device, _) in &wishes {
+    for (device, _) in &commands {
         ctx.nudges.send(&who.tenant, device, NudgeKind::Commands);
     }
     Ok(answer)
@@ -229,7 +279,9 @@ async fn wish(
 
 fn known_run(command: &Command) -> Option<&RunId> {
     match command {
-        Command::Cancel { run, .. } => Some(run),
+        Command::Cancel { run, .. } | Command::Signal { run, .. } | Command::Decide { run, .. } => {
+            Some(run)
+        }
         Command::Start { .. } => None,
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use openclaw_protocol::api::{ProblemItem, Target};
-use openclaw_protocol::definition::{PluginCall, StepKind, Workflow};
+use openclaw_protocol::definition::{PluginCall, Workflow};
 use openclaw_protocol::id::TenantId;
 
 use super::{Fault, Outcome};
@@ -13,22 +13,9 @@ use crate::store::deployments::Pins;
 use crate::store::devices::DeviceRow;
 use crate::store::plugins::{self, PluginRow};
 
-/// A plugin reference in its one spelling: `name.action@range`.
-pub(super) fn reference(call: &PluginCall) -> String {
-    format!("{}.{}@{}", call.plugin, call.action, call.range)
-}
-
 /// The calls of a workflow, by reference.
 pub(super) fn calls(workflow: &Workflow) -> BTreeMap<String, &PluginCall> {
-    let calls = workflow.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Plugin(call) => Some((reference(call), call)),
-        StepKind::Condition { .. }
-        | StepKind::Set(_)
-        | StepKind::Delay(_)
-        | StepKind::Parallel { .. }
-        | StepKind::Loop { .. } => None,
-    });
-    calls.collect()
+    workflow.plugin_refs().into_iter().collect()
 }
 
 /// Resolves each reference to the newest published version that fits and has the action.

@@ -192,13 +192,14 @@ pub(crate) async fn remove(tx: &mut Tx, tenant: &TenantId, id: &DeviceId) -> Res
         (tenant, id, desired_revision, next_command, command_digest) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (tenant, id) DO UPDATE SET desired_revision = excluded.desired_revision,
         next_command = excluded.next_command, command_digest = excluded.command_digest";
-    const DELETES: [&str; 8] = [
+    const DELETES: [&str; 9] = [
         "DELETE FROM deployment_devices WHERE tenant = $1 AND device = $2",
         "DELETE FROM requests WHERE tenant = $1 AND device = $2",
         "DELETE FROM lanes WHERE tenant = $1 AND device = $2",
         "DELETE FROM results WHERE tenant = $1 AND device = $2",
         "DELETE FROM run_events WHERE tenant = $1 AND device = $2",
         "DELETE FROM runs WHERE tenant = $1 AND device = $2",
+        "DELETE FROM approvals WHERE tenant = $1 AND device = $2",
         "DELETE FROM parked_records WHERE tenant = $1 AND device = $2",
         "DELETE FROM join_codes WHERE tenant = $1 AND device = $2",
     ];

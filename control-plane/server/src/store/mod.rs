@@ -11,6 +11,7 @@ mod batch;
 mod row;
 
 pub(crate) mod api_keys;
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod deployments;
 pub(crate) mod devices;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use openclaw_protocol::id::{DeviceId, Epoch, RunId, TenantId};
 use openclaw_protocol::run::{Run, RunError, RunEventRecord, RunResult, RunStatus, StepStatus};
 
+use super::approvals;
 use super::ingest::Source;
 use super::{Column, Result, Tx, args, insert_many};
 
@@ -53,7 +54,9 @@ pub(crate) async fn lose(
     let first = RunId::of(epoch, 0).to_string();
     let own = format!("{}%", first.trim_end_matches(|digit| digit != '-'));
     let error = serde_json::json!(error).to_string();
-    tx.run(LOSE, args![tenant, device, error, now_ms, own]).await
+    let lost = tx.run(LOSE, args![tenant, device, error, now_ms, own]).await?;
+    approvals::close(tx, tenant, device).await?;
+    Ok(lost)
 }
 
 /// Settles the rows of runs whose results have come.
@@ -71,7 +74,8 @@ pub(super) async fn settle(tx: &mut Tx, source: &Source<'_>, results: &[RunResul
         error: result.error.as_ref().map(|error| serde_json::json!(error).to_string()),
         fold: None,
     });
-    upsert(tx, source, rows.collect()).await
+    upsert(tx, source, rows.collect()).await?;
+    approvals::close(tx, source.tenant, source.device).await
 }
 
 /// Moves the rows of runs on by events that are new, in their order.
@@ -98,8 +102,12 @@ pub(super) async fn tell(
         }
         let fold: Option<Run> = known.map(|row| row.opt_json("fold")).transpose()?.flatten();
         let mut run = fold.unwrap_or_else(|| Run::new(id));
+        let was_asking = approvals::is_asking(&run);
         for event in &events {
             run.apply(event);
+        }
+        if was_asking || approvals::is_asking(&run) {
+            approvals::replace(tx, source, &run).await?;
         }
         rows.push(RunRow::of(run));
     }
@@ -123,7 +131,10 @@ impl RunRow {
     fn of(mut run: Run) -> Self {
         // What is settled does not influence the status any more, and values are kept elsewhere.
         run.steps.retain(|step| match step.status {
-            StepStatus::Queued | StepStatus::Running | StepStatus::Delayed => true,
+            StepStatus::Queued
+            | StepStatus::Running
+            | StepStatus::Delayed
+            | StepStatus::Waiting => true,
             StepStatus::Succeeded
             | StepStatus::Bypassed
             | StepStatus::Failed

@@ -7,6 +7,7 @@ mod checks_door;
 mod checks_fleet;
 mod checks_keeping;
 mod checks_rollout;
+mod checks_talk;
 mod contract;
 mod facts;
 pub(crate) mod postgres;
@@ -73,6 +74,11 @@ checks! {
     checks_fleet::a_join_code_is_good_once,
     checks_fleet::security_events_are_shown,
     checks_fleet::a_view_of_a_long_run_is_bounded,
+    checks_talk::approvals_are_listed_while_they_are_open,
+    checks_talk::decisions_are_for_those_whom_the_approval_names,
+    checks_talk::an_answer_that_a_device_would_refuse_is_refused,
+    checks_talk::signals_go_to_runs_that_are_not_over,
+    checks_talk::events_are_found_by_name,
     checks_rollout::the_later_deployment_decides_whatever_the_clock_says,
     checks_rollout::a_rollback_leads_back_to_the_plugins_before,
     checks_keeping::old_facts_go_and_the_ledger_stays,

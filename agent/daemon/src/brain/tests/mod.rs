@@ -7,22 +7,27 @@ mod keep;
 mod peer;
 mod power;
 mod runs;
+mod site;
 mod sync;
 
 use std::sync::{Arc, Mutex};
 
 use openclaw_agent_core::{AttemptOutcome, PluginTask, StopReason};
+use openclaw_protocol::definition;
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::{DeviceId, Epoch, PluginName, TenantId};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
-use openclaw_protocol::run::{RunResult, RunStatus};
+use openclaw_protocol::report::ReportRecord;
+use openclaw_protocol::run::{RunEventRecord, RunResult, RunStatus};
 use tokio::sync::mpsc::Receiver as LinkReceiver;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::link::{self, ToLink};
 use crate::local::{Answer, Request, Status};
+use crate::local_mqtt::FromBroker;
+use crate::local_mqtt::tests::{Line, pair as broker_pair};
 use crate::store::Retention;
 use crate::testing::Disk;
 
@@ -88,6 +93,9 @@ struct Device {
     link_fault: Option<String>,
     workflows: Vec<Deployed>,
     retention: Retention,
+    /// The site has a broker of its own.
+    has_broker: bool,
+    line: Option<Line>,
 }
 
 impl Device {
@@ -104,6 +112,8 @@ impl Device {
             link_fault: None,
             workflows,
             retention: Retention::default(),
+            has_broker: false,
+            line: None,
         }
     }
 
@@ -136,6 +146,11 @@ impl Device {
             self.frames = Some(frames);
             (identity, out)
         });
+        let broker = self.has_broker.then(|| {
+            let (broker, line) = broker_pair();
+            self.line = Some(line);
+            broker
+        });
         self.brain = Some(Brain::new(Parts {
             store,
             restored,
@@ -146,6 +161,8 @@ impl Device {
             standalone: self.workflows.clone(),
             slots: 16,
             files: vec!["proc".into()],
+            broker,
+            agent: "pump-7".into(),
             seed: 7,
         })?);
         self.turn(Vec::new())

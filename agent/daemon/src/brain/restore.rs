@@ -1,0 +1,66 @@
+//! Runs taken back at a start, with the definitions they were accepted with.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openclaw_agent_core::Engine;
+use openclaw_protocol::definition::{self, DefinitionHash, Workflow};
+
+use crate::store::{OpenRun, Store, StoreError};
+
+/// Stored definitions, each read once for all runs of a start.
+pub(super) struct Definitions<'s> {
+    store: &'s Store,
+    known: RefCell<BTreeMap<DefinitionHash, Result<Arc<Workflow>, String>>>,
+}
+
+impl<'s> Definitions<'s> {
+    pub(super) fn new(store: &'s Store) -> Self {
+        Self { store, known: RefCell::default() }
+    }
+
+    /// A definition, or why it cannot be had.
+    fn get(&self, hash: &DefinitionHash) -> Result<Result<Arc<Workflow>, String>, StoreError> {
+        if let Some(known) = self.known.borrow().get(hash) {
+            return Ok(known.clone());
+        }
+        let text = match self.store.definition(hash) {
+            Ok(Some(text)) => Ok(text),
+            Ok(None) => Err("its definition is gone".to_owned()),
+            // A disk that fails now may answer at the next start: nothing is ended for that.
+            Err(e) => Err(e.damage()?),
+        };
+        let parse = |text: String| definition::parse(&text).map(Arc::new);
+        let workflow = text.and_then(|text| parse(text).map_err(|e| e.to_string()));
+        self.known.borrow_mut().insert(hash.clone(), workflow.clone());
+        Ok(workflow)
+    }
+}
+
+/// Takes a run back, or says why it cannot go on.
+pub(super) fn restore_run(
+    engine: &mut Engine,
+    definitions: &Definitions<'_>,
+    open: &OpenRun,
+) -> Result<Result<(), String>, StoreError> {
+    let workflow = match definitions.get(&open.definition)? {
+        Ok(workflow) => workflow,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let mut failed = None;
+    let failing = RefCell::new(&mut failed);
+    // One that it may call and that cannot be had is taken as it is in force when it is called.
+    let definition_of = |hash: &DefinitionHash| match definitions.get(hash) {
+        Ok(workflow) => workflow.ok(),
+        Err(e) => {
+            **failing.borrow_mut() = Some(e);
+            None
+        }
+    };
+    let restored = engine.restore_run(open.run.clone(), workflow, &open.facts, definition_of);
+    match failed {
+        None => Ok(restored.map_err(|e| e.to_string())),
+        Some(e) => Err(e),
+    }
+}
