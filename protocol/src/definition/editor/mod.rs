@@ -95,6 +95,12 @@ fn described(mut schema: Json, description: &str) -> Json {
     schema
 }
 
+/// Something in short or at length.
+fn either(short: Json, long: Json) -> Json {
+    let description = short.get("description").cloned().unwrap_or(json!(""));
+    json!({"anyOf": [short, long], "description": description})
+}
+
 fn priority(description: &str) -> Json {
     json!({"enum": ["low", "normal", "high", "critical", 1, 2, 3, 4], "description": description})
 }

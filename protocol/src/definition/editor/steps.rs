@@ -6,7 +6,7 @@ use super::words::{
     choice, duration, expr, flag, list_or_one, map_of, map_template, name, positive, qos, template,
     text, texts, whole,
 };
-use super::{described, input, object, patterns, priority, reference, timeout};
+use super::{described, either, input, object, patterns, priority, reference, timeout};
 use crate::definition::draft::{STEP_COMMON, STEP_KINDS};
 use crate::limits;
 
@@ -22,8 +22,8 @@ pub(super) fn step() -> Json {
             if !parts.contains(&key) {
                 parts.push(key);
                 // Each kind says below what it takes it for.
-                let note = schema.get("description").cloned().unwrap_or_default();
-                properties.push((key, json!({"description": note})));
+                let note = schema.get("description").map(|note| json!({"description": note}));
+                properties.push((key, note.unwrap_or_else(|| json!({}))));
             }
         }
     }
@@ -191,12 +191,12 @@ fn head(kind: &str) -> Json {
         "wait" => wait(),
         "call" => text("Starts a run of another workflow."),
         "publish" => publish(),
-        "emit" => short(
+        "emit" => either(
             text("Says something on the device's own bus."),
             object("says something on the device's own bus", vec![("event", text("Its name.")), ("data", template("What goes with it."))], &["event"]),
         ),
-        "approval" => short(text("Asks people this."), approval()),
-        "log" => short(
+        "approval" => either(text("Asks people this."), approval()),
+        "log" => either(
             text("Tells people."),
             object(
                 "tells people",
@@ -220,11 +220,6 @@ fn head(kind: &str) -> Json {
             &["code"],
         ),
     }
-}
-
-fn short(one: Json, whole: Json) -> Json {
-    let description = one.get("description").cloned().unwrap_or_default();
-    json!({"anyOf": [one, whole], "description": description})
 }
 
 /// Steps, or ids of steps.
@@ -306,7 +301,7 @@ fn wait() -> Json {
     let mut schema = object(
         "waits for a message, a signal, or a change",
         vec![
-            ("mqtt", short(text("A message on the site's local broker that this topic filter matches."), object("a message on the site's local broker", vec![("topic", text("A topic filter.")), ("qos", qos())], &["topic"]))),
+            ("mqtt", either(text("A message on the site's local broker that this topic filter matches."), object("a message on the site's local broker", vec![("topic", text("A topic filter.")), ("qos", qos())], &["topic"]))),
             ("event", text("An event on the device's own bus.")),
             ("signal", text("A signal to this run.")),
             ("until", expr("What becomes true.")),

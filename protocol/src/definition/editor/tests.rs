@@ -168,6 +168,8 @@ fn known(schema: &Json, keys: &mut BTreeSet<String>, words: &mut BTreeSet<String
                 match (key.as_str(), value) {
                     ("properties", Json::Object(properties)) => {
                         keys.extend(properties.keys().cloned());
+                        properties.values().for_each(|schema| known(schema, keys, words));
+                        continue;
                     }
                     ("enum", Json::Array(list)) => {
                         words.extend(list.iter().filter_map(Json::as_str).map(str::to_owned));
@@ -218,7 +220,7 @@ fn its_words_are_those_that_the_parser_takes() {
     // The first word of each choice of the parser, so that no choice is forgotten.
     taken.retain(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
     let places: BTreeSet<&str> = ["inputs", "trigger", "output", "message", "error", "loop", "while",
-        "when", "for", "count_downtime", "require", "poll", "align", "max_catch_up", "id"].into();
+        "when", "for", "count_downtime", "require", "poll", "align", "max_catch_up", "id", "approve"].into();
     let missing: Vec<&String> = taken
         .iter()
         .filter(|word| !words.contains(*word) && !places.contains(word.as_str()))

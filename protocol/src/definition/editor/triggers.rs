@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::object;
+use super::{either, object};
 use super::words::{
     choice, duration, empty, expr, flag, list_or_one, map_of, name, positive, qos, template, text,
 };
@@ -94,9 +94,4 @@ fn dedupe() -> Json {
         ],
         &["key"],
     )
-}
-
-fn either(one: Json, other: Json) -> Json {
-    let description = one.get("description").cloned().unwrap_or_default();
-    json!({"anyOf": [one, other], "description": description})
 }

@@ -248,6 +248,13 @@ impl<'w> Flow<'w> {
         !(0..self.steps.len()).any(|place| hurries(place) && on_the_way(place))
     }
 
+    /// Whether it is decided that `step` runs or is skipped when `later` runs: all that leads to it
+    /// has settled by then.
+    pub(super) fn is_resolved_before(&self, step: usize, later: usize) -> bool {
+        let mut before = (0..self.steps.len()).filter(|n| self.targets(*n).any(|(to, _)| to == step));
+        before.all(|n| self.leads(n, later) && self.is_settled_before(n, later))
+    }
+
     /// How a step has ended when the scope has ended well. `None`: perhaps it has not run.
     pub(super) fn outcome_at_end(&self, step: usize, completes: &Completes) -> Option<Outcome> {
         let mut entries = self.entries.iter();

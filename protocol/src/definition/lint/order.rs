@@ -19,6 +19,8 @@ pub(super) enum Standing {
     Perhaps(Doubt),
     /// It has not settled, whatever happens.
     Never(String),
+    /// It never runs in the same run, so that it has no output. It may have settled, as skipped.
+    Excluded(Doubt),
     /// Whether it has settled is a matter of chance.
     Chance,
 }
@@ -75,7 +77,9 @@ impl<'w> Order<'w> {
         let here_way = self.map.way_to(here);
         let shared = way.iter().zip(&here_way).take_while(|(one, two)| one == two).count();
         let standing = self.between(&way, &here_way, shared, site.phase);
-        let (Standing::Never(_) | Standing::Chance) = standing else { return standing };
+        if let Standing::There | Standing::Perhaps(_) = standing {
+            return standing;
+        }
         // What repeats has been there before, and what undoes something comes after all else.
         let repeats = here_way[..shared].iter().any(|level| self.repeats(level, of, here));
         let undoes = here_way.iter().any(|l| self.map.role(l.scope) == Role::Compensate);
@@ -169,7 +173,8 @@ impl<'w> Order<'w> {
             return never("settles only after this");
         }
         if flow.excludes(from, to) {
-            return never("never runs in the same run as this");
+            let why = "never runs in the same run as this".to_owned();
+            return Standing::Excluded(Doubt { why, absent: !flow.is_resolved_before(from, to) });
         }
         if phase == Phase::During {
             return perhaps("may not have settled yet", true);

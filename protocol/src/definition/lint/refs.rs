@@ -18,6 +18,12 @@ struct Reference<'w> {
     field: Option<String>,
 }
 
+impl Reference<'_> {
+    fn is_of_output(&self) -> bool {
+        self.field.as_ref().is_none_or(|field| field == "output")
+    }
+}
+
 /// Notes references that cannot be right in any run, or are right by chance only.
 pub(in crate::definition) fn check_order(
     workflow: &Workflow,
@@ -28,15 +34,18 @@ pub(in crate::definition) fn check_order(
     let mut places = None;
     for reference in references(&order) {
         let Reference { site, of, id, .. } = &reference;
-        let (why, suggestion) = match order.standing(*of, site) {
+        let (why, suggestion, absent) = match order.standing(*of, site) {
             Standing::There | Standing::Perhaps(_) => continue,
-            Standing::Never(why) => (format!("`{id}` {why}"), None),
+            Standing::Excluded(Doubt { absent: false, .. }) if !reference.is_of_output() => continue,
+            Standing::Excluded(Doubt { why, absent }) => (format!("`{id}` {why}"), None, absent),
+            Standing::Never(why) => (format!("`{id}` {why}"), None, true),
             Standing::Chance => (
                 format!("nothing says whether `{id}` settles before this"),
                 Some(format!("lead from `{id}` to this with `next_steps`")),
+                true,
             ),
         };
-        if is_guarded(&order, &reference, true) {
+        if is_guarded(&order, &reference, absent) {
             continue;
         }
         let places = places.get_or_insert_with(|| Places::new(tree, workflow));
@@ -49,11 +58,10 @@ pub(in crate::definition) fn check_order(
 /// Warns of references to steps that may not have an output.
 pub(super) fn maybe_skipped(order: &Order<'_>, places: &Places<'_>, report: &mut Report) {
     for reference in references(order) {
-        let Reference { site, of, id, field } = &reference;
+        let Reference { site, of, id, .. } = &reference;
         let Standing::Perhaps(Doubt { why, absent }) = order.standing(*of, site) else { continue };
         // How a step has ended is known of every step that has settled.
-        let is_output = field.as_ref().is_none_or(|field| field == "output");
-        if (!absent && !is_output) || is_guarded(order, &reference, absent) {
+        if (!absent && !reference.is_of_output()) || is_guarded(order, &reference, absent) {
             continue;
         }
         let at = places.name(order.map().workflow, site.step, site.key, &format!("steps.{id}"));
