@@ -40,8 +40,8 @@ pub(super) use read::excerpt;
 #[cfg(test)]
 pub(super) use read::read;
 pub(super) use step::{COMMON as STEP_COMMON, KINDS as STEP_KINDS};
-pub(super) use trigger::KINDS as TRIGGER_KINDS;
 pub(super) use tree::{Entry, Node};
+pub(super) use trigger::KINDS as TRIGGER_KINDS;
 pub(super) use values::find_name;
 
 use super::graph::Flow;

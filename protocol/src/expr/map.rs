@@ -118,7 +118,9 @@ impl Map {
     /// The first key that occurs twice.
     pub fn new(entries: Vec<(Key, Value)>) -> Result<Self, Key> {
         let mut sorted: Vec<u32> = (0..entries.len()).filter_map(|at| at.try_into().ok()).collect();
-        sorted.sort_unstable_by(|left, right| entries[*left as usize].0.cmp(&entries[*right as usize].0));
+        sorted.sort_unstable_by(|left, right| {
+            entries[*left as usize].0.cmp(&entries[*right as usize].0)
+        });
         let twice = sorted
             .windows(2)
             .find(|pair| entries[pair[0] as usize].0 == entries[pair[1] as usize].0)

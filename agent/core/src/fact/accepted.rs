@@ -15,12 +15,13 @@ use openclaw_protocol::definition::{DefinitionHash, Priority};
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::{RequestId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::run::StepPath;
 
 use super::{Callee, Parent};
 
 /// An operator's wish is behind it.
 const REQUEST: u8 = 1;
-/// Caller, callees and agent follow.
+/// Caller, callees, agent and what steps are given follow.
 const MORE: u8 = 2;
 /// Parts at most: what every acceptance has, the flags, the request, the rest.
 const PARTS: usize = 4;
@@ -38,6 +39,7 @@ type Fields = (
     Option<Parent>,
     Vec<Callee>,
     JsonText,
+    Vec<(StepPath, JsonText)>,
 );
 
 /// What every acceptance has.
@@ -57,9 +59,10 @@ pub(super) fn serialize<S: Serializer>(
     parent: &Option<Parent>,
     callees: &[Callee],
     agent: &JsonText,
+    given: &[(StepPath, JsonText)],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let more = parent.is_some() || !callees.is_empty() || *agent != nobody();
+    let more = parent.is_some() || !callees.is_empty() || *agent != nobody() || !given.is_empty();
     let flags = if request.is_some() { REQUEST } else { 0 } | if more { MORE } else { 0 };
     let parts = 2 + usize::from(request.is_some()) + usize::from(more);
     let mut tuple = serializer.serialize_tuple(parts)?;
@@ -70,7 +73,7 @@ pub(super) fn serialize<S: Serializer>(
         tuple.serialize_element(request)?;
     }
     if more {
-        tuple.serialize_element(&(parent, callees, agent))?;
+        tuple.serialize_element(&(parent, callees, agent, given))?;
     }
     tuple.end()
 }
@@ -102,7 +105,8 @@ impl<'de> Visitor<'de> for Ordered {
         }
         let request = if flags & REQUEST == 0 { None } else { Some(next(&mut parts)?) };
         let rest = if flags & MORE == 0 { None } else { Some(next(&mut parts)?) };
-        let (parent, callees, agent) = rest.unwrap_or_else(|| (None, Vec::new(), nobody()));
+        let (parent, callees, agent, given) =
+            rest.unwrap_or_else(|| (None, Vec::new(), nobody(), Vec::new()));
         Ok((
             workflow,
             definition,
@@ -115,6 +119,7 @@ impl<'de> Visitor<'de> for Ordered {
             parent,
             callees,
             agent,
+            given,
         ))
     }
 }
@@ -126,7 +131,6 @@ fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(parts: &mut A) -> Result<T,
 #[cfg(test)]
 mod tests {
     use openclaw_protocol::id::{Epoch, RunId};
-    use openclaw_protocol::run::StepPath;
     use openclaw_protocol::wire::{self, Kind};
     use serde::Serialize;
 
@@ -173,6 +177,11 @@ mod tests {
             parent: more.then_some(parent),
             callees: if more { vec![callee] } else { Vec::new() },
             agent: if more { JsonText::parse("{\"id\":\"p\"}").unwrap() } else { nobody() },
+            given: if more {
+                vec![(StepPath("a".to_owned()), JsonText::null())]
+            } else {
+                Vec::new()
+            },
         }
     }
 

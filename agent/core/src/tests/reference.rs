@@ -281,7 +281,8 @@ impl Reader<'_> {
             let step = self.workflow.step(ix);
             if !runs {
                 self.settle(step, prefix, StepStatus::Skipped, seen);
-                flow.settled.insert(ix, Settled { ran: None, edges: vec![false; step.edges.len()] });
+                flow.settled
+                    .insert(ix, Settled { ran: None, edges: vec![false; step.edges.len()] });
                 continue;
             }
             let start = self.reading.ended.len();
@@ -319,9 +320,8 @@ impl Reader<'_> {
     /// The scope ends with the step `from`: what has not been reached is cancelled.
     fn leave(&mut self, mut flow: Flow<'_>, from: StepIx, prefix: &str, seen: &mut Seen) {
         let certain = flow.at_run(from);
-        let beside = |(ix, settled): (&StepIx, &Settled)| {
-            settled.ran.is_some() && !certain.contains(ix)
-        };
+        let beside =
+            |(ix, settled): (&StepIx, &Settled)| settled.ran.is_some() && !certain.contains(ix);
         if flow.settled.iter().any(beside) {
             self.vague("a scope fails while others of its steps may run");
         }
@@ -556,9 +556,9 @@ impl Reader<'_> {
                 Some(outputs) => self.outer(outputs, seen, None).map(End::Over),
                 None => Ok(self.declared(seen)),
             },
-            StepKind::Fail { code, .. } => self.typed(code, seen, None).map(|code| {
-                End::Failed(Fault::new(code.as_str().unwrap_or_default()))
-            }),
+            StepKind::Fail { code, .. } => self
+                .typed(code, seen, None)
+                .map(|code| End::Failed(Fault::new(code.as_str().unwrap_or_default()))),
             StepKind::Wait(_) | StepKind::Publish(_) | StepKind::Approval(_) => {
                 unreachable!("what waits for the world is not read here")
             }
@@ -703,9 +703,9 @@ impl Reader<'_> {
         if let Some(fault) = self.first(faults) {
             return End::Failed(fault);
         }
-        let outputs = done.into_iter().filter_map(|(_, end)| {
-            if let End::Well(output) = end { Some(output) } else { None }
-        });
+        let outputs = done
+            .into_iter()
+            .filter_map(|(_, end)| if let End::Well(output) = end { Some(output) } else { None });
         End::Well(if named {
             object(branches.iter().map(|(name, _)| name.clone()).zip(outputs))
         } else {
@@ -1075,16 +1075,15 @@ impl Flow<'_> {
     }
 
     fn certain(&self, ix: StepIx, waits_for_all: bool) -> BTreeSet<StepIx> {
-        let sources: BTreeSet<StepIx> = self.edges_to(ix).into_iter().map(|(from, _)| from).collect();
+        let sources: BTreeSet<StepIx> =
+            self.edges_to(ix).into_iter().map(|(from, _)| from).collect();
         let mut sets = sources.into_iter().map(|from| {
             let mut set = self.at_end(from);
             set.insert(from);
             set
         });
         let first = sets.next().unwrap_or_default();
-        sets.fold(first, |known, more| {
-            if waits_for_all { &known | &more } else { &known & &more }
-        })
+        sets.fold(first, |known, more| if waits_for_all { &known | &more } else { &known & &more })
     }
 }
 
@@ -1098,9 +1097,7 @@ fn join(prefix: &str, step: &Step) -> String {
 /// What a composite gives in place of its scope's output.
 fn with_output<const N: usize>(end: End, fields: [(&str, Value); N]) -> End {
     match end {
-        End::Well(_) => {
-            End::Well(object(fields.map(|(name, value)| (name.to_owned(), value))))
-        }
+        End::Well(_) => End::Well(object(fields.map(|(name, value)| (name.to_owned(), value)))),
         End::Failed(_) | End::Over(_) => end,
     }
 }
@@ -1164,9 +1161,8 @@ pub(super) fn word(status: StepStatus) -> &'static str {
         StepStatus::Failed => "failed",
         StepStatus::Skipped => "skipped",
         StepStatus::Cancelled => "cancelled",
-        StepStatus::Queued
-        | StepStatus::Running
-        | StepStatus::Delayed
-        | StepStatus::Waiting => "not over",
+        StepStatus::Queued | StepStatus::Running | StepStatus::Delayed | StepStatus::Waiting => {
+            "not over"
+        }
     }
 }

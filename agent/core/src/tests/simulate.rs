@@ -22,9 +22,7 @@ use serde_json::{Value as Json, json};
 
 use super::reference::{Answer, Called, Ended, Fault, Mistake, Reading, read, word};
 use super::world::World;
-use crate::{
-    AttemptId, AttemptOutcome, Decision, Effect, Input, PluginTask, StartRequest,
-};
+use crate::{AttemptId, AttemptOutcome, Decision, Effect, Input, PluginTask, StartRequest};
 
 mod make;
 
@@ -114,13 +112,10 @@ fn live(number: u64, mistake: Option<Mistake>) -> Result<Figures, String> {
         let texts = workflows(&mut draw);
         let slots = *draw.pick(&[1, 2, 4, 64]);
         let world = World::with(&[&texts[0], &texts[1], &texts[2]], slots);
-        let starts: Vec<Json> =
-            (0..=draw.below(3)).map(|_| json!({"k": draw.below(40)})).collect();
+        let starts: Vec<Json> = (0..=draw.below(3)).map(|_| json!({"k": draw.below(40)})).collect();
         let readings: Vec<Reading> = starts
             .iter()
-            .map(|inputs| {
-                read(&world.workflows, &world.workflows[0], inputs, behaviour, mistake)
-            })
+            .map(|inputs| read(&world.workflows, &world.workflows[0], inputs, behaviour, mistake))
             .collect();
         let fine = |reading: &Reading| reading.vague.is_none() && size(reading) <= STEPS_MOST;
         if readings.iter().all(fine) {
@@ -432,7 +427,8 @@ impl Life {
             }
             *left -= 1;
             agree(told, reading).map_err(|difference| format!("{run} of {key:?}: {difference}"))?;
-            self.agree_on_calls(run, reading).map_err(|what| format!("{run} of {key:?}: {what}"))?;
+            self.agree_on_calls(run, reading)
+                .map_err(|what| format!("{run} of {key:?}: {what}"))?;
             self.figures.runs += 1;
             self.figures.failed += usize::from(told.status == Some(RunStatus::Failed));
             self.figures.steps += told.ended.len();
@@ -611,7 +607,11 @@ fn check(numbers: std::ops::Range<u64>) {
     println!("{:.1} s: {figures:?}", start.elapsed().as_secs_f64());
     for (n, told) in &wrong {
         let d = told.split("difference: ").nth(1).unwrap_or(told);
-        println!("KIND {n} {} {}", told.len(), d.chars().take(400).collect::<String>().replace('\n', " "));
+        println!(
+            "KIND {n} {} {}",
+            told.len(),
+            d.chars().take(400).collect::<String>().replace('\n', " ")
+        );
     }
     let seeds: Vec<u64> = wrong.iter().map(|(number, _)| *number).collect();
     let smallest = wrong.into_iter().min_by_key(|(_, told)| told.len());

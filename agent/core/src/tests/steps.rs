@@ -505,7 +505,7 @@ fn what_was_cancelled_before_it_got_a_slot_is_not_called() {
 workflow: w
 steps:
   - { id: a, start: true, plugin: p@1, with: { of: a }, next_steps: [] }
-  - { id: b, start: true, fail: { code: user.no, message: "no" }, next_steps: [] }
+  - { id: b, start: true, fail: { code: user.no, message: none }, next_steps: [] }
 on_failure:
   - { id: c, plugin: p@1, with: { of: c } }
 "],

@@ -124,6 +124,7 @@ impl Brain {
             inputs: JsonText::of(&Value::Object(inputs)),
             priority: None,
             request: None,
+            again: None,
         };
         let told = self.step(Input::Start(request));
         answer_of(told)

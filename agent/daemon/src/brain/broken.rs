@@ -42,7 +42,10 @@ impl Brain {
             }
         }
         let fact = Fact::Settled { status: RunStatus::Failed };
-        self.pending.batch.facts.push((open.run.clone(), FactRecord { at: self.now, fact }));
+        self.pending
+            .batch
+            .facts
+            .push((open.run.clone(), FactRecord { at: self.now, check: 0, fact }));
         self.report(Report::Security { code: "store.damaged".to_owned(), message });
         self.pending.needs_commit = true;
         Ok(())
@@ -79,7 +82,7 @@ impl Brain {
             error: Some(error),
             steps: 0,
         };
-        if let Some(FactRecord { at, fact }) = open.facts.first()
+        if let Some(FactRecord { at, fact, .. }) = open.facts.first()
             && let Fact::Accepted { workflow, trigger, inputs, priority, request, .. } = fact
         {
             result.workflow = workflow.clone();

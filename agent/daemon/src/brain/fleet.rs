@@ -256,7 +256,9 @@ impl Brain {
         let request = Some(record.request);
         let told = match record.command {
             Command::Start { workflow, inputs, priority } => {
-                self.step(Input::Start(StartRequest { workflow, inputs, priority, request }))
+                let again = None;
+                let wish = StartRequest { workflow, inputs, priority, request, again };
+                self.step(Input::Start(wish))
             }
             Command::Cancel { run, force } => self.step(Input::Cancel { run, force, request }),
             Command::Signal { run, name, data } => {

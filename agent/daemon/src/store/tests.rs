@@ -54,6 +54,7 @@ const fn at(boot_ms: u64) -> Stamp {
 fn accepted() -> FactRecord {
     FactRecord {
         at: at(1),
+        check: 0,
         fact: Fact::Accepted {
             workflow: WorkflowName::parse("w").unwrap(),
             definition: DefinitionHash("abc".into()),
@@ -66,16 +67,17 @@ fn accepted() -> FactRecord {
             parent: None,
             callees: Vec::new(),
             agent: JsonText::of(&serde_json::json!({})),
+            given: Vec::new(),
         },
     }
 }
 
 fn settled() -> FactRecord {
-    FactRecord { at: at(3), fact: Fact::Settled { status: RunStatus::Completed } }
+    FactRecord { at: at(3), check: 0, fact: Fact::Settled { status: RunStatus::Completed } }
 }
 
 fn began() -> FactRecord {
-    FactRecord { at: at(2), fact: Fact::Began }
+    FactRecord { at: at(2), check: 0, fact: Fact::Began }
 }
 
 fn run(number: u64) -> RunId {

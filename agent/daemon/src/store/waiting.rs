@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use openclaw_agent_core::limits::SEEN_KEYS;
 use openclaw_agent_core::{AttemptId, Publication, SeenKey};
 use openclaw_protocol::id::{TriggerId, WorkflowName};
+use openclaw_protocol::limits::DEDUPE_KEYS;
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::batch::Batch;
@@ -98,7 +98,7 @@ pub(super) fn write_seen(write: &WriteTransaction, batch: &Batch) -> Result<(), 
     }
     for trigger in grown {
         let Some((first, last)) = ends(&table, &trigger)? else { continue };
-        let keep_from = (last + 1).saturating_sub(SEEN_KEYS as u64);
+        let keep_from = (last + 1).saturating_sub(DEDUPE_KEYS as u64);
         if first < keep_from {
             let (from, to) = (seen_key(&trigger, first), seen_key(&trigger, keep_from));
             table.retain_in(from.as_slice()..to.as_slice(), |_, _| false)?;
@@ -228,7 +228,7 @@ mod tests {
     fn keys_come_back_oldest_first_bounded_by_trigger_and_go_with_their_workflow() {
         let disk = Disk::new(1);
         let (mut store, _) = open(&disk);
-        let most = u32::try_from(SEEN_KEYS).unwrap();
+        let most = u32::try_from(DEDUPE_KEYS).unwrap();
         // `a/x` and `a-b/x` have keys beside each other.
         for chunk in (0..most + 5).collect::<Vec<_>>().chunks(500) {
             let batch = Batch {

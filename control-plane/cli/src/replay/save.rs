@@ -88,9 +88,8 @@ fn device(seed: u64, at: Stamp, agent: &Json) -> Json {
 fn plugins(replay: &Replay, times: &[u64]) -> BTreeMap<String, Json> {
     let mut mocks: BTreeMap<String, Vec<Json>> = BTreeMap::new();
     for (place, call) in replay.calls.iter().enumerate() {
-        let is_same = |other: &ReplayedCall| {
-            (&other.step, other.attempt) == (&call.step, call.attempt)
-        };
+        let is_same =
+            |other: &ReplayedCall| (&other.step, other.attempt) == (&call.step, call.attempt);
         if replay.calls[..place].iter().any(is_same) {
             continue;
         }

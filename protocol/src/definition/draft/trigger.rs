@@ -17,7 +17,8 @@ use crate::run::RunStatus;
 use crate::topic;
 
 /// The kinds of this version.
-pub(in crate::definition) const KINDS: [&str; 7] = ["interval", "cron", "startup", "manual", "mqtt", "event", "workflow"];
+pub(in crate::definition) const KINDS: [&str; 7] =
+    ["interval", "cron", "startup", "manual", "mqtt", "event", "workflow"];
 /// The kinds of the language that this version does not know.
 const LATER_KINDS: [&str; 2] = ["webhook", "file"];
 /// Keys of triggers that this version does not know.

@@ -29,26 +29,63 @@ pub fn json_schema() -> Json {
     let mut schema = object(
         "a workflow",
         vec![
-            ("workflow", named("Its name: lower-case letters, digits and dashes.", "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")),
+            (
+                "workflow",
+                named(
+                    "Its name: lower-case letters, digits and dashes.",
+                    "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+                ),
+            ),
             ("language", json!({"const": 1, "description": "The language's version."})),
             ("version", text("Your label; identity is the hash of the canonical form.")),
             ("description", text("For people.")),
             ("tags", texts("For people.")),
             ("priority", priority("Of runs that nobody gave one.")),
-            ("mode", choice("What happens when a run is started while another is not settled.", &["queued", "single", "restart", "parallel"])),
+            (
+                "mode",
+                choice(
+                    "What happens when a run is started while another is not settled.",
+                    &["queued", "single", "restart", "parallel"],
+                ),
+            ),
             ("max", whole("Waiting (queued) or simultaneous (parallel) runs at most.", 1, 1_000)),
-            ("max_exceeded", choice("Who goes where `max` is reached.", &["drop_newest", "drop_oldest", "fail"])),
-            ("concurrency_key", expr("One queue for each value of this; sees `inputs` and `trigger`.")),
+            (
+                "max_exceeded",
+                choice("Who goes where `max` is reached.", &["drop_newest", "drop_oldest", "fail"]),
+            ),
+            (
+                "concurrency_key",
+                expr("One queue for each value of this; sees `inputs` and `trigger`."),
+            ),
             ("timeout", positive("Bound of a whole run.")),
             ("compensation", reference("compensation")),
             ("secrets", texts("Names of secrets that it may ask for.")),
             ("inputs", map_of("Declared inputs by name.", &reference("input"))),
-            ("vars", json!({"type": "object", "description": "Variables and their first values, without `${ }`."})),
+            (
+                "vars",
+                json!({"type": "object", "description": "Variables and their first values, without `${ }`."}),
+            ),
             ("outputs", outputs()),
-            ("defaults", object("what plugin steps get that say nothing", vec![("timeout", positive("Of one attempt.")), ("retry", reference("retry"))], &[])),
-            ("triggers", json!({"type": "array", "items": reference("trigger"), "maxItems": crate::limits::TRIGGERS, "description": "What starts a run."})),
+            (
+                "defaults",
+                object(
+                    "what plugin steps get that say nothing",
+                    vec![("timeout", positive("Of one attempt.")), ("retry", reference("retry"))],
+                    &[],
+                ),
+            ),
+            (
+                "triggers",
+                json!({"type": "array", "items": reference("trigger"), "maxItems": crate::limits::TRIGGERS, "description": "What starts a run."}),
+            ),
             ("steps", described(reference("steps"), "What it does.")),
-            ("on_failure", described(reference("steps"), "Steps that run when the run has failed, before it is reported.")),
+            (
+                "on_failure",
+                described(
+                    reference("steps"),
+                    "Steps that run when the run has failed, before it is reported.",
+                ),
+            ),
         ],
         &["workflow", "steps"],
     );
@@ -139,9 +176,13 @@ fn input_schema(outermost: bool) -> Json {
 fn keyword(key: &str) -> Json {
     match key {
         "type" => choice("What it is; every number but an integer is a double.", &words::TYPES),
-        "optional" => json!({"type": "boolean", "description": "It may be absent without a default."}),
+        "optional" => {
+            json!({"type": "boolean", "description": "It may be absent without a default."})
+        }
         "additionalProperties" => json!({"type": "boolean"}),
-        "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => json!({"type": "number"}),
+        "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" => {
+            json!({"type": "number"})
+        }
         "minLength" | "maxLength" | "minItems" | "maxItems" => whole("A bound.", 0, u32::MAX),
         "pattern" => json!({"type": "string", "format": "regex"}),
         "items" => reference("schema"),

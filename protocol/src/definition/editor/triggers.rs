@@ -25,7 +25,9 @@ pub(super) fn trigger() -> Json {
         let mut no: serde_json::Map<String, Json> =
             others.map(|other| ((*other).to_owned(), json!(false))).collect();
         if kind == "manual" {
-            no.extend(["when", "debounce", "throttle", "dedupe"].map(|k| (k.to_owned(), json!(false))));
+            no.extend(
+                ["when", "debounce", "throttle", "dedupe"].map(|k| (k.to_owned(), json!(false))),
+            );
         }
         json!({"if": {"required": [kind]}, "then": {"properties": no}})
     };
@@ -45,9 +47,21 @@ fn details(kind: &str) -> Json {
             object(
                 "fires by the wall clock",
                 vec![
-                    ("at", json!({"type": "string", "examples": ["30 2 * * *", "@daily"], "description": "Minute, hour, day, month, weekday; six fields with seconds in front; or `@daily`."})),
-                    ("tz", json!({"type": "string", "examples": ["UTC", "Europe/Berlin", "Asia/Shanghai"], "description": "IANA name of a time zone."})),
-                    ("catch_up", choice("What becomes of slots that passed while the device was off.", &["skip", "latest", "all"])),
+                    (
+                        "at",
+                        json!({"type": "string", "examples": ["30 2 * * *", "@daily"], "description": "Minute, hour, day, month, weekday; six fields with seconds in front; or `@daily`."}),
+                    ),
+                    (
+                        "tz",
+                        json!({"type": "string", "examples": ["UTC", "Europe/Berlin", "Asia/Shanghai"], "description": "IANA name of a time zone."}),
+                    ),
+                    (
+                        "catch_up",
+                        choice(
+                            "What becomes of slots that passed while the device was off.",
+                            &["skip", "latest", "all"],
+                        ),
+                    ),
                 ],
                 &["at"],
             ),
@@ -59,7 +73,10 @@ fn details(kind: &str) -> Json {
             object(
                 "fires at a message on the site's local broker",
                 vec![
-                    ("topic", json!({"type": "string", "description": "A topic filter, such as `site/+/temp`."})),
+                    (
+                        "topic",
+                        json!({"type": "string", "description": "A topic filter, such as `site/+/temp`."}),
+                    ),
                     ("qos", qos()),
                     ("retained", flag("Messages that the broker had kept count too.")),
                 ],
@@ -77,7 +94,13 @@ fn details(kind: &str) -> Json {
                 "fires when a run of another workflow has ended",
                 vec![
                     ("name", text("The other workflow.")),
-                    ("status", list_or_one("Ends that count; all where absent.", &choice("", &["completed", "failed", "cancelled"]))),
+                    (
+                        "status",
+                        list_or_one(
+                            "Ends that count; all where absent.",
+                            &choice("", &["completed", "failed", "cancelled"]),
+                        ),
+                    ),
                 ],
                 &["name"],
             ),

@@ -85,7 +85,8 @@ fn patterns(node: &Node, key: &str, report: &mut Report) {
         if is_known(pattern) {
             return;
         }
-        let message = format!("no error has the code `{pattern}`, so that `{key}` never matches it");
+        let message =
+            format!("no error has the code `{pattern}`, so that `{key}` never matches it");
         let suggestion = did_you_mean(pattern, KNOWN_CODES).unwrap_or_else(|| {
             "codes of plugins and of `fail` begin with `user.`; see the table of errors".to_owned()
         });

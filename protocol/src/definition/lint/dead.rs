@@ -6,9 +6,7 @@ use super::places::{Places, entry};
 use super::sites::{self, Phase, Site};
 use super::{Code, Report};
 use crate::definition::draft::Place;
-use crate::definition::model::{
-    CaseTest, Catch, EdgeKind, Retry, ScopeIx, StepIx, StepKind,
-};
+use crate::definition::model::{CaseTest, Catch, EdgeKind, Retry, ScopeIx, StepIx, StepKind};
 use crate::expr::{Expr, Scope, Value};
 
 /// Keys that hold questions.
@@ -131,9 +129,10 @@ fn dead_catches(
             continue;
         }
         let item = node.and_then(|node| node.list()?.get(n));
-        let at = item.map_or_else(|| places.id(map.workflow, ix), |node| {
-            entry(node, "errors").map_or(node.at, |entry| entry.at)
-        });
+        let at = item.map_or_else(
+            || places.id(map.workflow, ix),
+            |node| entry(node, "errors").map_or(node.at, |entry| entry.at),
+        );
         let message = format!(
             "this `catch` of `{}` is never reached: the ones before it take the same errors",
             map.step(ix).id
@@ -183,9 +182,8 @@ fn takes(one: &str, other: &str) -> bool {
         let head = other.split('.').next().unwrap_or_default();
         return !["cancelled", "limit", "replay"].contains(&head);
     }
-    let family = |prefix: &str| {
-        other.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))
-    };
+    let family =
+        |prefix: &str| other.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
     one == other || one.strip_suffix(".*").is_some_and(family)
 }
 
@@ -194,9 +192,13 @@ fn dead_steps(order: &Order<'_>, places: &Places<'_>, report: &mut Report) {
     let map = order.map();
     let completes = order.completes();
     for (ix, step) in map.steps() {
-        let before: Vec<StepIx> = map.scope(step.scope).steps.iter().copied().filter(|from| {
-            map.step(*from).edges.iter().any(|edge| edge.to == ix)
-        }).collect();
+        let before: Vec<StepIx> = map
+            .scope(step.scope)
+            .steps
+            .iter()
+            .copied()
+            .filter(|from| map.step(*from).edges.iter().any(|edge| edge.to == ix))
+            .collect();
         let is_shut = |from: &StepIx| {
             let before = map.step(*from);
             let ways = before.edges.iter().filter(|edge| edge.to == ix);
@@ -208,11 +210,8 @@ fn dead_steps(order: &Order<'_>, places: &Places<'_>, report: &mut Report) {
         }
         let ids: Vec<String> =
             before.iter().map(|from| format!("`{}`", map.step(*from).id)).collect();
-        let message = format!(
-            "`{}` never runs: the flow ends before it, in {}",
-            step.id,
-            ids.join(", ")
-        );
+        let message =
+            format!("`{}` never runs: the flow ends before it, in {}", step.id, ids.join(", "));
         let at = places.id(map.workflow, ix);
         report.add(Code::Unreachable, at, message, "remove it, or give what is before it an `if`");
     }

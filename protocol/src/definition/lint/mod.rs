@@ -233,7 +233,8 @@ impl Report {
         let line = |n: u32| usize::try_from(n).ok().and_then(|n| lines.get(n.checked_sub(1)?));
         self.found.retain(|finding| {
             let here = line(finding.line).is_some_and(|line| allows(line, finding.code));
-            let above = line(finding.line.saturating_sub(1)).filter(|l| l.trim_start().starts_with('#'));
+            let above =
+                line(finding.line.saturating_sub(1)).filter(|l| l.trim_start().starts_with('#'));
             !here && !above.is_some_and(|line| allows(line, finding.code))
         });
         let key = |finding: &Finding| (finding.line, finding.column, finding.code);

@@ -107,9 +107,12 @@ impl<'w> Order<'w> {
         if first.scope != self.map.workflow.root {
             return Standing::Never("runs only where the run has failed".to_owned());
         }
-        let short = self.map.workflow.steps.iter().any(|step| {
-            matches!(step.kind, StepKind::Succeed { outputs: None })
-        });
+        let short = self
+            .map
+            .workflow
+            .steps
+            .iter()
+            .any(|step| matches!(step.kind, StepKind::Succeed { outputs: None }));
         if short && !self.is_rough {
             return perhaps("may not have run where a `succeed` ends the run", true);
         }
@@ -225,7 +228,11 @@ impl<'w> Order<'w> {
             let Some(how) = outcome else { return perhaps("may be skipped", true) };
             if let Some(why) = doubt(step, how) {
                 let is_last = n + 1 == way.len();
-                let why = if is_last { why.to_owned() } else { format!("is in `{}`, which {why}", step.id) };
+                let why = if is_last {
+                    why.to_owned()
+                } else {
+                    format!("is in `{}`, which {why}", step.id)
+                };
                 return perhaps(&why, absent);
             }
             let Some(next) = way.get(n + 1) else { break };

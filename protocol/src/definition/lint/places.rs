@@ -42,8 +42,8 @@ impl<'t> Places<'t> {
             }
             let is_data_kind = text_of(entries, "type").is_some_and(|t| DATA_KINDS.contains(&t));
             for entry in entries {
-                let is_data = DATA.contains(&entry.key.as_str())
-                    || (is_data_kind && entry.key == "config");
+                let is_data =
+                    DATA.contains(&entry.key.as_str()) || (is_data_kind && entry.key == "config");
                 if !is_data {
                     search(&entry.value, known, steps);
                 }
@@ -88,9 +88,8 @@ impl<'t> Places<'t> {
     ) -> Place {
         let Some(step) = step else {
             let found = self.top(key);
-            return found.map_or(self.root.at, |entry| {
-                search_name(&entry.value, name).unwrap_or(entry.at)
-            });
+            return found
+                .map_or(self.root.at, |entry| search_name(&entry.value, name).unwrap_or(entry.at));
         };
         let under = self.key(workflow, step, key);
         let found = under.and_then(|entry| search_name(&entry.value, name));

@@ -50,9 +50,10 @@ fn in_graph(order: &Order<'_>, scope: ScopeIx, places: &Places<'_>, report: &mut
         }
     }
     for (name, writers) in writers {
-        let pairs = writers.iter().enumerate().flat_map(|(n, two)| {
-            writers[..n].iter().map(move |one| (one, two))
-        });
+        let pairs = writers
+            .iter()
+            .enumerate()
+            .flat_map(|(n, two)| writers[..n].iter().map(move |one| (one, two)));
         let mut racing = pairs.filter(|((one, _), (two, _))| {
             !flow.leads(*one, *two) && !flow.leads(*two, *one) && !flow.excludes(*one, *two)
         });

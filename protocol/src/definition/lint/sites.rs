@@ -1,7 +1,8 @@
 //! Every expression of a workflow, with where it stands and when it is evaluated.
 
 use crate::definition::model::{
-    Case, CaseTest, DelayFor, EdgeKind, LoopTest, Step, StepIx, StepKind, Wait, WaitSource, Workflow,
+    Case, CaseTest, DelayFor, EdgeKind, LoopTest, Step, StepIx, StepKind, Wait, WaitSource,
+    Workflow,
 };
 use crate::expr::{Expr, Template};
 

@@ -89,9 +89,9 @@ fn loses_a_race(map: &Map<'_>, step: &Step, branch: ScopeIx) -> bool {
         return false;
     };
     let others = branches.iter().map(|(_, scope)| *scope).filter(|scope| *scope != branch);
-    others.into_iter().any(|other| {
-        !map.inside(other).iter().any(|ix| may_wait_for_ever(map.step(*ix)))
-    })
+    others
+        .into_iter()
+        .any(|other| !map.inside(other).iter().any(|ix| may_wait_for_ever(map.step(*ix))))
 }
 
 fn no_timeout(map: &Map<'_>, ix: StepIx, places: &Places<'_>, report: &mut Report) {

@@ -5,7 +5,8 @@ use crate::definition::draft::{Node, Place};
 
 /// YAML 1.1's truth values beside `true` and `false` (<https://yaml.org/type/bool.html>).
 const TRUTHS: [&str; 16] = [
-    "y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off", "OFF",
+    "y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off",
+    "OFF",
 ];
 
 /// Looks at every plain scalar, keys as well.
@@ -77,7 +78,9 @@ fn is_sexagesimal(text: &str) -> bool {
 /// `017` is 15 there and 17 here.
 fn is_octal(text: &str) -> bool {
     let digits = unsigned(text);
-    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| (b'0'..=b'7').contains(&b))
+    digits.len() > 1
+        && digits.starts_with('0')
+        && digits.bytes().all(|b| (b'0'..=b'7').contains(&b))
 }
 
 /// `1_000` is a number there and a text here.

@@ -128,9 +128,10 @@ impl<'a> Maker<'a> {
             document["mode"] = json!("queued");
         }
         document["vars"] = self.vars.iter().map(|name| (name.clone(), json!(0))).collect();
-        let outputs = self.vars.iter().map(|name| {
-            (name.clone(), json!({"value": format!("${{ vars.{name} }}")}))
-        });
+        let outputs = self
+            .vars
+            .iter()
+            .map(|name| (name.clone(), json!({"value": format!("${{ vars.{name} }}")})));
         document["outputs"] = outputs.collect();
         document
     }
@@ -315,7 +316,11 @@ impl<'a> Maker<'a> {
     fn number(&mut self, place: &Place) -> String {
         let literal = self.draw.below(9).to_string();
         let one = |maker: &mut Self| {
-            if maker.draw.one_in(5) { literal.clone() } else { maker.draw.pick(&place.reads).clone() }
+            if maker.draw.one_in(5) {
+                literal.clone()
+            } else {
+                maker.draw.pick(&place.reads).clone()
+            }
         };
         match self.draw.below(4) {
             0 => one(self),
@@ -449,7 +454,8 @@ impl<'a> Maker<'a> {
         if place.fails && self.draw.one_in(25) {
             with["n"] = json!("${ 1 / (inputs.k - inputs.k) }");
         }
-        let mut step = json!({"id": id, "plugin": action, "with": with, "retry": self.retry(false)});
+        let mut step =
+            json!({"id": id, "plugin": action, "with": with, "retry": self.retry(false)});
         match self.draw.below(6) {
             0 => step["effects"] = json!("pure"),
             1 => step["effects"] = json!("at_most_once"),

@@ -81,7 +81,8 @@ fn a_loop_knows_the_round_before() {
 
 #[test]
 fn a_loop_asks_about_its_body() {
-    let text = "- id: l\n  loop: { TEST, collect: steps.a.output.x }\n  do: [{ id: a, plugin: p@1 }]\n";
+    let text =
+        "- id: l\n  loop: { TEST, collect: steps.a.output.x }\n  do: [{ id: a, plugin: p@1 }]\n";
     quiet(&steps(&text.replace("TEST", "until: steps.a.output.done")));
     quiet(&steps(&text.replace("TEST", "while: loop.index == 0 || !has(steps.a.output.done)")));
     fires(&steps(&text.replace("TEST", "while: steps.a.output.more")), &["4:18 W_MAYBE_SKIPPED"]);
@@ -109,7 +110,9 @@ fn one_way_only_is_certain_where_the_other_ends_the_run() {
     fires(&steps(&text.replace("END", "delay: 1")), &["7:21 W_MAYBE_SKIPPED"]);
     quiet(&steps(&text.replace("END", "fail: { code: user.x }")));
     quiet(&steps(&text.replace("END", "succeed: {}")));
-    quiet(&steps(&text.replace("END", "delay: 1").replace("${ steps.a", "${ has(steps.a) ? 1 : steps.a")));
+    quiet(&steps(
+        &text.replace("END", "delay: 1").replace("${ steps.a", "${ has(steps.a) ? 1 : steps.a"),
+    ));
 }
 
 #[test]
@@ -207,7 +210,9 @@ fn races() {
     fires(&steps(text), &["4:32 W_RACE"]);
     quiet(&steps(&text.replace("x: 2", "z: 2").replace("vars.x", "vars.x + vars.z")));
     // One before the other, or never both.
-    quiet(&steps(&text.replace("next_steps: [c] }\n- { id: b, start: true", "next_steps: [b] }\n- { id: b")));
+    quiet(&steps(
+        &text.replace("next_steps: [c] }\n- { id: b, start: true", "next_steps: [b] }\n- { id: b"),
+    ));
     let either = text.replace("start: true, ", "");
     let choice = format!("- {{ id: q, condition: agent.id == 'x', then: a, else: b }}\n{either}");
     quiet(&steps(&choice));

@@ -22,7 +22,8 @@ fn no_timeout() {
 
 #[test]
 fn long_retry() {
-    let text = "- { id: a, plugin: p@1, total_timeout: TOTAL, retry: { max_retries: 4, delay: 10s } }\n";
+    let text =
+        "- { id: a, plugin: p@1, total_timeout: TOTAL, retry: { max_retries: 4, delay: 10s } }\n";
     fires(&steps(&text.replace("TOTAL", "90s")), &["3:45 W_LONG_RETRY"]);
     quiet(&steps(&text.replace("TOTAL", "100s")));
     assert!(words(&steps(&text.replace("TOTAL", "90s"))).contains("wait 1m40s in all"));
@@ -30,9 +31,7 @@ fn long_retry() {
     fires("workflow: w\ntimeout: 5m\nsteps: [{ id: a, plugin: p@1 }]\n", &["3:15 W_LONG_RETRY"]);
     quiet("workflow: w\ntimeout: 6m\nsteps: [{ id: a, plugin: p@1 }]\n");
     quiet("workflow: w\ntimeout: 5m\nsteps: [{ id: a, plugin: p@1, retry: none }]\n");
-    quiet(
-        "workflow: w\ntimeout: 5m\nsteps: [{ id: a, plugin: p@1, retry: {max_elapsed: 4m} }]\n",
-    );
+    quiet("workflow: w\ntimeout: 5m\nsteps: [{ id: a, plugin: p@1, retry: {max_elapsed: 4m} }]\n");
 }
 
 #[test]
@@ -86,7 +85,9 @@ fn unknown_errors() {
 #[test]
 fn yaml_1_1() {
     let text = "- { id: a, log: WORD }\n";
-    for word in ["on", "off", "yes", "No", "y", "N", "12:30:00", "1:30", "-190:20:30.15", "017", "1_000"] {
+    for word in
+        ["on", "off", "yes", "No", "y", "N", "12:30:00", "1:30", "-190:20:30.15", "017", "1_000"]
+    {
         fires(&steps(&text.replace("WORD", word)), &["3:17 W_YAML11"]);
         quiet(&steps(&text.replace("WORD", &format!("'{word}'"))));
     }
@@ -95,7 +96,10 @@ fn yaml_1_1() {
     }
     // Keys, of data as well; and where the document is no workflow.
     fires(&steps("- { id: a, plugin: p@1, with: { on: 1 } }\n"), &["3:33 W_YAML11"]);
-    fires("workflow: w\non: 1\nsteps: [{id: a, delay: 1}]\n", &["2:1 E_UNKNOWN_KEY", "2:1 W_YAML11"]);
+    fires(
+        "workflow: w\non: 1\nsteps: [{id: a, delay: 1}]\n",
+        &["2:1 E_UNKNOWN_KEY", "2:1 W_YAML11"],
+    );
 }
 
 #[test]
@@ -110,7 +114,10 @@ fn written_secrets() {
     fires(&with("url", "'mqtt://me:pw@host/x'"), &["3:38 W_SECRET"]);
     quiet(&with("url", "'http://host/a@b:c'"));
     quiet(&with("tokens_used", "some"));
-    fires("workflow: w\nvars: { token: abc }\nsteps: [{ id: a, log: '${ vars.token }' }]\n", &["2:16 W_SECRET"]);
+    fires(
+        "workflow: w\nvars: { token: abc }\nsteps: [{ id: a, log: '${ vars.token }' }]\n",
+        &["2:16 W_SECRET"],
+    );
     let input = "workflow: w\ninputs: { pin_secret: { type: string, default: x } }\n\
                  steps: [{ id: a, log: '${ inputs.pin_secret }' }]\n";
     fires(input, &["2:48 W_SECRET"]);
@@ -131,13 +138,18 @@ fn unused() {
 
 #[test]
 fn one_answer() {
-    fires(&steps("- { id: a, condition: 1 < 2, then: [{ id: b, delay: 1 }] }\n"), &["3:23 W_CONSTANT"]);
+    fires(
+        &steps("- { id: a, condition: 1 < 2, then: [{ id: b, delay: 1 }] }\n"),
+        &["3:23 W_CONSTANT"],
+    );
     quiet(&steps("- { id: a, condition: agent.id < 'x', then: [{ id: b, delay: 1 }] }\n"));
     fires(&steps("- { id: a, if: false, delay: 1 }\n"), &["3:16 W_CONSTANT"]);
     quiet(&steps("- { id: a, enabled: false, delay: 1 }\n"));
     let wild = "- { id: l, loop: { while: 'true' }, do: [{ id: a, INNER }] }\n";
     fires(&steps(&wild.replace("INNER", "delay: 1")), &["3:28 W_CONSTANT"]);
-    quiet(&steps(&wild.replace("INNER", "condition: agent.id == 'x', then: [{ id: z, succeed: {} }]")));
+    quiet(&steps(
+        &wild.replace("INNER", "condition: agent.id == 'x', then: [{ id: z, succeed: {} }]"),
+    ));
 }
 
 #[test]
@@ -154,12 +166,18 @@ fn unreachable() {
     fires(&steps(policies), &["3:52 W_UNREACHABLE"]);
     quiet(&steps(&policies.replace("['*']", "[http.*]")));
     fires(
-        &steps("- { id: a, fail: { code: user.x } }\n- { id: b, delay: 1 }\n- { id: c, delay: 1 }\n"),
+        &steps(
+            "- { id: a, fail: { code: user.x } }\n- { id: b, delay: 1 }\n- { id: c, delay: 1 }\n",
+        ),
         &["4:9 W_UNREACHABLE"],
     );
-    quiet(&steps("- { id: a, if: agent.id == 'x', fail: { code: user.x } }\n- { id: b, delay: 1 }\n"));
+    quiet(&steps(
+        "- { id: a, if: agent.id == 'x', fail: { code: user.x } }\n- { id: b, delay: 1 }\n",
+    ));
     fires(
-        &steps("- { id: a, plugin: p@1, continue_on_error: true, on_failure: b }\n- { id: c, delay: 1 }\n- { id: b, delay: 1 }\n"),
+        &steps(
+            "- { id: a, plugin: p@1, continue_on_error: true, on_failure: b }\n- { id: c, delay: 1 }\n- { id: b, delay: 1 }\n",
+        ),
         &["3:50 W_UNREACHABLE"],
     );
     let switch = "- { id: s, switch: null, cases: [{ when: 'true', do: [{ id: a, delay: 1 }] }, \
@@ -174,11 +192,16 @@ fn a_comment_keeps_it_quiet() {
     quiet(&steps(&text.replace('\n', "  # lint: allow W_NO_TIMEOUT\n")));
     quiet(&steps(&format!("# lint: allow W_RACE, W_NO_TIMEOUT\n{text}")));
     fires(&steps(&text.replace('\n', "  # lint: allow W_RACE\n")), &["3:9 W_NO_TIMEOUT"]);
-    fires(&steps(&format!("- {{ id: z, delay: 1 }}  # lint: allow W_NO_TIMEOUT\n{text}")), &["4:9 W_NO_TIMEOUT"]);
+    fires(
+        &steps(&format!("- {{ id: z, delay: 1 }}  # lint: allow W_NO_TIMEOUT\n{text}")),
+        &["4:9 W_NO_TIMEOUT"],
+    );
 }
 
 #[test]
 fn places_of_canonical_documents() {
-    let text = steps("- { id: a, type: wait, config: { signal: go } }\n- { id: b, type: set, config: { id: 1 } }\n- { id: c, type: log, config: { message: '${ vars.id }' } }\n");
+    let text = steps(
+        "- { id: a, type: wait, config: { signal: go } }\n- { id: b, type: set, config: { id: 1 } }\n- { id: c, type: log, config: { message: '${ vars.id }' } }\n",
+    );
     fires(&text, &["3:9 W_NO_TIMEOUT"]);
 }
