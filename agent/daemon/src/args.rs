@@ -92,6 +92,15 @@ pub enum Command {
         /// In whose name, if not in that of whoever types this.
         by: Option<String>,
     },
+    /// Do a failed run again.
+    Retry {
+        /// Which.
+        run: String,
+        /// From its first step on.
+        whole: bool,
+    },
+    /// Print a run's recording.
+    Export(String),
     /// Settled runs whose journal is still kept, so many at most.
     Results(usize),
     /// What plugins logged.
@@ -216,6 +225,8 @@ impl Given {
             "cancel" => Command::Cancel { run: self.operand("run")?, force: self.is("force") },
             "signal" => self.signal()?,
             "approve" => self.approve()?,
+            "retry" => Command::Retry { run: self.operand("run")?, whole: self.is("whole") },
+            "export" => Command::Export(self.operand("run")?),
             "results" => Command::Results(self.limit(crate::limits::LOCAL_RESULTS)?),
             "logs" => Command::Logs { follow: self.is("follow"), run: self.value("run") },
             _ => match self.operands.pop().as_deref() {

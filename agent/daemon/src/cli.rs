@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use openclaw_agent_core::replay::Recording;
 use openclaw_protocol::run::{Run, RunStatus};
 use openclaw_protocol::time::rfc3339_seconds;
 use serde::Serialize;
@@ -53,6 +54,8 @@ impl Args {
             Command::Run { workflow, inputs, wait } => {
                 return start(config, out, workflow, inputs, wait).await;
             }
+            Command::Export(run) => return export(config, run).await,
+            Command::Retry { run, whole } => Request::Retry { run, whole },
             Command::Status => Request::Status,
             Command::Runs(limit) => Request::Runs { limit },
             Command::Show(run) => Request::Show { run },
@@ -82,6 +85,27 @@ pub fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
     // Where even standard error is closed, the code has to do.
     let _ = writeln!(std::io::stderr(), "openclaw-agent: {error:#}");
     ExitCode::from(code)
+}
+
+/// Prints a recording, which comes in parts.
+async fn export(config: &Config, run: String) -> anyhow::Result<()> {
+    let mut client = Client::connect(&config.socket_path()).await?;
+    let mut whole: Option<Recording> = None;
+    loop {
+        let skip = whole.as_ref().map_or(0, |recording| recording.facts.len());
+        let answer = client.ask(&Request::Export { run: run.clone(), skip }).await?;
+        let Answer::Recording { recording, facts } = answer else {
+            anyhow::bail!("the agent did not give the recording")
+        };
+        anyhow::ensure!(!recording.facts.is_empty(), "the run's journal has been removed meanwhile");
+        match &mut whole {
+            Some(whole) => whole.facts.extend(recording.facts),
+            None => whole = Some(*recording),
+        }
+        if let Some(whole) = whole.as_ref().filter(|whole| whole.facts.len() >= facts) {
+            return line(&serde_json::to_string(whole)?);
+        }
+    }
 }
 
 async fn start(
@@ -150,7 +174,7 @@ impl Printer {
                 let when = wall_text(Some(l.wall_ms));
                 format!("{when} {:5} {} {}: {}", l.level, l.run, l.step, l.message)
             }),
-            Answer::End => Ok(()),
+            Answer::Recording { .. } | Answer::End => Ok(()),
             Answer::Error(refusal) => anyhow::bail!("{} [{}]", refusal.message, refusal.code),
         }
     }

@@ -130,3 +130,7 @@ pub const ENROLL_BYTES: usize = 256 * 1024;
 pub const ASIDE: u32 = 99;
 /// One enrolment call, connect included.
 pub const ENROLL_TIME: Duration = Duration::from_secs(30);
+/// Definitions that are kept for the replay of settled runs, when nothing else needs them any more.
+pub const SETTLED_DEFINITIONS: usize = 16;
+/// Facts that one part of a recording may have, in bytes of JSON.
+pub const EXPORT_PART_BYTES: usize = 512 * 1024;

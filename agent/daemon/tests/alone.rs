@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use openclaw_agent::agent::Agent;
+use openclaw_agent_core::replay::Recording;
 use openclaw_agent::config::{Config, Standalone};
 use openclaw_agent::identity::{Credentials, Identity};
 use openclaw_agent::local::{Answer, Client, ClientError, Request, Status};
@@ -32,7 +33,14 @@ steps:
 outputs: { answer: '${ steps.ask.output }' }
 ";
 
-const WORKFLOWS: [(&str, &str); 4] = [
+const STUMBLES: &str = "workflow: stumbles
+steps:
+  - { id: first, plugin: noop@1, output: done }
+  - { id: second, plugin: forever@1, timeout: 1s, retry: none }
+";
+
+const WORKFLOWS: [(&str, &str); 5] = [
+    ("stumbles", STUMBLES),
     ("asks", ASKS),
     (
         "boot",
@@ -95,7 +103,7 @@ async fn an_agent_needs_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let agent = Agent::start(&config).unwrap();
-    assert_eq!(status(&config).await.workflows, 4);
+    assert_eq!(status(&config).await.workflows, 5);
     assert_eq!(status(&config).await.link, "none");
     calm(&config).await;
     let Answer::Runs(runs) = ask(&config, Request::Runs { limit: 10 }).await else {
@@ -185,6 +193,64 @@ async fn people_speak_to_runs_and_answer_them() {
     let answer = &view.outputs.unwrap()["answer"];
     assert_eq!((&answer["choice"], &answer["by"]), (&"yes".into(), &"Ann".into()));
     assert_eq!(answer["form"], form);
+    agent.stop().await.unwrap();
+}
+
+async fn exported(config: &Config, run: &str) -> Recording {
+    let mut whole: Option<Recording> = None;
+    loop {
+        let skip = whole.as_ref().map_or(0, |recording| recording.facts.len());
+        let request = Request::Export { run: run.to_owned(), skip };
+        let Answer::Recording { recording, facts } = ask(config, request).await else {
+            panic!("no recording");
+        };
+        assert!(!recording.facts.is_empty());
+        match &mut whole {
+            Some(whole) => whole.facts.extend(recording.facts),
+            None => whole = Some(*recording),
+        }
+        if let Some(whole) = whole.take_if(|whole| whole.facts.len() == facts) {
+            return whole;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_exported_replayed_and_done_again_from_where_it_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let agent = Agent::start(&config).unwrap();
+    let run = start_and_wait(&config, "stumbles").await;
+    assert_eq!(run.status, RunStatus::Failed);
+    let id = run.id.to_string();
+    let recording = exported(&config, &id).await;
+    let replay = recording.replay().unwrap();
+    assert_eq!(replay.divergence, None);
+    assert!(replay.is_settled);
+    assert_eq!(replay.calls.len(), 2);
+
+    // Also after the agent was started anew.
+    agent.stop().await.unwrap();
+    let agent = Agent::start(&config).unwrap();
+    assert_eq!(exported(&config, &id).await, recording);
+    let retry = |whole| Request::Retry { run: id.clone(), whole };
+    let Answer::Accepted { run } = ask(&config, retry(false)).await else { panic!("not accepted") };
+    let Answer::Run(again) = ask(&config, Request::Wait { run: run.clone() }).await else {
+        panic!("a run");
+    };
+    let first = &again.steps[0];
+    assert_eq!((first.path.0.as_str(), first.output.as_ref().unwrap()), ("first", &"done".into()));
+    let calls = exported(&config, &run).await.replay().unwrap().calls;
+    assert_eq!(calls.len(), 1, "what had succeeded is not called again");
+    let Answer::Accepted { run } = ask(&config, retry(true)).await else { panic!("not accepted") };
+    ask(&config, Request::Wait { run: run.clone() }).await;
+    assert_eq!(exported(&config, &run).await.replay().unwrap().calls.len(), 2);
+
+    let unknown = Request::Export { run: "abcdef012345-99".into(), skip: 0 };
+    assert_eq!(refused(&config, unknown).await, "run.unknown");
+    let completed = start_and_wait(&config, "manual").await.id.to_string();
+    let retry = Request::Retry { run: completed, whole: false };
+    assert_eq!(refused(&config, retry).await, "run.completed");
     agent.stop().await.unwrap();
 }
 

@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::Format;
 
+mod author;
+
+pub(crate) use author::{AuthorVerb, Chart};
+
 pub(crate) use run::RunVerb;
 
 /// OpenClaw: automation that lives on the device, loses nothing, and can be re-run at the desk.
@@ -332,11 +336,9 @@ pub(crate) enum PluginVerb {
 /// `openclaw workflow`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkflowVerb {
-    /// Check a document on this machine; exit code 6 if it is wrong
-    Validate {
-        /// File, or - for standard input
-        file: PathBuf,
-    },
+    /// What helps to write one, on this machine
+    #[command(flatten)]
+    Author(AuthorVerb),
     /// Store a document as a new version (the same content again is no new version)
     Apply {
         /// File, or - for standard input

@@ -8,6 +8,7 @@
 
 mod args;
 pub mod asl;
+mod authoring;
 mod client;
 mod commands;
 mod context;

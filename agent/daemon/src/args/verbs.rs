@@ -101,6 +101,20 @@ pub(super) const VERBS: &[Verb] = &[
         ],
     },
     Verb {
+        name: "retry",
+        operands: "RUN",
+        most: 1,
+        about: "do a failed run again, from where it failed, with the workflow as it is now",
+        flags: &[flag("whole", None, None, "from its first step on")],
+    },
+    Verb {
+        name: "export",
+        operands: "RUN",
+        most: 1,
+        about: "print a run's recording, for `openclaw replay` at a desk",
+        flags: &[],
+    },
+    Verb {
         name: "results",
         operands: "",
         most: 0,

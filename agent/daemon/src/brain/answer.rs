@@ -64,7 +64,9 @@ impl Brain {
                 let by = by.unwrap_or_else(|| "unknown".to_owned());
                 self.decide(&run, StepPath(step), (choice, by), form)
             }
+            Request::Retry { run, whole } => self.retry_run(&run, whole),
             question @ (Request::Status
+            | Request::Export { .. }
             | Request::Runs { .. }
             | Request::Show { .. }
             | Request::Wait { .. }
@@ -93,7 +95,9 @@ impl Brain {
                     Err(e) => Answer::error("store.failed", e.to_string()),
                 }
             }
+            Request::Export { run, skip } => self.export(&run, skip),
             Request::Start { .. }
+            | Request::Retry { .. }
             | Request::Cancel { .. }
             | Request::Signal { .. }
             | Request::Approve { .. }
@@ -225,7 +229,7 @@ impl Brain {
     }
 }
 
-fn answer_of(told: Vec<Told>) -> Answer {
+pub(super) fn answer_of(told: Vec<Told>) -> Answer {
     let outcome = told.into_iter().find_map(|told| match told {
         Told::Answer { outcome, .. } => Some(outcome),
         Told::Event(_) | Told::Result(_) | Told::Dropped { .. } => None,

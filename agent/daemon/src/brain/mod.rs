@@ -5,6 +5,7 @@
 //! once ride along with the next commit. The sync session lives here too: it is pure, and its
 //! frames go through bounded queues to and from the link.
 
+mod again;
 mod answer;
 mod broken;
 mod denials;

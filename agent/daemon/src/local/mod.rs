@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use openclaw_agent_core::replay::Recording;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::Run;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,20 @@ pub enum Request {
         #[serde(default)]
         by: Option<String>,
     },
+    /// A run's recording for a replay at the desk, a part at a time.
+    Export {
+        /// Its id.
+        run: String,
+        /// Facts that are there already.
+        skip: usize,
+    },
+    /// Do a failed run again.
+    Retry {
+        /// Its id.
+        run: String,
+        /// From the first step on, not from where it failed.
+        whole: bool,
+    },
     /// Settled runs whose journal is still kept, newest first.
     Results {
         /// How many at most.
@@ -116,6 +131,13 @@ pub enum Answer {
     },
     /// To [`Request::Logs`].
     Line(Line),
+    /// To [`Request::Export`]: a part of its facts, and how many there are in all.
+    Recording {
+        /// The recording with some of its facts.
+        recording: Box<Recording>,
+        /// All of them.
+        facts: usize,
+    },
     /// Nothing more comes.
     End,
     /// It was not done.

@@ -44,6 +44,8 @@ fn echo(request: Request) -> Answer {
         Request::Approve { by: Some(by), .. } => Answer::Accepted { run: by },
         Request::Approve { by: None, .. }
         | Request::Signal { .. }
+        | Request::Export { .. }
+        | Request::Retry { .. }
         | Request::Runs { .. }
         | Request::Start { .. }
         | Request::Wait { .. }

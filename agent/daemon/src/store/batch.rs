@@ -241,9 +241,11 @@ impl Store {
         Ok(())
     }
 
-    /// Removes definitions and blobs that neither `keep` nor an unsettled run names.
+    /// Removes definitions and blobs that neither `keep` nor an unsettled run names, but for the
+    /// definitions of the runs that settled last.
     fn sweep(&self, write: &WriteTransaction, keep: &Keep) -> Result<(), StoreError> {
-        let pinned = self.pinned();
+        let mut pinned = self.pinned();
+        pinned.definitions.extend(self.recent_definitions(write)?);
         let mut definitions = write.open_table(DEFINITIONS.definition())?;
         definitions.retain(|key, _| {
             std::str::from_utf8(key).is_ok_and(|text| {

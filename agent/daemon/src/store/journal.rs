@@ -81,6 +81,7 @@ impl Store {
             settled_wall_ms: wall_ms,
             settled_age_ms: self.age.ms,
             bytes: state.bytes,
+            definition: state.row.definition,
         };
         self.settled_bytes += row.bytes;
         let key = number.to_be_bytes();

@@ -1,17 +1,22 @@
 //! What the store is asked: records, definitions, views, desired state, parts of blobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use openclaw_agent_core::FactRecord;
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
-use openclaw_protocol::id::Digest;
+use openclaw_protocol::id::{Digest, RunId};
 use openclaw_protocol::sync::{Lane, Record};
 use openclaw_protocol::wire::{self, Kind};
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::rows::{self, SettledRow, UnusableRow};
-use super::space::{CHUNKS, DEFINITIONS, META, OUTBOX, RECENT, SETTLED, chunk_key};
+use super::journal::unpack_fact;
+use super::space::{
+    CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, chunk_key, fact_key_parts,
+};
 use super::{KEPT_BYTES, Store, StoreError, outbox};
+use crate::limits;
 use crate::local::ResultRow;
 
 pub(super) fn unpack_signed(bytes: &[u8]) -> Result<SignedDesired, StoreError> {
@@ -100,6 +105,54 @@ impl Store {
             }));
         }
         Ok(found)
+    }
+
+    /// The facts of a run, settled or not, in order; empty where its journal is not kept.
+    ///
+    /// # Errors
+    /// The database fails or a fact is damaged.
+    pub fn facts_of(&self, run: &RunId) -> Result<Vec<FactRecord>, StoreError> {
+        let Some(number) = run.number() else { return Ok(Vec::new()) };
+        let read = self.db.begin_read()?;
+        let is_it = match read
+            .open_table(SETTLED.definition())?
+            .get(number.to_be_bytes().as_slice())?
+        {
+            Some(row) => {
+                let row = SETTLED.unseal(&number.to_be_bytes(), row.value())?;
+                rows::unpack::<SettledRow>(SETTLED.0, row)?.run == *run
+            }
+            None => self.open.get(&number).is_some_and(|open| open.row.run == *run),
+        };
+        if !is_it {
+            return Ok(Vec::new());
+        }
+        let mut facts = Vec::new();
+        for entry in read.open_table(JOURNAL.definition())?.iter()? {
+            let (key, value) = entry?;
+            if fact_key_parts(key.value()).is_some_and(|(_, of)| of == number) {
+                facts.push(unpack_fact(JOURNAL.unseal(key.value(), value.value())?)?.1);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// The definitions of the runs that settled last, as many as are kept for a replay.
+    pub(super) fn recent_definitions(
+        &self,
+        write: &WriteTransaction,
+    ) -> Result<BTreeSet<DefinitionHash>, StoreError> {
+        let mut kept = BTreeSet::new();
+        for entry in write.open_table(SETTLED.definition())?.iter()?.rev() {
+            let (key, value) = entry?;
+            let row = SETTLED.unseal(key.value(), value.value());
+            let row = row.and_then(|row| rows::unpack::<SettledRow>(SETTLED.0, row));
+            kept.extend(row.ok().map(|row| row.definition));
+            if kept.len() >= limits::SETTLED_DEFINITIONS {
+                break;
+            }
+        }
+        Ok(kept)
     }
 
     /// The signed desired state in force, and the one that is being fetched for. A damaged one is

@@ -44,6 +44,8 @@ pub(super) struct SettledRow {
     pub(super) settled_age_ms: u64,
     /// Bytes of its facts.
     pub(super) bytes: u64,
+    /// Its definition, which is kept for the newest of them.
+    pub(super) definition: DefinitionHash,
 }
 
 /// Where one lane of the outbox stands.

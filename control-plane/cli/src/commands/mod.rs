@@ -1,5 +1,6 @@
 //! What each noun does: a file a noun.
 
+mod author;
 mod context;
 pub(crate) mod deployment;
 mod device;

@@ -3,21 +3,20 @@
 use std::time::{Duration, Instant};
 
 use openclaw_protocol::api::{
-    Execution, ProblemItem, RequestView, Requests, StartRuns, Validation, WorkflowVersion,
+    Execution, RequestView, Requests, StartRuns, WorkflowVersion,
 };
-use openclaw_protocol::definition;
 
 use super::run::{await_request, await_run};
 use super::{read_document, split_at_sign, target};
 use crate::args::{Global, TargetArgs, WorkflowVerb};
 use crate::client::{Client, path};
-use crate::exit::{Failure, INVALID, NOT_FOUND, RUN_FAILED, fault_line};
+use crate::exit::{Failure, NOT_FOUND, RUN_FAILED};
 use crate::output::{self, Format, printable, printable_lines};
 
 /// `openclaw workflow …`.
 pub(crate) async fn run(global: &Global, verb: WorkflowVerb) -> Result<(), Failure> {
     match verb {
-        WorkflowVerb::Validate { file } => validate(global, &read_document(&file).await?),
+        WorkflowVerb::Author(verb) => super::author::run(global, verb).await,
         WorkflowVerb::Apply { file } => {
             let text = read_document(&file).await?;
             let client = Client::from_global(global)?;
@@ -80,28 +79,6 @@ fn row(workflow: &WorkflowVersion) -> Vec<String> {
         workflow.plugins.join(", "),
         workflow.created_at.clone(),
     ]
-}
-
-/// Checks on this machine, by the very parser that server and device use.
-fn validate(global: &Global, text: &str) -> Result<(), Failure> {
-    let errors: Vec<ProblemItem> = match definition::parse(text) {
-        Ok(_) => Vec::new(),
-        Err(error) => error.problems.iter().map(ProblemItem::from).collect(),
-    };
-    let verdict = Validation { valid: errors.is_empty(), errors };
-    if global.output != Format::Table {
-        output::print(global.output, &verdict, &[], |_| Vec::new())?;
-    }
-    if verdict.valid {
-        eprintln!("valid");
-        return Ok(());
-    }
-    let mut failure =
-        Failure::new(INVALID, format!("the document has {} fault(s)", verdict.errors.len()));
-    if global.output == Format::Table {
-        failure.details = verdict.errors.iter().map(fault_line).collect();
-    }
-    Err(failure)
 }
 
 async fn start(

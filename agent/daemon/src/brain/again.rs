@@ -1,0 +1,124 @@
+//! Runs taken out of the journal: to be replayed at the desk, or to be done again.
+
+use openclaw_agent_core::replay::{RECORDING, Recording};
+use openclaw_agent_core::{Again, Fact, Input, StartRequest};
+use openclaw_protocol::id::RunId;
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::limits as shared;
+use openclaw_protocol::report::Refusal;
+use openclaw_protocol::run::{RunStatus, StepPath};
+use openclaw_protocol::zone::TZDB;
+
+use super::Brain;
+use super::answer::answer_of;
+use crate::limits;
+use crate::local::Answer;
+
+impl Brain {
+    /// A part of a run's recording.
+    pub(super) fn export(&self, run: &str, skip: usize) -> Answer {
+        let mut recording = match self.recording(run) {
+            Ok(recording) => recording,
+            Err(refusal) => return Answer::Error(refusal),
+        };
+        let facts = recording.facts.len();
+        let mut bytes = recording.definition.len();
+        let page = recording.facts.drain(..).skip(skip).take_while(|record| {
+            let first = bytes == recording.definition.len();
+            bytes += serde_json::to_vec(record).map_or(0, |json| json.len());
+            first || bytes <= limits::EXPORT_PART_BYTES
+        });
+        let page = page.collect();
+        recording.facts = page;
+        Answer::Recording { recording: Box::new(recording), facts }
+    }
+
+    /// Does a failed run again, from where it failed unless `whole`, with the definition that is in
+    /// force now.
+    pub(super) fn retry_run(&mut self, run: &str, whole: bool) -> Answer {
+        match self.wish_again(run, whole) {
+            Ok(wish) => {
+                let told = self.step(Input::Start(wish));
+                answer_of(told)
+            }
+            Err(refusal) => Answer::Error(refusal),
+        }
+    }
+
+    fn wish_again(&self, run: &str, whole: bool) -> Result<StartRequest, Refusal> {
+        let recording = self.recording(run)?;
+        let ended = recording.facts.iter().find_map(|record| match &record.fact {
+            Fact::Settled { status } => Some(*status),
+            _ => None,
+        });
+        match ended {
+            Some(RunStatus::Failed | RunStatus::Cancelled) => {}
+            Some(_) => return Err(refusal("run.completed", format!("run {run} has not failed"))),
+            None => return Err(refusal("run.open", format!("run {run} is still under way"))),
+        }
+        let Some(Fact::Accepted { workflow, inputs, priority, .. }) =
+            recording.facts.first().map(|record| &record.fact)
+        else {
+            return Err(refusal("store.damaged", format!("the journal of run {run} is damaged")));
+        };
+        let given = if whole { Vec::new() } else { given(&recording)? };
+        Ok(StartRequest {
+            workflow: workflow.clone(),
+            inputs: inputs.clone(),
+            priority: Some(*priority),
+            request: None,
+            again: Some(Again { of: recording.run.clone(), given }),
+        })
+    }
+
+    fn recording(&self, run: &str) -> Result<Recording, Refusal> {
+        let run = RunId::parse(run).map_err(|e| refusal("run.unknown", e.to_string()))?;
+        let failed = |e: crate::store::StoreError| refusal("store.failed", e.to_string());
+        let facts = self.store.facts_of(&run).map_err(failed)?;
+        let Some(Fact::Accepted { definition, .. }) = facts.first().map(|record| &record.fact)
+        else {
+            let message = format!("the journal of run {run} is not (any more) on this device");
+            return Err(refusal("run.unknown", message));
+        };
+        let text = self.store.definition(definition).map_err(failed)?;
+        let Some(definition) = text.or_else(|| self.own_definition(definition)) else {
+            let message = format!("the definition of run {run} is not on this device any more");
+            return Err(refusal("run.definition", message));
+        };
+        Ok(Recording {
+            recording: RECORDING,
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            tzdb: TZDB.to_owned(),
+            run,
+            seed: self.store.epoch().0,
+            definition,
+            facts,
+        })
+    }
+
+    fn own_definition(
+        &self,
+        hash: &openclaw_protocol::definition::DefinitionHash,
+    ) -> Option<String> {
+        let own = self.standalone.iter().find(|deployed| deployed.workflow.hash == *hash);
+        own.map(|deployed| deployed.workflow.canonical.clone())
+    }
+}
+
+/// The results that the new run starts with.
+fn given(recording: &Recording) -> Result<Vec<(StepPath, JsonText)>, Refusal> {
+    let replay = recording.replay().map_err(|e| refusal("run.replay", e.to_string()))?;
+    let bytes: usize = replay.results.iter().map(|(_, result)| result.len()).sum();
+    if bytes > shared::RUN_STATE_BYTES {
+        let message = format!(
+            "the steps of run {} gave {bytes} bytes, more than a run may begin with; retry it whole",
+            recording.run
+        );
+        return Err(refusal("limit.payload", message));
+    }
+    Ok(replay.results)
+}
+
+fn refusal(code: &str, message: String) -> Refusal {
+    Refusal { code: code.to_owned(), message }
+}
