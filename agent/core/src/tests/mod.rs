@@ -10,6 +10,7 @@ mod properties;
 mod reference;
 mod simulate;
 mod steps;
+mod talk;
 mod time;
 mod triggers;
 mod world;

@@ -52,7 +52,7 @@ fn read(path: &Path) -> Result<Recording, Failure> {
     }
     serde_json::from_str(&text).map_err(|error| {
         Failure::new(INVALID, format!("{} is no recording: {error}", path.display()))
-            .hint("make one with `openclaw run export DEVICE/RUN` or `openclaw-agent export RUN`")
+            .hint("make one with `openclaw-agent export RUN` on the device")
     })
 }
 
@@ -103,6 +103,6 @@ fn save(recording: &Recording, replay: &Replay, dir: &Path) -> Result<(), Failur
     std::fs::write(dir.join(&file), pretty(&definition)).map_err(unwritable)?;
     let test = dir.join(format!("{name}.scenario.json"));
     std::fs::write(&test, pretty(&scenario)).map_err(unwritable)?;
-    eprintln!("wrote {}; play it with `openclaw workflow test {}`", test.display(), test.display());
+    eprintln!("wrote {}; play it with `openclaw workflow test --scenario {}`", test.display(), test.display());
     Ok(())
 }

@@ -8,7 +8,7 @@ use openclaw_protocol::expr::Template;
 use openclaw_protocol::time::show_duration;
 use serde_json::Value as Json;
 
-use super::{code, excerpt, listed, value};
+use super::{code, listed, value};
 
 pub(super) fn sentence(step: &Step) -> String {
     match &step.kind {
