@@ -26,6 +26,7 @@ impl Turn<'_> {
             None => None,
         };
         let attempts = self.run.active(at).map_or(1, |active| active.attempt);
+        self.record(at, StepStatus::Succeeded, None, attempts);
         self.settle(at, StepStatus::Succeeded, attempts, None, Follows::Nothing);
         // Where the run is being ended already, that decides.
         if self.run.phase == Phase::Main && self.run.cancelled.is_none() {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod flow;
+mod found;
 mod generate;
 mod joins;
 mod language;

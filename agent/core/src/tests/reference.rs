@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{
-    Case, CaseTest, Catch, Edge, EdgeKind, Foreach, InputKind, Join, LoopTest, ParallelMode, Retry,
+    Case, CaseTest, Catch, DelayFor, Edge, EdgeKind, Foreach, InputKind, Join, LoopTest, ParallelMode, Retry,
     ScopeIx, Step, StepIx, StepKind, Tolerate, Workflow,
 };
 use openclaw_protocol::expr::{Expr, Key, Map, Scope, Template, Value};
@@ -166,8 +166,8 @@ enum End {
     /// With this output; of a scope that of its last successful step.
     Well(Value),
     Failed(Fault),
-    /// The run is over, with these outputs.
-    Over(Json),
+    /// A `succeed` has ended the run, with outputs of its own or with those declared.
+    Over(Option<Json>),
 }
 
 /// Which way a question sent the run.
@@ -240,7 +240,7 @@ impl Reader<'_> {
         let vars = vars.map(|(name, value)| (name.clone(), Value::from_json_typed(value)));
         let mut seen = Seen { vars: vars.collect(), ..Seen::default() };
         let mut end = self.scope(self.workflow.root, "", &mut seen);
-        if let End::Well(_) = end {
+        if let End::Well(_) | End::Over(None) = end {
             end = self.declared(&seen);
         }
         if let End::Failed(fault) = end {
@@ -253,13 +253,13 @@ impl Reader<'_> {
             }
             self.reading.status = RunStatus::Failed;
             self.reading.error = Some(fault.code);
-        } else if let End::Over(outputs) = end {
+        } else if let End::Over(Some(outputs)) = end {
             self.reading.outputs = outputs;
         }
         self.reading
     }
 
-    /// The end of the run with the outputs that the workflow declares, as they are seen here.
+    /// The end of the run with the outputs that the workflow declares.
     fn declared(&self, seen: &Seen) -> End {
         let mut outputs = serde_json::Map::new();
         for (name, template) in &self.workflow.outputs {
@@ -268,7 +268,7 @@ impl Reader<'_> {
                 Err(_) => return End::Failed(Fault::new("outputs.invalid")),
             };
         }
-        End::Over(Json::Object(outputs))
+        End::Over(Some(Json::Object(outputs)))
     }
 
     // Scopes: edges and joins.
@@ -447,7 +447,9 @@ impl Reader<'_> {
         let mut earlier: Option<Range<usize>> = None;
         loop {
             let start = self.reading.ended.len();
+            let names = seen.names.len();
             let end = self.attempt(step, path, attempt, &input, seen);
+            seen.names.truncate(names);
             let way = std::mem::replace(&mut self.way, Way::Only);
             let range = start..self.reading.ended.len();
             if let Some(earlier) = earlier.replace(range.clone()) {
@@ -528,7 +530,12 @@ impl Reader<'_> {
                 self.switch(subject.as_ref(), cases, default, &inner, seen)
             }
             StepKind::Set(values) => self.set(values, seen),
-            StepKind::Delay(_) => Ok(End::Well(Value::Null)),
+            StepKind::Delay(delay) => match &delay.length {
+                DelayFor::Fixed(_) => Ok(End::Well(Value::Null)),
+                DelayFor::Computed(expr) | DelayFor::Until { at: expr, .. } => {
+                    self.value(expr, seen).map(|_| End::Well(Value::Null))
+                }
+            },
             StepKind::Log { message, .. } => self.typed(message, seen, None).map(|message| {
                 let message = message.as_str().unwrap_or_default().to_owned();
                 self.reading.logs.push((path.to_owned(), message));
@@ -553,8 +560,8 @@ impl Reader<'_> {
                 None => Ok(self.scope(*body, &inner, seen)),
             },
             StepKind::Succeed { outputs } => match outputs {
-                Some(outputs) => self.outer(outputs, seen, None).map(End::Over),
-                None => Ok(self.declared(seen)),
+                Some(outputs) => self.outer(outputs, seen, None).map(|map| End::Over(Some(map))),
+                None => Ok(End::Over(None)),
             },
             StepKind::Fail { code, .. } => self
                 .typed(code, seen, None)
@@ -748,7 +755,6 @@ impl Reader<'_> {
                 LoopTest::Until(_) => Ok(true),
             };
             if !goes_on? {
-                seen.names.truncate(names);
                 break;
             }
             if index == i64::from(max_iterations) {
@@ -758,7 +764,6 @@ impl Reader<'_> {
             let end = self.scope(body, &format!("{inner}#{index}"), seen);
             self.in_turn(&mut earlier, start..self.reading.ended.len());
             if let End::Failed(_) | End::Over(_) = end {
-                seen.names.truncate(names);
                 return Ok(end);
             }
             if let Some(collect) = collect {
@@ -923,9 +928,12 @@ impl Reader<'_> {
     // Small things.
 
     /// What a branch or an iteration leaves behind of its variables.
-    fn merge(&self, own: &Seen, end: &End, seen: &mut Seen) {
+    fn merge(&mut self, own: &Seen, end: &End, seen: &mut Seen) {
         if self.mistake == Some(Mistake::BranchesShare) {
             seen.vars.extend(own.vars.clone());
+        }
+        if matches!(end, End::Over(_)) && !own.exported.is_empty() {
+            self.vague("the run ends in a branch that has exported");
         }
         if self.mistake != Some(Mistake::ExportsAreLost) && matches!(end, End::Well(_)) {
             seen.vars.extend(own.exported.clone());
@@ -1102,13 +1110,9 @@ fn with_output<const N: usize>(end: End, fields: [(&str, Value); N]) -> End {
     }
 }
 
-/// A `set` has no result, unless `output` gives it one; nor has what ends the run.
+/// A `set` has no result, unless `output` gives it one.
 fn has_result(step: &Step) -> bool {
-    match step.kind {
-        StepKind::Set(_) => step.output.is_some(),
-        StepKind::Succeed { .. } => false,
-        _ => true,
-    }
+    !matches!(step.kind, StepKind::Set(_)) || step.output.is_some()
 }
 
 fn fault_of(end: &End) -> Option<&Fault> {

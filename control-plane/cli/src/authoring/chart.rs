@@ -50,7 +50,8 @@ pub(crate) fn mermaid(workflow: &Workflow) -> String {
     }
     for Line { from, to, label, dotted } in &chart.lines {
         let arrow = if *dotted { "-.->" } else { "-->" };
-        let label = if label.is_empty() { String::new() } else { format!("|{}|", mermaid_text(label)) };
+        let label =
+            if label.is_empty() { String::new() } else { format!("|{}|", mermaid_text(label)) };
         _ = writeln!(out, "  {from} {arrow}{label} {to}");
     }
     out
@@ -86,7 +87,9 @@ fn mermaid_text(text: &str) -> String {
     let mut safe = String::from("\"");
     for c in text.chars() {
         match c {
-            '"' | '#' | '<' | '>' | '&' | '|' | '`' | '\\' => _ = write!(safe, "#{};", u32::from(c)),
+            '"' | '#' | '<' | '>' | '&' | '|' | '`' | '\\' => {
+                _ = write!(safe, "#{};", u32::from(c))
+            }
             c if c.is_control() => safe.push(' '),
             c => safe.push(c),
         }
@@ -110,8 +113,11 @@ pub(crate) fn dot(workflow: &Workflow) -> String {
         if *dotted {
             attributes.push("style=dashed".to_owned());
         }
-        let attributes =
-            if attributes.is_empty() { String::new() } else { format!(" [{}]", attributes.join(", ")) };
+        let attributes = if attributes.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", attributes.join(", "))
+        };
         _ = writeln!(out, "  {from} -> {to}{attributes};");
     }
     out + "}\n"
@@ -173,7 +179,14 @@ impl Chart {
     }
 
     /// Lines from something to the first steps of a scope.
-    fn enter(&mut self, from: &str, label: &str, dotted: bool, workflow: &Workflow, scope: ScopeIx) {
+    fn enter(
+        &mut self,
+        from: &str,
+        label: &str,
+        dotted: bool,
+        workflow: &Workflow,
+        scope: ScopeIx,
+    ) {
         for entry in &workflow.scope(scope).entries {
             let (from, to) = (from.to_owned(), node(workflow, *entry));
             self.lines.push(Line { from, to, label: label.to_owned(), dotted });
@@ -355,8 +368,14 @@ steps:
     fn dot_is_balanced_and_quoted() {
         let drawn = dot(&definition::parse(TEXT).unwrap());
         assert!(drawn.starts_with("digraph \"pump\" {\n"), "{drawn}");
-        assert!(drawn.contains("s_end [label=\"end\\ntrigger.x == \\\"a|b\\\"\", shape=diamond"), "{drawn}");
-        assert!(drawn.contains("  s_read -> s_note [label=\"on failure\", style=dashed];"), "{drawn}");
+        assert!(
+            drawn.contains("s_end [label=\"end\\ntrigger.x == \\\"a|b\\\"\", shape=diamond"),
+            "{drawn}"
+        );
+        assert!(
+            drawn.contains("  s_read -> s_note [label=\"on failure\", style=dashed];"),
+            "{drawn}"
+        );
         assert_eq!(drawn.matches('{').count(), drawn.matches('}').count(), "{drawn}");
     }
 }

@@ -6,9 +6,7 @@ mod start;
 
 use std::collections::BTreeMap;
 
-use openclaw_protocol::definition::{
-    EdgeKind, Join, ScopeIx, Step, StepIx, StepKind, Workflow,
-};
+use openclaw_protocol::definition::{EdgeKind, Join, ScopeIx, Step, StepIx, StepKind, Workflow};
 use openclaw_protocol::time::show_duration;
 
 use super::longest;
@@ -80,11 +78,8 @@ impl Teller<'_> {
     fn scope(&mut self, scope: ScopeIx, prefix: &str, depth: usize, fails: &str) {
         let workflow = self.workflow;
         let steps = in_order(workflow, scope);
-        let numbers: BTreeMap<StepIx, String> = steps
-            .iter()
-            .enumerate()
-            .map(|(n, ix)| (*ix, format!("{prefix}{}", n + 1)))
-            .collect();
+        let numbers: BTreeMap<StepIx, String> =
+            steps.iter().enumerate().map(|(n, ix)| (*ix, format!("{prefix}{}", n + 1))).collect();
         let entries = &workflow.scope(scope).entries;
         if entries.len() > 1 {
             let names: Vec<String> = entries.iter().map(|ix| self.named(*ix)).collect();
@@ -143,7 +138,9 @@ impl Teller<'_> {
         match step.condition.as_ref().map(|expr| expr.source()) {
             None | Some("true") => {}
             Some("false") => lines.push("Is switched off: the flow passes it by.".to_owned()),
-            Some(expr) => lines.push(format!("Only if {}; else the flow passes it by.", code(expr))),
+            Some(expr) => {
+                lines.push(format!("Only if {}; else the flow passes it by.", code(expr)))
+            }
         }
         lines
     }
@@ -158,7 +155,8 @@ impl Teller<'_> {
             None => fails.to_owned(),
         };
         if let StepKind::Fail { .. } = step.kind {
-            let means = if target.is_some() || step.continue_on_error { what } else { fails.to_owned() };
+            let means =
+                if target.is_some() || step.continue_on_error { what } else { fails.to_owned() };
             return Some(format!("So {means}."));
         }
         let for_good = if step.retry.is_empty() { "" } else { " for good" };
@@ -215,7 +213,8 @@ impl Teller<'_> {
                 then.iter().for_each(|ix| tell("If so:", *ix, &own));
                 otherwise.iter().for_each(|ix| tell("If not:", *ix, &own));
                 if *gate {
-                    self.text.line(depth, "If not, the rest of this list is skipped, and it ends well.");
+                    self.text
+                        .line(depth, "If not, the rest of this list is skipped, and it ends well.");
                 }
             }
             StepKind::Switch { cases, default, .. } => {
@@ -235,14 +234,18 @@ impl Teller<'_> {
             StepKind::Loop { body, .. } => tell("Each time:", *body, &own),
             StepKind::Foreach(each) => tell("For each:", each.body, "that iteration has failed"),
             StepKind::Try { body, catches, finally, .. } => {
-                let caught = if catches.is_empty() { own.clone() } else {
+                let caught = if catches.is_empty() {
+                    own.clone()
+                } else {
                     "what follows an error, below, decides".to_owned()
                 };
                 tell("It tries this:", *body, &caught);
                 for catch in catches {
                     tell(&format!("{}:", kinds::catch(catch)), catch.body, &own);
                 }
-                finally.iter().for_each(|ix| tell(&kinds::finally(step), *ix, "its error counts where there was none before"));
+                finally.iter().for_each(|ix| {
+                    tell(&kinds::finally(step), *ix, "its error counts where there was none before")
+                });
             }
             StepKind::Sequence { body, .. } => tell("In it:", *body, &own),
             _ => {}

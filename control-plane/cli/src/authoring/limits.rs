@@ -24,7 +24,9 @@ impl Limit {
     pub(crate) fn shown(&self) -> String {
         const KIB: u64 = 1024;
         match (self.unit, self.value) {
-            ("bytes", n) if n > 0 && n.is_multiple_of(KIB * KIB) => format!("{} MiB", n / KIB / KIB),
+            ("bytes", n) if n > 0 && n.is_multiple_of(KIB * KIB) => {
+                format!("{} MiB", n / KIB / KIB)
+            }
             ("bytes", n) if n > 0 && n.is_multiple_of(KIB) => format!("{} KiB", n / KIB),
             ("bytes", n) => format!("{n} bytes"),
             ("ms", ms) => openclaw_protocol::time::show_duration(ms),
@@ -89,7 +91,13 @@ fn documents() -> Vec<Limit> {
         limit("wait_messages", limits::WAIT_MESSAGES, "", "messages of one `wait`", wrong),
         limit("poll_least", limits::POLL_LEAST_MS, "ms", "the shortest `poll`", wrong),
         limit("topic", limits::TOPIC_BYTES, "bytes", "a topic or topic filter", wrong),
-        limit("event_name", limits::EVENT_NAME_BYTES, "bytes", "the name of an event or signal", wrong),
+        limit(
+            "event_name",
+            limits::EVENT_NAME_BYTES,
+            "bytes",
+            "the name of an event or signal",
+            wrong,
+        ),
         limit("id", limits::ID_BYTES, "bytes", "an id or name", "the document is refused (E_NAME)"),
     ]
 }
@@ -97,7 +105,13 @@ fn documents() -> Vec<Limit> {
 fn runs() -> Vec<Limit> {
     let payload = "the error `limit.payload`";
     vec![
-        limit("value", limits::VALUE_BYTES, "bytes", "one value (an output, a variable, all inputs)", payload),
+        limit(
+            "value",
+            limits::VALUE_BYTES,
+            "bytes",
+            "one value (an output, a variable, all inputs)",
+            payload,
+        ),
         limit("run_state", limits::RUN_STATE_BYTES, "bytes", "all values of a run", payload),
         limit("foreach_items", limits::FOREACH_ITEMS, "", "items of a `foreach`", payload),
         limit(
@@ -107,7 +121,13 @@ fn runs() -> Vec<Limit> {
             "settled steps of a run, and iterations",
             "the run ends with `limit.history`",
         ),
-        limit("call_depth", limits::CALL_DEPTH, "", "runs that `call` one another", "the error `limit.depth`"),
+        limit(
+            "call_depth",
+            limits::CALL_DEPTH,
+            "",
+            "runs that `call` one another",
+            "the error `limit.depth`",
+        ),
         limit(
             "dedupe_keys",
             limits::DEDUPE_KEYS,
@@ -149,9 +169,21 @@ fn runs() -> Vec<Limit> {
 /// What holds where the author says nothing.
 fn usual() -> Vec<Limit> {
     vec![
-        limit("attempt_timeout", limits::ATTEMPT_TIMEOUT_MS, "ms", "`timeout` of a plugin step", ""),
+        limit(
+            "attempt_timeout",
+            limits::ATTEMPT_TIMEOUT_MS,
+            "ms",
+            "`timeout` of a plugin step",
+            "",
+        ),
         limit("max_retries", limits::MAX_RETRIES, "", "`max_retries` of a plugin step", ""),
-        limit("retry_delay", limits::RETRY_DELAY_MS, "ms", "`delay` of its retries (n times this)", ""),
+        limit(
+            "retry_delay",
+            limits::RETRY_DELAY_MS,
+            "ms",
+            "`delay` of its retries (n times this)",
+            "",
+        ),
         limit("finally_timeout", limits::FINALLY_TIMEOUT_MS, "ms", "`finally_timeout`", ""),
         limit("poll", limits::POLL_MS, "ms", "`poll` of a `wait`", ""),
         limit(
@@ -161,7 +193,13 @@ fn usual() -> Vec<Limit> {
             "`max_iterations` of a `loop`",
             "the error `loop.limit`",
         ),
-        limit("max", limits::QUEUED_RUNS, "", "`max`: runs that wait or run at once", "`max_exceeded` decides"),
+        limit(
+            "max",
+            limits::QUEUED_RUNS,
+            "",
+            "`max`: runs that wait or run at once",
+            "`max_exceeded` decides",
+        ),
         limit("dedupe_window", limits::DEDUPE_WINDOW_MS, "ms", "`window` of a `dedupe`", ""),
         limit(
             "priority_aging",
@@ -177,14 +215,32 @@ fn expressions() -> Vec<Limit> {
     let refused = "the expression is refused (E_EXPR)";
     let spent = "the error `expr.budget`";
     vec![
-        limit("expr_source", budget::SOURCE_BYTES, "bytes", "source text of an expression", refused),
+        limit(
+            "expr_source",
+            budget::SOURCE_BYTES,
+            "bytes",
+            "source text of an expression",
+            refused,
+        ),
         limit("expr_tokens", budget::TOKENS, "", "tokens of an expression", refused),
         limit("expr_nodes", budget::NODES, "", "nodes of an expression", refused),
         limit("expr_nesting", budget::NESTING, "", "brackets inside each other", refused),
-        limit("expr_chain", budget::CHAIN, "", "operators of one chain, steps of one path", refused),
+        limit(
+            "expr_chain",
+            budget::CHAIN,
+            "",
+            "operators of one chain, steps of one path",
+            refused,
+        ),
         limit("expr_pattern", budget::PATTERN_BYTES, "bytes", "pattern of `matches`", refused),
         limit("expr_fuel", budget::FUEL, "", "fuel of one evaluation", spent),
-        limit("expr_memory", budget::ALLOCATION_BYTES, "bytes", "memory built in one evaluation", spent),
+        limit(
+            "expr_memory",
+            budget::ALLOCATION_BYTES,
+            "bytes",
+            "memory built in one evaluation",
+            spent,
+        ),
         limit("expr_result", budget::RESULT_BYTES, "bytes", "result of an expression", spent),
         limit("expr_range", budget::RANGE_ENTRIES, "", "entries of `lists.range`", spent),
     ]

@@ -174,7 +174,10 @@ mod tests {
                  finally: [{ id: c, delay: 100 }]\n",
                 Some(36),
             ),
-            ("- { id: a, delay: 5, on_failure: c }\n- { id: b, delay: 7 }\n- { id: c, delay: 20 }\n", Some(25)),
+            (
+                "- { id: a, delay: 5, on_failure: c }\n- { id: b, delay: 7 }\n- { id: c, delay: 20 }\n",
+                Some(25),
+            ),
         ] {
             assert_eq!(bound(steps), expected, "{steps}");
         }

@@ -162,8 +162,9 @@ async fn fmt(files: &[PathBuf], check: bool, write: bool) -> Result<(), Failure>
     if otherwise.is_empty() {
         return Ok(());
     }
-    let mut failure = Failure::new(FAILED, format!("{} file(s) are laid out otherwise", otherwise.len()))
-        .hint("`openclaw workflow fmt -w FILE` lays them out");
+    let mut failure =
+        Failure::new(FAILED, format!("{} file(s) are laid out otherwise", otherwise.len()))
+            .hint("`openclaw workflow fmt -w FILE` lays them out");
     failure.details = otherwise;
     Err(failure)
 }

@@ -103,6 +103,10 @@ fn save(recording: &Recording, replay: &Replay, dir: &Path) -> Result<(), Failur
     std::fs::write(dir.join(&file), pretty(&definition)).map_err(unwritable)?;
     let test = dir.join(format!("{name}.scenario.json"));
     std::fs::write(&test, pretty(&scenario)).map_err(unwritable)?;
-    eprintln!("wrote {}; play it with `openclaw workflow test --scenario {}`", test.display(), test.display());
+    eprintln!(
+        "wrote {}; play it with `openclaw workflow test --scenario {}`",
+        test.display(),
+        test.display()
+    );
     Ok(())
 }

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use openclaw_protocol::api::{
-    Execution, RequestView, Requests, StartRuns, WorkflowVersion,
-};
+use openclaw_protocol::api::{Execution, RequestView, Requests, StartRuns, WorkflowVersion};
 
 use super::run::{await_request, await_run};
 use super::{read_document, split_at_sign, target};

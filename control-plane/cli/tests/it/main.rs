@@ -5,6 +5,7 @@
 mod asl;
 mod asl_choice;
 mod asl_runs;
+mod author;
 mod data;
 mod expr;
 mod remote;

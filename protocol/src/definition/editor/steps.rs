@@ -27,7 +27,10 @@ pub(super) fn step() -> Json {
             }
         }
     }
-    properties.push(("config", json!({"description": "The details of a `type`, in the canonical form."})));
+    properties.push((
+        "config",
+        json!({"description": "The details of a `type`, in the canonical form."}),
+    ));
     let mut schema = object("a step: an id, and one thing that it does", properties, &["id"]);
     let mut rules: Vec<Json> = STEP_KINDS.iter().map(|kind| authoring(kind, &parts)).collect();
     rules.extend(STEP_KINDS.iter().map(|kind| canonical(kind, &parts)));
@@ -72,8 +75,7 @@ fn canonical(kind: &str, parts: &[&str]) -> Json {
 }
 
 fn config(kind: &str, beside: &[&str]) -> Json {
-    let parts: Keys =
-        parts_of(kind).into_iter().filter(|(key, _)| !beside.contains(key)).collect();
+    let parts: Keys = parts_of(kind).into_iter().filter(|(key, _)| !beside.contains(key)).collect();
     match kind {
         "plugin" | "condition" | "switch" | "try" | "call" => {
             let mut keys: Keys = STEP_KINDS
@@ -116,7 +118,9 @@ fn common(key: &str) -> Json {
             "The steps that follow, by id. One such key makes the whole list a graph.",
             &json!({"anyOf": [text(""), object("an edge", vec![("to", text("A step's id.")), ("when", expr("The edge is taken only where this is true."))], &["to"])]}),
         ),
-        "on_failure" => text("The id of a step in this list that takes over when this one has failed."),
+        "on_failure" => {
+            text("The id of a step in this list that takes over when this one has failed.")
+        }
         "continue_on_error" => flag("A failure stays visible, and the flow goes on."),
         "join" => json!({
             "anyOf": [
@@ -144,8 +148,14 @@ fn parts_of(kind: &str) -> Keys {
     match kind {
         "plugin" => vec![
             with("The plugin's input."),
-            ("effects", choice("What a repeated call would do.", &["pure", "idempotent", "at_most_once"])),
-            ("on_interrupt", choice("What a power cut in an at-most-once call means.", &["fail", "retry"])),
+            (
+                "effects",
+                choice("What a repeated call would do.", &["pure", "idempotent", "at_most_once"]),
+            ),
+            (
+                "on_interrupt",
+                choice("What a power cut in an at-most-once call means.", &["fail", "retry"]),
+            ),
             ("idempotency_key", expr("Instead of the derived key; a text.")),
         ],
         "condition" => vec![
@@ -166,7 +176,10 @@ fn parts_of(kind: &str) -> Keys {
         "call" => vec![
             with("The workflow's inputs."),
             ("detach", flag("Do not wait for its end.")),
-            ("on_parent_close", choice("What becomes of it when this step is cancelled.", &["cancel", "abandon"])),
+            (
+                "on_parent_close",
+                choice("What becomes of it when this step is cancelled.", &["cancel", "abandon"]),
+            ),
         ],
         _ => Vec::new(),
     }
@@ -175,10 +188,16 @@ fn parts_of(kind: &str) -> Keys {
 /// The value of a kind's key.
 fn head(kind: &str) -> Json {
     match kind {
-        "plugin" => json!({"type": "string", "pattern": r"^[^$]+$", "description": "Calls a plugin: `name.action@^1.2`."}),
+        "plugin" => {
+            json!({"type": "string", "pattern": r"^[^$]+$", "description": "Calls a plugin: `name.action@^1.2`."})
+        }
         "condition" => expr("Asks, and takes one of two ways."),
-        "switch" => json!({"anyOf": [expr(""), {"type": "null"}], "description": "Takes the first of several ways that matches. A bare expression, or nothing where all cases have `when`."}),
-        "set" => json!({"type": "object", "minProperties": 1, "propertyNames": name(""), "description": "Assigns variables; all right sides see the old values."}),
+        "switch" => {
+            json!({"anyOf": [expr(""), {"type": "null"}], "description": "Takes the first of several ways that matches. A bare expression, or nothing where all cases have `when`."})
+        }
+        "set" => {
+            json!({"type": "object", "minProperties": 1, "propertyNames": name(""), "description": "Assigns variables; all right sides see the old values."})
+        }
         "delay" => delay(),
         "parallel" => parallel(),
         "loop" => repeat(),
@@ -193,7 +212,11 @@ fn head(kind: &str) -> Json {
         "publish" => publish(),
         "emit" => either(
             text("Says something on the device's own bus."),
-            object("says something on the device's own bus", vec![("event", text("Its name.")), ("data", template("What goes with it."))], &["event"]),
+            object(
+                "says something on the device's own bus",
+                vec![("event", text("Its name.")), ("data", template("What goes with it."))],
+                &["event"],
+            ),
         ),
         "approval" => either(text("Asks people this."), approval()),
         "log" => either(
@@ -208,12 +231,17 @@ fn head(kind: &str) -> Json {
                 &["message"],
             ),
         ),
-        "succeed" => json!({"anyOf": [{"type": ["object", "null"]}, map_template("")], "description": "Ends the run well; a map replaces its outputs."}),
+        "succeed" => {
+            json!({"anyOf": [{"type": ["object", "null"]}, map_template("")], "description": "Ends the run well; a map replaces its outputs."})
+        }
         // What is left is `fail`.
         _ => object(
             "fails",
             vec![
-                ("code", json!({"type": "string", "pattern": r"^(user\.|\$\{)", "description": "Begins with `user.`."})),
+                (
+                    "code",
+                    json!({"type": "string", "pattern": r"^(user\.|\$\{)", "description": "Begins with `user.`."}),
+                ),
                 ("message", text("For people.")),
                 ("details", template("Anything.")),
             ],
@@ -233,8 +261,14 @@ fn delay() -> Json {
         "waits",
         vec![
             ("for", length()),
-            ("until", json!({"type": "string", "description": "A point in time: an expression, or RFC 3339."})),
-            ("count_downtime", choice("Whether time without power counts.", &["auto", "always", "never"])),
+            (
+                "until",
+                json!({"type": "string", "description": "A point in time: an expression, or RFC 3339."}),
+            ),
+            (
+                "count_downtime",
+                choice("Whether time without power counts.", &["auto", "always", "never"]),
+            ),
             ("require", choice("How well the clock must be known.", &["estimated", "synced"])),
         ],
         &[],
@@ -244,14 +278,18 @@ fn delay() -> Json {
 
 fn parallel() -> Json {
     let most = limits::PARALLEL_BRANCHES;
-    let lists = json!({"type": "array", "items": reference("steps"), "minItems": 1, "maxItems": most});
+    let lists =
+        json!({"type": "array", "items": reference("steps"), "minItems": 1, "maxItems": most});
     let mut maps = map_of("By name.", &reference("steps"));
     maps["minProperties"] = json!(1);
     maps["maxProperties"] = json!(most);
     object(
         "runs branches at the same time",
         vec![
-            ("branches", json!({"anyOf": [maps, lists], "description": "Lists of steps, by name or in a list."})),
+            (
+                "branches",
+                json!({"anyOf": [maps, lists], "description": "Lists of steps, by name or in a list."}),
+            ),
             ("mode", choice("What counts as done.", &["fail_fast", "wait_all", "race"])),
             ("need", whole("As `race`, with so many successes.", 1, 64)),
             ("concurrency", whole("Branches at once at most.", 1, 64)),
@@ -274,7 +312,8 @@ fn repeat() -> Json {
         ],
         &[],
     );
-    schema["oneOf"] = ["while", "until", "times"].iter().map(|key| json!({"required": [key]})).collect();
+    schema["oneOf"] =
+        ["while", "until", "times"].iter().map(|key| json!({"required": [key]})).collect();
     schema
 }
 
@@ -287,8 +326,17 @@ fn foreach() -> Json {
             ("as", name("The item's name in expressions; `item` where absent.")),
             ("index", name("The name of its place, from 0.")),
             ("concurrency", whole("Iterations at once.", 1, limits::FOREACH_CONCURRENCY)),
-            ("mode", choice("Whether one failure too many ends the rest at once.", &["fail_fast", "wait_all"])),
-            ("tolerate", json!({"anyOf": [whole("", 0, 10_000), {"type": "string", "pattern": r"^\s*[0-9]+\s*%\s*$"}], "description": "Failed iterations that are fine: a number, or a share such as `10%`."})),
+            (
+                "mode",
+                choice(
+                    "Whether one failure too many ends the rest at once.",
+                    &["fail_fast", "wait_all"],
+                ),
+            ),
+            (
+                "tolerate",
+                json!({"anyOf": [whole("", 0, 10_000), {"type": "string", "pattern": r"^\s*[0-9]+\s*%\s*$"}], "description": "Failed iterations that are fine: a number, or a share such as `10%`."}),
+            ),
             ("collect", expr("What each iteration leaves in `items`.")),
             ("do", described(reference("steps"), "The steps that are repeated.")),
         ],
@@ -301,13 +349,26 @@ fn wait() -> Json {
     let mut schema = object(
         "waits for a message, a signal, or a change",
         vec![
-            ("mqtt", either(text("A message on the site's local broker that this topic filter matches."), object("a message on the site's local broker", vec![("topic", text("A topic filter.")), ("qos", qos())], &["topic"]))),
+            (
+                "mqtt",
+                either(
+                    text("A message on the site's local broker that this topic filter matches."),
+                    object(
+                        "a message on the site's local broker",
+                        vec![("topic", text("A topic filter.")), ("qos", qos())],
+                        &["topic"],
+                    ),
+                ),
+            ),
             ("event", text("An event on the device's own bus.")),
             ("signal", text("A signal to this run.")),
             ("until", expr("What becomes true.")),
             ("when", expr("Which messages count; sees `message`.")),
             ("count", whole("How many must come.", 1, limits::WAIT_MESSAGES)),
-            ("on_timeout", choice("Whether running out of time is an error.", &["fail", "continue"])),
+            (
+                "on_timeout",
+                choice("Whether running out of time is an error.", &["fail", "continue"]),
+            ),
             ("poll", positive("How often `until` is asked again; at least 1 s.")),
         ],
         &[],
@@ -325,7 +386,10 @@ fn publish() -> Json {
             ("qos", qos()),
             ("retain", flag("The broker keeps it for those who come later.")),
             ("payload", template("A text is sent as it is, all else as JSON.")),
-            ("confirm", choice("Done when it is stored, or when the broker has it.", &["stored", "broker"])),
+            (
+                "confirm",
+                choice("Done when it is stored, or when the broker has it.", &["stored", "broker"]),
+            ),
         ],
         &["topic"],
     )
@@ -386,7 +450,10 @@ pub(super) fn retry() -> Json {
             ("max_retries", whole("Retries after the first attempt.", 0, 1_000)),
             ("backoff", choice("How the waits grow.", &["constant", "linear", "exponential"])),
             ("delay", duration("The base wait.")),
-            ("factor", json!({"type": "number", "minimum": 1, "maximum": 100, "description": "Growth of the exponential backoff."})),
+            (
+                "factor",
+                json!({"type": "number", "minimum": 1, "maximum": 100, "description": "Growth of the exponential backoff."}),
+            ),
             ("max_delay", duration("Cap of one wait.")),
             ("jitter", choice("How the wait is spread.", &["none", "full", "equal"])),
             ("max_elapsed", positive("No retry after so much time since the first attempt.")),

@@ -95,9 +95,8 @@ fn what_the_reference_shows_fits_and_what_it_refuses_does_not() {
             }
             continue;
         };
-        let by_form = |code| {
-            matches!(code, ProblemCode::UnknownKey | ProblemCode::Kind | ProblemCode::Type)
-        };
+        let by_form =
+            |code| matches!(code, ProblemCode::UnknownKey | ProblemCode::Kind | ProblemCode::Type);
         // `secret()` is refused as not of this version, which no schema sees.
         if error.problems.iter().any(|p| by_form(p.code)) && !text.contains("secret(") {
             assert!(!validator().is_valid(&value(&text)), "{text}");
@@ -219,8 +218,25 @@ fn its_words_are_those_that_the_parser_takes() {
     }
     // The first word of each choice of the parser, so that no choice is forgotten.
     taken.retain(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-    let places: BTreeSet<&str> = ["inputs", "trigger", "output", "message", "error", "loop", "while",
-        "when", "for", "count_downtime", "require", "poll", "align", "max_catch_up", "id", "approve"].into();
+    let places: BTreeSet<&str> = [
+        "inputs",
+        "trigger",
+        "output",
+        "message",
+        "error",
+        "loop",
+        "while",
+        "when",
+        "for",
+        "count_downtime",
+        "require",
+        "poll",
+        "align",
+        "max_catch_up",
+        "id",
+        "approve",
+    ]
+    .into();
     let missing: Vec<&String> = taken
         .iter()
         .filter(|word| !words.contains(*word) && !places.contains(word.as_str()))

@@ -2,10 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{either, object};
 use super::words::{
     choice, duration, empty, expr, flag, list_or_one, map_of, name, positive, qos, template, text,
 };
+use super::{either, object};
 use crate::definition::draft::TRIGGER_KINDS;
 
 pub(super) fn trigger() -> Json {

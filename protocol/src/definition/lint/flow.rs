@@ -251,7 +251,8 @@ impl<'w> Flow<'w> {
     /// Whether it is decided that `step` runs or is skipped when `later` runs: all that leads to it
     /// has settled by then.
     pub(super) fn is_resolved_before(&self, step: usize, later: usize) -> bool {
-        let mut before = (0..self.steps.len()).filter(|n| self.targets(*n).any(|(to, _)| to == step));
+        let mut before =
+            (0..self.steps.len()).filter(|n| self.targets(*n).any(|(to, _)| to == step));
         before.all(|n| self.leads(n, later) && self.is_settled_before(n, later))
     }
 

@@ -36,7 +36,9 @@ pub(in crate::definition) fn check_order(
         let Reference { site, of, id, .. } = &reference;
         let (why, suggestion, absent) = match order.standing(*of, site) {
             Standing::There | Standing::Perhaps(_) => continue,
-            Standing::Excluded(Doubt { absent: false, .. }) if !reference.is_of_output() => continue,
+            Standing::Excluded(Doubt { absent: false, .. }) if !reference.is_of_output() => {
+                continue;
+            }
             Standing::Excluded(Doubt { why, absent }) => (format!("`{id}` {why}"), None, absent),
             Standing::Never(why) => (format!("`{id}` {why}"), None, true),
             Standing::Chance => (

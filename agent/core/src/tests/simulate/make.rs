@@ -594,6 +594,7 @@ impl<'a> Maker<'a> {
         inner.fails &= concurrency == 1 || wait_all;
         let mut foreach = json!({"in": list, "as": "it", "concurrency": concurrency});
         let map = list.starts_with('{');
+        inner.reads.retain(|known| !known.starts_with("it"));
         inner.reads.push(if map { "it.value".to_owned() } else { "it".to_owned() });
         if self.draw.one_in(2) {
             foreach["index"] = json!("at");

@@ -49,7 +49,9 @@ pub(super) fn lines(workflow: &Workflow, ix: StepIx) -> Vec<String> {
         Some(ms) if is_long && ms > 0 => {
             lines.push(format!("At most {} in all.", show_duration(ms)));
         }
-        None if may_last(&step.kind) => lines.push("There is no bound to how long it takes.".to_owned()),
+        None if may_last(&step.kind) => {
+            lines.push("There is no bound to how long it takes.".to_owned())
+        }
         _ => {}
     }
     lines
@@ -80,9 +82,9 @@ fn retries(policy: &Retry, one_of_many: bool) -> String {
         Jitter::Full => ", each shortened by chance to anything from nothing to this",
         Jitter::Equal => ", each shortened by chance by up to half",
     };
-    let elapsed = policy.max_elapsed_ms.map_or_else(String::new, |ms| {
-        format!(", but not once {} have passed", show_duration(ms))
-    });
+    let elapsed = policy
+        .max_elapsed_ms
+        .map_or_else(String::new, |ms| format!(", but not once {} have passed", show_duration(ms)));
     let times = if policy.max_retries == 1 {
         "once".to_owned()
     } else {

@@ -18,7 +18,9 @@ pub(super) fn sentence(step: &Step) -> String {
                 Effects::AtMostOnce => ", at most once",
                 Effects::Pure | Effects::Idempotent => "",
             };
-            format!("calls `{}` of the plugin {} ({}){with}{once}", call.action, call.plugin, range(&call.range.to_string()))
+            let range = call.range.to_string();
+            let range = range_words(&range);
+            format!("calls the plugin {}.{} ({range}){with}{once}", call.plugin, call.action)
         }
         StepKind::Condition { expr, .. } => format!("asks whether {}", code(expr.source())),
         StepKind::Switch { subject: Some(expr), .. } => {
@@ -56,7 +58,10 @@ pub(super) fn sentence(step: &Step) -> String {
             } else {
                 ", also later, if the broker cannot be reached"
             };
-            format!("sends a message to {} on the local broker{done}", value(&message.topic.source()))
+            format!(
+                "sends a message to {} on the local broker{done}",
+                value(&message.topic.source())
+            )
         }
         StepKind::Emit { event, .. } => {
             format!("says {} on the device's bus", value(&event.source()))
@@ -67,9 +72,9 @@ pub(super) fn sentence(step: &Step) -> String {
             } else {
                 listed(&asked.roles)
             };
-            let remind = asked.remind_ms.map_or_else(String::new, |ms| {
-                format!(", reminding every {}", show_duration(ms))
-            });
+            let remind = asked
+                .remind_ms
+                .map_or_else(String::new, |ms| format!(", reminding every {}", show_duration(ms)));
             format!(
                 "asks {who}: {} ({}){remind}",
                 value(&asked.prompt.source()),
@@ -125,21 +130,28 @@ pub(super) fn catch(catch: &Catch) -> String {
 
 pub(super) fn finally(step: &Step) -> String {
     let StepKind::Try { finally_timeout_ms, .. } = &step.kind else { return String::new() };
-    format!("In any case, also when it is cancelled, for at most {}:", show_duration(*finally_timeout_ms))
+    format!(
+        "In any case, also when it is cancelled, for at most {}:",
+        show_duration(*finally_timeout_ms)
+    )
 }
 
 /// What the failure of a branch means.
 pub(super) fn branch_fails(step: &Step) -> String {
     let StepKind::Parallel { mode, .. } = &step.kind else { return String::new() };
     match mode {
-        ParallelMode::FailFast => format!("the other branches are cancelled, and `{}` fails", step.id),
+        ParallelMode::FailFast => {
+            format!("the other branches are cancelled, and `{}` fails", step.id)
+        }
         ParallelMode::WaitAll => format!("`{}` fails once all branches have ended", step.id),
         ParallelMode::Race => format!("the others go on; `{}` fails if all do", step.id),
-        ParallelMode::Need(n) => format!("the others go on; `{}` fails if fewer than {n} succeed", step.id),
+        ParallelMode::Need(n) => {
+            format!("the others go on; `{}` fails if fewer than {n} succeed", step.id)
+        }
     }
 }
 
-fn range(range: &str) -> &str {
+fn range_words(range: &str) -> &str {
     if range == "*" { "any version" } else { range }
 }
 

@@ -19,7 +19,10 @@ pub(super) fn section(text: &mut Text, workflow: &Workflow) {
     text.line(1, "Anybody who may, by hand, at any time.");
     text.line(1, &meeting(workflow));
     if let Some(ms) = workflow.timeout_ms {
-        text.line(1, &format!("A run that takes longer than {} fails with timeout.", show_duration(ms)));
+        text.line(
+            1,
+            &format!("A run that takes longer than {} fails with timeout.", show_duration(ms)),
+        );
     }
     if workflow.inputs.is_empty() {
         return;
@@ -56,7 +59,9 @@ fn input(name: &str, spec: &InputSpec) -> String {
 
 fn told(trigger: &Trigger) -> Vec<String> {
     let what = match &trigger.kind {
-        TriggerKind::Interval { every_ms } => format!("every {} since boot", show_duration(*every_ms)),
+        TriggerKind::Interval { every_ms } => {
+            format!("every {} since boot", show_duration(*every_ms))
+        }
         TriggerKind::Cron { schedule, catch_up } => {
             let missed = match catch_up {
                 CatchUp::Skip => "what passes while the device is off is left out",
@@ -101,8 +106,9 @@ fn told(trigger: &Trigger) -> Vec<String> {
     }
     if !trigger.inputs.is_empty() {
         let inputs = trigger.inputs.iter();
-        let given: Vec<String> =
-            inputs.map(|(name, template)| format!("{name} {}", value(&template.source()))).collect();
+        let given: Vec<String> = inputs
+            .map(|(name, template)| format!("{name} {}", value(&template.source())))
+            .collect();
         lines.push(format!("  It gives {}.", given.join(", ")));
     }
     lines
@@ -112,7 +118,8 @@ fn told(trigger: &Trigger) -> Vec<String> {
 fn meeting(workflow: &Workflow) -> String {
     let max = workflow.max;
     let each = workflow.concurrency_key.as_ref();
-    let each = each.map_or_else(String::new, |key| format!(" with an equal {}", code(key.source())));
+    let each =
+        each.map_or_else(String::new, |key| format!(" with an equal {}", code(key.source())));
     let beyond = match workflow.max_exceeded {
         MaxExceeded::DropNewest => "beyond that, new ones are dropped",
         MaxExceeded::DropOldest => "beyond that, the oldest that waits is dropped",
@@ -123,7 +130,11 @@ fn meeting(workflow: &Workflow) -> String {
             "While a run{each} is under way, new ones wait their turn, {max} at most; {beyond}."
         ),
         Mode::Single => format!("While a run{each} is under way, new ones are dropped."),
-        Mode::Restart => format!("A new run cancels the one{each} that is under way, and begins once it has ended."),
-        Mode::Parallel => format!("Up to {max} runs{each} are under way at the same time; {beyond}."),
+        Mode::Restart => format!(
+            "A new run cancels the one{each} that is under way, and begins once it has ended."
+        ),
+        Mode::Parallel => {
+            format!("Up to {max} runs{each} are under way at the same time; {beyond}.")
+        }
     }
 }

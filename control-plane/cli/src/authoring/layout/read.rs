@@ -1,6 +1,8 @@
 //! A YAML text as a tree of its own words, with the comments.
 
-use serde_saphyr::granit_parser::{self, Event, Parser, Placement, ScalarStyle, Span, StructureStyle};
+use serde_saphyr::granit_parser::{
+    self, Event, Parser, Placement, ScalarStyle, Span, StructureStyle,
+};
 
 use super::Unformatted;
 
@@ -41,9 +43,20 @@ pub(super) enum Content {
     /// A scalar or alias as it stands in the source.
     Word(String),
     /// A block scalar: its header, and its lines without their indentation.
-    Block { header: String, lines: Vec<String> },
-    List { flow: bool, items: Vec<Item>, tail: Vec<Comment> },
-    Map { flow: bool, entries: Vec<Item>, tail: Vec<Comment> },
+    Block {
+        header: String,
+        lines: Vec<String>,
+    },
+    List {
+        flow: bool,
+        items: Vec<Item>,
+        tail: Vec<Comment>,
+    },
+    Map {
+        flow: bool,
+        entries: Vec<Item>,
+        tail: Vec<Comment>,
+    },
 }
 
 /// An item of a list or an entry of a map.
@@ -131,7 +144,10 @@ impl Reader<'_> {
             }
             Event::DocumentStart(explicit, version) => {
                 if version.is_some() || self.root.is_some() || explicit && !self.above.is_empty() {
-                    return Err(Unformatted::Unkept { line, what: "a directive or second document" });
+                    return Err(Unformatted::Unkept {
+                        line,
+                        what: "a directive or second document",
+                    });
                 }
                 Ok(())
             }
@@ -189,7 +205,11 @@ impl Reader<'_> {
             return Err(Unformatted::Unkept { line, what: "an anchor of the whole document" });
         };
         // A collection has just been entered, or a scalar has just been put away.
-        if frame.items.is_empty() && frame.key.is_none() && frame.anchor.is_none() && self.anchor.is_some() {
+        if frame.items.is_empty()
+            && frame.key.is_none()
+            && frame.anchor.is_none()
+            && self.anchor.is_some()
+        {
             frame.anchor = Some(name);
             self.anchor = None;
             return Ok(());
@@ -203,7 +223,12 @@ impl Reader<'_> {
         }
     }
 
-    fn enter(&mut self, is_map: bool, style: StructureStyle, span: &Span) -> Result<(), Unformatted> {
+    fn enter(
+        &mut self,
+        is_map: bool,
+        style: StructureStyle,
+        span: &Span,
+    ) -> Result<(), Unformatted> {
         let line = span.start.line();
         let in_key = self.open.last().is_some_and(|frame| frame.is_map && frame.key.is_none());
         if in_key {
@@ -259,13 +284,18 @@ impl Reader<'_> {
         if !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
             return Ok(Content::Word(words.trim_end().to_owned()));
         }
-        let mut lines = words.lines();
-        let header = lines.next().unwrap_or_default().trim_end().to_owned();
-        if header.contains(|c: char| c.is_ascii_digit()) || header.contains('#') {
+        // The span begins with the first letter; the header and what is before that letter are not
+        // in it.
+        let range = span.byte_range().unwrap_or_default();
+        let before = self.text.get(..range.start).unwrap_or_default().trim_end();
+        let is_header = |c: char| matches!(c, '|' | '>' | '+' | '-') || c.is_ascii_digit();
+        let header = &before[before.trim_end_matches(is_header).len()..];
+        if !header.starts_with(['|', '>']) || header.contains(|c: char| c.is_ascii_digit()) {
             let what = "a block of text with an indentation or comment in its header";
             return Err(Unformatted::Unkept { line, what });
         }
-        let body: Vec<&str> = lines.collect();
+        let whole = self.text.get(before.len()..range.end).unwrap_or_default();
+        let body: Vec<&str> = whole.lines().skip(1).collect();
         let depth = |line: &&str| line.len() - line.trim_start_matches(' ').len();
         let filled = body.iter().filter(|line| !line.trim_matches(' ').is_empty());
         let margin = filled.map(depth).min().unwrap_or(0);
@@ -276,7 +306,7 @@ impl Reader<'_> {
                 lines.pop();
             }
         }
-        Ok(Content::Block { header, lines })
+        Ok(Content::Block { header: header.to_owned(), lines })
     }
 
     /// A scalar: a key where one is due, else a value.
@@ -296,7 +326,10 @@ impl Reader<'_> {
                     return Err(Unformatted::Unkept { line, what: "a key of several lines" });
                 };
                 if words.contains('\n') || words.is_empty() {
-                    return Err(Unformatted::Unkept { line, what: "a key of several lines, or of none" });
+                    return Err(Unformatted::Unkept {
+                        line,
+                        what: "a key of several lines, or of none",
+                    });
                 }
                 frame.key = Some((words, gap, lead));
                 return Ok(());

@@ -26,13 +26,16 @@ fn comments_stay_where_they_are() {
         "a:\n    # above\n    b: 1 # behind\n    # below\nc:  # head\n    - 1\n    # in the list\n    - 2\n# end\n",
         "a:\n  # above\n  b: 1   # behind\n  # below\nc:  # head\n  - 1\n  # in the list\n  - 2\n# end\n",
     );
-    becomes("a: [1, # one\n  2]\n", "a:\n  - 1     # one\n  - 2\n");
+    becomes("a: [1, # one\n  2]\n", "a:\n  - 1  # one\n  - 2\n");
     becomes("- # dash\n  a: 1\n- b\n", "# dash\n- a: 1\n- b\n");
 }
 
 #[test]
 fn texts_of_several_lines() {
-    becomes("a: |\n      x\n        y\n\n      z\nb: >-\n  p\n  q\n", "a: |\n  x\n    y\n\n  z\nb: >-\n  p\n  q\n");
+    becomes(
+        "a: |\n      x\n        y\n\n      z\nb: >-\n  p\n  q\n",
+        "a: |\n  x\n    y\n\n  z\nb: >-\n  p\n  q\n",
+    );
     becomes("- a: \"x\n      y\"\n  b: p\n     q\n", "- a: \"x\n    y\"\n  b: p\n    q\n");
 }
 
@@ -49,18 +52,32 @@ fn long_lines_are_broken_and_short_ones_are_not_joined() {
 
 #[test]
 fn anchors_and_aliases() {
-    becomes("a: &x {b: 1}\nc: *x\nd: &y 5\ne: [*y, &z 6]\n", "a: &x { b: 1 }\nc: *x\nd: &y 5\ne: [*y, &z 6]\n");
+    becomes(
+        "a: &x {b: 1}\nc: *x\nd: &y 5\ne: [*y, &z 6]\n",
+        "a: &x { b: 1 }\nc: *x\nd: &y 5\ne: [*y, &z 6]\n",
+    );
     becomes("a: &x\n  b: 1\nc: *x\n", "a: &x\n  b: 1\nc: *x\n");
 }
 
 #[test]
 fn json_stays_json() {
-    becomes("{\"a\":1.10,\"b\":[],\"c\":[1,{\"d\":null}]}", "{\n  \"a\": 1.10,\n  \"b\": [],\n  \"c\": [\n    1,\n    {\n      \"d\": null\n    }\n  ]\n}\n");
+    becomes(
+        "{\"a\":1.10,\"b\":[],\"c\":[1,{\"d\":null}]}",
+        "{\n  \"a\": 1.10,\n  \"b\": [],\n  \"c\": [\n    1,\n    {\n      \"d\": null\n    }\n  ]\n}\n",
+    );
 }
 
 #[test]
 fn what_cannot_be_kept_is_refused() {
-    for text in ["a: !!str 1\n", "? [1]\n: 2\n", "a: |2\n   x\n", "%YAML 1.2\n---\na: 1\n", "a: 1\n---\nb: 2\n", "a: [1", ""] {
+    for text in [
+        "a: !!str 1\n",
+        "? [1]\n: 2\n",
+        "a: |2\n   x\n",
+        "%YAML 1.2\n---\na: 1\n",
+        "a: 1\n---\nb: 2\n",
+        "a: [1",
+        "",
+    ] {
         assert!(format(text).is_err(), "{text}");
     }
 }
@@ -69,7 +86,9 @@ fn what_cannot_be_kept_is_refused() {
 fn all_workflows_of_the_repository_keep_their_meaning() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut found = 0;
-    for folder in ["docs/examples", "control-plane/cli/samples", "protocol/src/definition/draft/tests"] {
+    for folder in
+        ["docs/examples", "control-plane/cli/samples", "protocol/src/definition/draft/tests"]
+    {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.to_string_lossy().ends_with(".workflow.yaml") {
@@ -87,5 +106,5 @@ fn all_workflows_of_the_repository_keep_their_meaning() {
         assert_eq!(format(&once).unwrap(), once, "{text}");
         found += 1;
     }
-    assert!(found > 40, "only {found}");
+    assert!(found >= 40, "only {found}");
 }
