@@ -47,9 +47,9 @@ impl Brain {
 
     fn wish_again(&self, run: &str, whole: bool) -> Result<StartRequest, Refusal> {
         let recording = self.recording(run)?;
-        let ended = recording.facts.iter().find_map(|record| match &record.fact {
-            Fact::Settled { status } => Some(*status),
-            _ => None,
+        let ended = recording.facts.iter().find_map(|record| {
+            let Fact::Settled { status } = &record.fact else { return None };
+            Some(*status)
         });
         match ended {
             Some(RunStatus::Failed | RunStatus::Cancelled) => {}

@@ -16,21 +16,21 @@ pub(crate) const FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a replay came to, for programs.
 pub(crate) fn summary(recording: &Recording, replay: &Replay) -> Json {
-    let settled = replay.events.iter().filter_map(|(_, record)| match &record.event {
-        RunEvent::StepSettled { step, status, attempts, output, error } => Some(json!({
+    let settled = replay.events.iter().filter_map(|(_, record)| {
+        let RunEvent::StepSettled { step, status, attempts, output, error } = &record.event else {
+            return None;
+        };
+        Some(json!({
             "path": step,
             "status": status,
             "attempts": attempts,
             "output": output.as_ref().map(openclaw_protocol::json::JsonText::value),
             "error": error,
-        })),
-        _ => None,
+        }))
     });
-    let end = replay.events.iter().find_map(|(_, record)| match &record.event {
-        RunEvent::Settled { status, outputs, error } => {
-            Some(json!({ "status": status, "outputs": outputs.value(), "error": error }))
-        }
-        _ => None,
+    let end = replay.events.iter().find_map(|(_, record)| {
+        let RunEvent::Settled { status, outputs, error } = &record.event else { return None };
+        Some(json!({ "status": status, "outputs": outputs.value(), "error": error }))
     });
     let divergence = replay.divergence.map(|found| {
         json!({ "fact": found.fact, "recorded": found.recorded, "replayed": found.replayed })

@@ -223,18 +223,15 @@ fn expect(replay: &Replay) -> Json {
     let mut expect = Map::new();
     let mut steps = Vec::new();
     for (_, record) in &replay.events {
-        match &record.event {
-            RunEvent::StepSettled { step, status, attempts, .. } => {
-                steps.push(json!({ "path": step, "status": status, "attempts": attempts }));
-            }
-            RunEvent::Settled { status, outputs, error } => {
-                expect.insert("status".to_owned(), json!(status));
-                match error {
-                    Some(error) => expect.insert("error".to_owned(), json!(error.code)),
-                    None => expect.insert("outputs".to_owned(), outputs.value()),
-                };
-            }
-            _ => {}
+        if let RunEvent::StepSettled { step, status, attempts, .. } = &record.event {
+            steps.push(json!({ "path": step, "status": status, "attempts": attempts }));
+        }
+        if let RunEvent::Settled { status, outputs, error } = &record.event {
+            expect.insert("status".to_owned(), json!(status));
+            match error {
+                Some(error) => expect.insert("error".to_owned(), json!(error.code)),
+                None => expect.insert("outputs".to_owned(), outputs.value()),
+            };
         }
     }
     expect.insert("steps".to_owned(), Json::Array(steps));
