@@ -6,7 +6,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest)
 RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --workspace,$(CARGO) test --workspace)
 
-.PHONY: demo dev test check plugins setup release bench chaos clean help
+.PHONY: demo dev test check plugins setup release bench chaos simulate clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ bench: plugins release ## figures into target/bench.json
 
 chaos: setup plugins ## the long run: 200 kills and cuts
 	./deploy/dev/chaos.sh
+
+simulate: ## 10,000 random lives of the engine against a naive model (OPENCLAW_SIMULATE=NUMBER: that one)
+	$(CARGO) test --profile fast -p openclaw-agent-core --lib -- --ignored --nocapture ten_thousand_lives
 
 clean: ## remove everything that was built
 	$(CARGO) clean

@@ -60,8 +60,10 @@ pub(crate) struct Active {
     pub(crate) interrupted: bool,
     /// The start of the attempt must be durable before the call.
     pub(crate) durable_start: bool,
-    /// Interruptions of this attempt: deaths of the process, and of the machine.
+    /// Interruptions of this attempt: deaths of the process under one boot, and of the machine.
     pub(crate) deaths: (u8, u8),
+    /// The boot under which the process died.
+    pub(crate) died_in: u32,
     /// When the attempt was handed out.
     pub(crate) started: Option<Stamp>,
     pub(crate) work: Work,
@@ -117,6 +119,7 @@ impl Active {
             interrupted: false,
             durable_start: false,
             deaths: (0, 0),
+            died_in: 0,
             started: None,
             work: Work::None,
         }

@@ -158,13 +158,13 @@ impl Turn<'_> {
             // It was to stop, and nothing of it is left.
             return self.attempt_ended(at, Err(interrupted("the agent was restarted")));
         }
-        let same_boot = active.started.is_some_and(|started| started.boot == boot);
-        if !same_boot {
-            // Deaths under a boot that is over say nothing of this one.
-            active.deaths.0 = 0;
-        }
         if unclean {
-            if same_boot {
+            if active.started.is_some_and(|started| started.boot == boot) {
+                // Deaths under a boot that is over say nothing of this one.
+                if active.died_in != boot {
+                    active.deaths.0 = 0;
+                    active.died_in = boot;
+                }
                 active.deaths.0 = active.deaths.0.saturating_add(1);
             } else {
                 active.deaths.1 = active.deaths.1.saturating_add(1);

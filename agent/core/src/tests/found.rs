@@ -29,6 +29,18 @@ fn deaths_under_a_boot_that_is_over_do_not_count() {
     ends_with(&mut world, "Completed");
 }
 
+/// Also where the attempt waits for its slot when the power goes.
+#[test]
+fn deaths_are_forgotten_by_what_waits_for_its_slot() {
+    let text = "{workflow: w, steps: [{id: p, parallel: {branches: [
+        [{id: a, plugin: p@1, priority: low}],
+        [{id: d, delay: 1s}, {id: b, plugin: p@1, priority: critical}]]}}]}";
+    let mut world = World::with(&[text], 1);
+    world.start("{}").pass(seconds(1)).restart(true).reboot(seconds(1));
+    world.ok("p[1]/b", "1").restart(true).restart(true).ok("p[0]/a", "1");
+    ends_with(&mut world, "Completed");
+}
+
 #[test]
 fn a_set_that_is_given_a_result_has_one() {
     let steps = "[{id: s, sequence: [{id: a, set: {x: 1}, output: {n: 5}}, {id: b, set: {y: 1}}],

@@ -205,9 +205,9 @@ impl Chart {
             let (from, to) = (id.clone(), node(workflow, edge.to));
             self.lines.push(Line { from, to, label, dotted });
         }
-        let shape = match step.kind {
-            StepKind::Condition { .. } | StepKind::Switch { .. } => Shape::Choice,
-            StepKind::Succeed { .. } | StepKind::Fail { .. } => Shape::End,
+        let shape = match step.kind.key() {
+            "condition" | "switch" => Shape::Choice,
+            "succeed" | "fail" => Shape::End,
             _ => Shape::Plain,
         };
         let head = Item::Node { id: id.clone(), label: label(step), shape };
@@ -232,12 +232,16 @@ fn node(workflow: &Workflow, ix: StepIx) -> String {
 
 /// What is written in a step's node.
 fn label(step: &Step) -> Vec<String> {
-    let what = match &step.kind {
-        StepKind::Plugin(call) => format!("{}.{}", call.plugin, call.action),
-        StepKind::Condition { expr, .. } => expr.source().to_owned(),
-        StepKind::Switch { subject: Some(expr), .. } => expr.source().to_owned(),
-        StepKind::Call(call) => format!("call {}", call.workflow),
-        kind => kind.key().to_owned(),
+    let what = if let StepKind::Plugin(call) = &step.kind {
+        format!("{}.{}", call.plugin, call.action)
+    } else if let StepKind::Condition { expr, .. } | StepKind::Switch { subject: Some(expr), .. } =
+        &step.kind
+    {
+        expr.source().to_owned()
+    } else if let StepKind::Call(call) = &step.kind {
+        format!("call {}", call.workflow)
+    } else {
+        step.kind.key().to_owned()
     };
     let mut lines = vec![step.id.to_string()];
     if !step.name.is_empty() {
@@ -264,10 +268,10 @@ fn edge_label(step: &Step, kind: &EdgeKind) -> (String, bool) {
 fn case_label(step: &Step, case: Option<u16>) -> String {
     let StepKind::Switch { cases, .. } = &step.kind else { return String::new() };
     match case.and_then(|n| cases.get(usize::from(n))).map(|case| &case.test) {
-        Some(CaseTest::Is(value)) => match value.source() {
-            serde_json::Value::String(text) => short(&text),
-            other => short(&other.to_string()),
-        },
+        Some(CaseTest::Is(value)) => {
+            let json = value.source();
+            short(&json.as_str().map_or_else(|| json.to_string(), str::to_owned))
+        }
         Some(CaseTest::When(expr)) => short(expr.source()),
         None => "default".to_owned(),
     }

@@ -195,11 +195,9 @@ impl Teller<'_> {
 
     /// What is inside a step.
     fn parts(&mut self, step: &Step, number: &str, depth: usize, fails: &str) {
-        let inner = format!("it ends, and `{}` fails", step.id);
-        let own = if step.continue_on_error || !step.retry.is_empty() {
-            inner.clone()
-        } else if step.edges.iter().any(|edge| matches!(edge.kind, EdgeKind::OnFailure)) {
-            inner.clone()
+        let takes_over = step.edges.iter().any(|edge| matches!(edge.kind, EdgeKind::OnFailure));
+        let own = if step.continue_on_error || !step.retry.is_empty() || takes_over {
+            format!("it ends, and `{}` fails", step.id)
         } else {
             format!("`{}` fails with it, and {fails}", step.id)
         };
@@ -248,7 +246,17 @@ impl Teller<'_> {
                 });
             }
             StepKind::Sequence { body, .. } => tell("In it:", *body, &own),
-            _ => {}
+            StepKind::Plugin(_)
+            | StepKind::Set(_)
+            | StepKind::Delay(_)
+            | StepKind::Wait(_)
+            | StepKind::Call(_)
+            | StepKind::Publish(_)
+            | StepKind::Emit { .. }
+            | StepKind::Approval(_)
+            | StepKind::Log { .. }
+            | StepKind::Succeed { .. }
+            | StepKind::Fail { .. } => {}
         }
         let many = told.len() > 1;
         for (n, (what, scope, fails)) in told.into_iter().enumerate() {

@@ -127,11 +127,8 @@ fn inside(workflow: &Workflow, step: &Step) -> Option<u64> {
 fn cannot_fail(workflow: &Workflow, ix: ScopeIx) -> bool {
     workflow.scope(ix).steps.iter().all(|ix| {
         let step = workflow.step(*ix);
-        let fixed = |kind: &StepKind| match kind {
-            StepKind::Delay(delay) => matches!(delay.length, DelayFor::Fixed(_)),
-            _ => false,
-        };
-        fixed(&step.kind) && step.condition.is_none()
+        let is_fixed = matches!(&step.kind, StepKind::Delay(delay) if matches!(delay.length, DelayFor::Fixed(_)));
+        is_fixed && step.condition.is_none()
     })
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn run(global: &Global, verb: AuthorVerb) -> Result<(), Failure
         }
         AuthorVerb::Fmt { files, check, write, .. } => fmt(&files, check, write).await,
         AuthorVerb::Explain { file } => {
-            print!("{}\n", printable_lines(&explain::explain(&read_workflow(&file).await?)));
+            println!("{}", printable_lines(&explain::explain(&read_workflow(&file).await?)));
             Ok(())
         }
         AuthorVerb::Graph { file, format } => {

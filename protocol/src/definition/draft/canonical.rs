@@ -66,7 +66,17 @@ impl Writer<'_> {
             let start = many && scope.entries.contains(step_ix);
             self.step(self.workflow.step(*step_ix), scope.graph, start)
         });
-        steps.collect()
+        let mut steps: Vec<Json> = steps.collect();
+        // A graph in which nothing leads on would read as a list.
+        let leads_on = |edge: &Edge| !matches!(edge.kind, EdgeKind::OnFailure);
+        let mut edges = scope.steps.iter().flat_map(|ix| &self.workflow.step(*ix).edges);
+        if scope.graph
+            && !edges.any(leads_on)
+            && let Some(Json::Object(first)) = steps.first_mut()
+        {
+            put(first, "next_steps", json!([]));
+        }
+        Json::Array(steps)
     }
 
     fn step(self, step: &Step, graph: bool, start: bool) -> Json {

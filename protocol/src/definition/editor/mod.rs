@@ -20,75 +20,15 @@ use serde_json::{Map, Value as Json, json};
 use super::schema;
 use words::{choice, expr, list_or_one, map_of, named, positive, text, texts, whole};
 
-/// Where the schema says it lives.
-pub const SCHEMA_ID: &str = "https://openclaw.dev/schemas/workflow-1.json";
+/// The name that the schema has; it says nothing about where it can be had.
+const SCHEMA_ID: &str = "urn:openclaw:schema:workflow:1";
 
 /// The schema of a workflow document.
 #[must_use]
 pub fn json_schema() -> Json {
-    let mut schema = object(
-        "a workflow",
-        vec![
-            (
-                "workflow",
-                named(
-                    "Its name: lower-case letters, digits and dashes.",
-                    "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
-                ),
-            ),
-            ("language", json!({"const": 1, "description": "The language's version."})),
-            ("version", text("Your label; identity is the hash of the canonical form.")),
-            ("description", text("For people.")),
-            ("tags", texts("For people.")),
-            ("priority", priority("Of runs that nobody gave one.")),
-            (
-                "mode",
-                choice(
-                    "What happens when a run is started while another is not settled.",
-                    &["queued", "single", "restart", "parallel"],
-                ),
-            ),
-            ("max", whole("Waiting (queued) or simultaneous (parallel) runs at most.", 1, 1_000)),
-            (
-                "max_exceeded",
-                choice("Who goes where `max` is reached.", &["drop_newest", "drop_oldest", "fail"]),
-            ),
-            (
-                "concurrency_key",
-                expr("One queue for each value of this; sees `inputs` and `trigger`."),
-            ),
-            ("timeout", positive("Bound of a whole run.")),
-            ("compensation", reference("compensation")),
-            ("secrets", texts("Names of secrets that it may ask for.")),
-            ("inputs", map_of("Declared inputs by name.", &reference("input"))),
-            (
-                "vars",
-                json!({"type": "object", "description": "Variables and their first values, without `${ }`."}),
-            ),
-            ("outputs", outputs()),
-            (
-                "defaults",
-                object(
-                    "what plugin steps get that say nothing",
-                    vec![("timeout", positive("Of one attempt.")), ("retry", reference("retry"))],
-                    &[],
-                ),
-            ),
-            (
-                "triggers",
-                json!({"type": "array", "items": reference("trigger"), "maxItems": crate::limits::TRIGGERS, "description": "What starts a run."}),
-            ),
-            ("steps", described(reference("steps"), "What it does.")),
-            (
-                "on_failure",
-                described(
-                    reference("steps"),
-                    "Steps that run when the run has failed, before it is reported.",
-                ),
-            ),
-        ],
-        &["workflow", "steps"],
-    );
+    let mut keys = about_runs();
+    keys.extend(about_contents());
+    let mut schema = object("a workflow", keys, &["workflow", "steps"]);
     let definitions = [
         ("step", steps::step()),
         ("steps", json!({"type": "array", "items": reference("step"), "minItems": 1})),
@@ -105,6 +45,72 @@ pub fn json_schema() -> Json {
     let definitions = definitions.into_iter().map(|(name, schema)| (name.to_owned(), schema));
     schema["$defs"] = Json::Object(definitions.collect());
     schema
+}
+
+/// The keys that say what a workflow is and when it runs.
+fn about_runs() -> Vec<(&'static str, Json)> {
+    vec![
+        (
+            "workflow",
+            named(
+                "Its name: lower-case letters, digits and dashes.",
+                "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            ),
+        ),
+        ("language", json!({"const": 1, "description": "The language's version."})),
+        ("version", text("Your label; identity is the hash of the canonical form.")),
+        ("description", text("For people.")),
+        ("tags", texts("For people.")),
+        ("priority", priority("Of runs that nobody gave one.")),
+        (
+            "mode",
+            choice(
+                "What happens when a run is started while another is not settled.",
+                &["queued", "single", "restart", "parallel"],
+            ),
+        ),
+        ("max", whole("Waiting (queued) or simultaneous (parallel) runs at most.", 1, 1_000)),
+        (
+            "max_exceeded",
+            choice("Who goes where `max` is reached.", &["drop_newest", "drop_oldest", "fail"]),
+        ),
+        ("concurrency_key", expr("One queue for each value of this; sees `inputs` and `trigger`.")),
+        ("timeout", positive("Bound of a whole run.")),
+        ("compensation", reference("compensation")),
+    ]
+}
+
+/// The keys that say what is in it.
+fn about_contents() -> Vec<(&'static str, Json)> {
+    vec![
+        ("secrets", texts("Names of secrets that it may ask for.")),
+        ("inputs", map_of("Declared inputs by name.", &reference("input"))),
+        (
+            "vars",
+            json!({"type": "object", "description": "Variables and their first values, without `${ }`."}),
+        ),
+        ("outputs", outputs()),
+        (
+            "defaults",
+            object(
+                "what plugin steps get that say nothing",
+                vec![("timeout", positive("Of one attempt.")), ("retry", reference("retry"))],
+                &[],
+            ),
+        ),
+        (
+            "triggers",
+            json!({"type": "array", "items": reference("trigger"), "maxItems": crate::limits::TRIGGERS, "description": "What starts a run."}),
+        ),
+        ("steps", described(reference("steps"), "What it does.")),
+        (
+            "on_failure",
+            described(
+                reference("steps"),
+                "Steps that run when the run has failed, before it is reported.",
+            ),
+        ),
+    ]
 }
 
 /// A map of known keys and no others.

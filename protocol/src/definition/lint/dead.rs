@@ -76,35 +76,46 @@ fn one_answer(
     let Some(ix) = site.step else { return };
     let step = map.step(ix);
     let key = site.key;
-    let what = match &step.kind {
-        // Switched off by `enabled: false`, which says it plainly.
-        _ if key == "if" && places.key(map.workflow, ix, "if").is_none() => return,
-        _ if key == "if" && !answer => "the step never runs; `enabled: false` says so",
-        _ if key == "if" => "the step always runs; remove it",
-        StepKind::Loop { body, .. } if key == "while" && answer => {
-            if ends_the_run(map, *body) {
-                return;
-            }
-            "the loop ends only with the error `loop.limit`"
-        }
-        StepKind::Loop { .. } if key == "while" => "the loop never runs",
-        StepKind::Loop { body, .. } if key == "until" && !answer => {
-            if ends_the_run(map, *body) {
-                return;
-            }
-            "the loop ends only with the error `loop.limit`"
-        }
-        StepKind::Loop { .. } if key == "until" => "the body runs once",
-        StepKind::Wait(_) if site.phase == Phase::During && !answer => "the wait never ends",
-        // A case that is always taken is a default, or told with those behind it.
-        StepKind::Switch { .. } if answer => return,
-        _ if answer => "one way is always taken",
-        _ => "one way is never taken",
-    };
+    let Some(what) = meaning(map, ix, site, answer, places) else { return };
     let source = site.expr.source();
     let at = places.name(map.workflow, Some(ix), key, source);
     let message = format!("`{key}` of `{}` is always {answer}: {what}", step.id);
-    report.add(Code::Constant, at, message, "ask for something that can change, or say it plainly");
+    let suggestion = "ask for something that can change, or say it plainly";
+    report.add(Code::Constant, at, message, suggestion);
+}
+
+/// What it means that a question has this answer always; `None` where that may well be meant.
+fn meaning(
+    map: &Map<'_>,
+    ix: StepIx,
+    site: &Site<'_>,
+    answer: bool,
+    places: &Places<'_>,
+) -> Option<&'static str> {
+    let kind = &map.step(ix).kind;
+    if site.key == "if" {
+        // Switched off by `enabled: false`, which says it plainly.
+        places.key(map.workflow, ix, "if")?;
+        let off = "the step never runs; `enabled: false` says so";
+        return Some(if answer { "the step always runs; remove it" } else { off });
+    }
+    if let StepKind::Loop { body, .. } = kind {
+        let goes_on = (site.key == "while") == answer;
+        return match (site.key, goes_on) {
+            (_, true) if ends_the_run(map, *body) => None,
+            (_, true) => Some("the loop ends only with the error `loop.limit`"),
+            ("while", false) => Some("the loop never runs"),
+            (_, false) => Some("the body runs once"),
+        };
+    }
+    if matches!(kind, StepKind::Wait(_)) && site.phase == Phase::During && !answer {
+        return Some("the wait never ends");
+    }
+    // A case that is always taken is a default, or told with those behind it.
+    if matches!(kind, StepKind::Switch { .. }) && answer {
+        return None;
+    }
+    Some(if answer { "one way is always taken" } else { "one way is never taken" })
 }
 
 /// Whether something in a scope ends the run or fails on purpose.

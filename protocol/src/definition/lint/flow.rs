@@ -63,6 +63,17 @@ impl Outcome {
     }
 }
 
+/// How a step may settle before one that leads to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Early {
+    /// Not at all.
+    No,
+    /// It may be skipped.
+    Skipped,
+    /// It may run.
+    Run,
+}
+
 /// Steps of a scope that have run, by place in the scope, and how they ended.
 type Facts = BTreeMap<usize, Outcome>;
 
@@ -236,16 +247,40 @@ impl<'w> Flow<'w> {
     }
 
     /// Whether `earlier`, from which a way leads to `later`, has settled for certain when `later`
-    /// runs: no join on the way goes on without it.
+    /// runs: no join on the way runs, or is skipped, without it.
     pub(super) fn is_settled_before(&self, earlier: usize, later: usize) -> bool {
-        let hurries = |place: usize| {
-            let step = self.steps[place];
-            step.incoming > 1 && matches!(step.join, Join::Any | Join::AtLeast(_))
-        };
-        let on_the_way = |place: usize| {
-            self.leads(earlier, place) && (place == later || self.leads(place, later))
-        };
-        !(0..self.steps.len()).any(|place| hurries(place) && on_the_way(place))
+        !self.joins_between(earlier, later).any(|(place, join)| match join {
+            Join::All => false,
+            Join::Every => place != later,
+            Join::Any | Join::AtLeast(_) => true,
+        })
+    }
+
+    /// Whether `later` may settle before `earlier`, from which a way leads to it: some join on the
+    /// way need not wait.
+    pub(super) fn may_settle_before(&self, earlier: usize, later: usize) -> Early {
+        let mut early = Early::No;
+        for (place, join) in self.joins_between(earlier, later) {
+            match join {
+                Join::All => {}
+                // Skipped itself it does not run; one before it that is skipped does not hold it up.
+                Join::Every if place == later && early == Early::No => early = Early::Skipped,
+                Join::Every if place == later => {}
+                Join::Every | Join::Any | Join::AtLeast(_) => early = Early::Run,
+            }
+        }
+        early
+    }
+
+    /// The joins of several edges on the ways from one step to another, that one included.
+    fn joins_between(&self, from: usize, to: usize) -> impl Iterator<Item = (usize, Join)> {
+        (0..self.steps.len())
+            .filter(move |place| {
+                self.leads(from, *place) && (*place == to || self.leads(*place, to))
+            })
+            .map(|place| (place, self.steps[place]))
+            .filter(|(_, step)| step.incoming > 1)
+            .map(|(place, step)| (place, step.join))
     }
 
     /// Whether it is decided that `step` runs or is skipped when `later` runs: all that leads to it
@@ -286,8 +321,8 @@ impl<'w> Flow<'w> {
             let may_be_skipped = step.incoming > 1
                 && place != from
                 && matches!(step.join, Join::Every | Join::AtLeast(_));
-            certain[place] = place == goal
-                || (!may_be_skipped && {
+            certain[place] = !may_be_skipped
+                && (place == goal || {
                     let goes_on = completes[usize::from(self.indices[place].0)];
                     let mut ends = ends_of(step, goes_on).into_iter();
                     ends.all(|end| {
@@ -337,18 +372,16 @@ fn ends_of(step: &Step, completes: bool) -> Vec<End> {
     if !completes {
         return ends;
     }
-    match &step.kind {
-        StepKind::Condition { gate: true, .. } => ends.extend([End::Well(None), End::Shut]),
-        StepKind::Condition { .. } => {
-            ends.extend([Outcome::Then, Outcome::Else].map(|way| End::Well(Some(way))));
-        }
-        StepKind::Switch { cases, has_default, .. } => {
-            let numbers = (0..cases.len()).map(|n| u16::try_from(n).ok());
-            let default = has_default.then_some(None);
-            let ways = numbers.filter(Option::is_some).chain(default);
-            ends.extend(ways.map(|case| End::Well(Some(Outcome::Case(case)))));
-        }
-        _ => ends.push(End::Well(None)),
+    if let StepKind::Condition { gate, .. } = step.kind {
+        let ways = [End::Well(Some(Outcome::Then)), End::Well(Some(Outcome::Else))];
+        ends.extend(if gate { [End::Well(None), End::Shut] } else { ways });
+    } else if let StepKind::Switch { cases, has_default, .. } = &step.kind {
+        let numbers = (0..cases.len()).map(|n| u16::try_from(n).ok());
+        let default = has_default.then_some(None);
+        let ways = numbers.filter(Option::is_some).chain(default);
+        ends.extend(ways.map(|case| End::Well(Some(Outcome::Case(case)))));
+    } else {
+        ends.push(End::Well(None));
     }
     ends
 }

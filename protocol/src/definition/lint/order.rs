@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 
-use super::flow::{Completes, Flow, Outcome, completing, runs_once};
+use super::flow::{Completes, Early, Flow, Outcome, completing, runs_once};
 use super::map::{Level, Map, Role};
 use super::sites::{Phase, Site};
 use crate::definition::model::{ParallelMode, ScopeIx, Step, StepIx, StepKind, Workflow};
@@ -173,7 +173,12 @@ impl<'w> Order<'w> {
             return self.inside(way, outcome);
         }
         if flow.leads(to, from) {
-            return never("settles only after this");
+            let why = "settles only after this";
+            return match flow.may_settle_before(to, from) {
+                Early::No => never(why),
+                Early::Skipped => Standing::Excluded(Doubt { why: why.to_owned(), absent: true }),
+                Early::Run => Standing::Chance,
+            };
         }
         if flow.excludes(from, to) {
             let why = "never runs in the same run as this".to_owned();
@@ -267,11 +272,13 @@ impl<'w> Order<'w> {
                 ("a branch that may lose the race", alone)
             }
             StepKind::Loop { test, .. } => ("a loop that may not run once", runs_once(test)),
-            StepKind::Try { catches, .. } => match self.map.role(scope) {
-                Role::Try => ("a `try` that may fail", catches.iter().all(|c| !ends(c.body))),
-                Role::Finally => ("a `finally`", true),
-                _ => ("a `catch`, which runs only after an error", false),
-            },
+            StepKind::Try { .. } if self.map.role(scope) == Role::Finally => ("", true),
+            StepKind::Try { .. } if self.map.role(scope) == Role::Catch => {
+                ("a `catch`, which runs only after an error", false)
+            }
+            StepKind::Try { catches, .. } => {
+                ("a `try` that may fail", catches.iter().all(|catch| !ends(catch.body)))
+            }
             StepKind::Sequence { .. } if self.map.role(scope) == Role::Sequence => ("", true),
             StepKind::Plugin(_)
             | StepKind::Set(_)

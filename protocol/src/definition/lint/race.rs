@@ -6,7 +6,9 @@ use super::map::{Map, scopes_of};
 use super::order::Order;
 use super::places::Places;
 use super::{Code, Report};
+use crate::definition::draft::Place;
 use crate::definition::model::{ParallelMode, ScopeIx, Step, StepIx, StepKind};
+use crate::expr::Template;
 
 pub(super) fn check(order: &Order<'_>, places: &Places<'_>, report: &mut Report) {
     let map = order.map();
@@ -17,23 +19,24 @@ pub(super) fn check(order: &Order<'_>, places: &Places<'_>, report: &mut Report)
         }
     }
     for (ix, step) in map.steps() {
-        match &step.kind {
-            StepKind::Parallel { mode, branches, .. } if *mode != ParallelMode::Race => {
-                in_branches(map, ix, branches, places, report);
+        if let StepKind::Parallel { mode, branches, .. } = &step.kind
+            && *mode != ParallelMode::Race
+        {
+            in_branches(map, ix, branches, places, report);
+        }
+        if let StepKind::Foreach(each) = &step.kind
+            && each.concurrency > 1
+        {
+            for (name, writer) in written(map, each.body, true) {
+                let at = place(map, places, writer, &name);
+                let message = format!(
+                    "iterations of `{}` that run at the same time all export `{name}`; the one that \
+                     ends last wins",
+                    step.id
+                );
+                let suggestion = "use the `collect` of the `foreach`, which keeps the order";
+                report.add(Code::Race, at, message, suggestion);
             }
-            StepKind::Foreach(each) if each.concurrency > 1 => {
-                for (name, writer) in written(map, each.body, true) {
-                    let at = place(map, places, writer, &name);
-                    let message = format!(
-                        "iterations of `{}` that run at the same time all export `{name}`; the one \
-                         that ends last wins",
-                        step.id
-                    );
-                    let suggestion = "use the `collect` of the `foreach`, which keeps the order";
-                    report.add(Code::Race, at, message, suggestion);
-                }
-            }
-            _ => {}
         }
     }
 }
@@ -142,20 +145,17 @@ fn is_fork(step: &Step) -> bool {
 }
 
 fn own(step: &Step, only_exports: bool) -> impl Iterator<Item = &str> {
-    let set = match &step.kind {
-        StepKind::Set(assigned) if !only_exports => assigned.as_slice(),
-        _ => &[],
-    };
+    let set = if only_exports { &[] } else { assigned(step) };
     set.iter().chain(&step.export).map(|(name, _)| name.as_str())
 }
 
+/// What a `set` assigns.
+pub(super) fn assigned(step: &Step) -> &[(String, Template)] {
+    if let StepKind::Set(assigned) = &step.kind { assigned } else { &[] }
+}
+
 /// Where a step writes a variable.
-pub(super) fn place(
-    map: &Map<'_>,
-    places: &Places<'_>,
-    writer: StepIx,
-    name: &str,
-) -> crate::definition::draft::Place {
+pub(super) fn place(map: &Map<'_>, places: &Places<'_>, writer: StepIx, name: &str) -> Place {
     for key in ["export", "set", "config"] {
         let under = places.key(map.workflow, writer, key);
         if let Some(found) = under.and_then(|under| super::places::entry(&under.value, name)) {

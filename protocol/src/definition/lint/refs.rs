@@ -7,7 +7,8 @@ use super::places::Places;
 use super::sites::{self, Site};
 use super::{Code, Report};
 use crate::definition::draft::{Node, ProblemCode, Problems};
-use crate::definition::model::{CaseTest, EdgeKind, LoopTest, StepIx, StepKind, Workflow};
+use crate::definition::model::{CaseTest, EdgeKind, LoopTest, Step, StepIx, StepKind, Workflow};
+use crate::expr::Expr;
 
 /// A reference to a step.
 struct Reference<'w> {
@@ -132,28 +133,31 @@ fn questions<'w>(order: &Order<'w>, step: Option<StepIx>) -> impl Iterator<Item 
             let edges = map.step(*before).edges.iter().filter(|edge| edge.to == level.step);
             found.extend(edges.filter_map(|edge| match &edge.kind {
                 EdgeKind::Next(when) => when.as_ref(),
-                EdgeKind::Then | EdgeKind::Else => match &map.step(*before).kind {
-                    StepKind::Condition { expr, .. } => Some(expr),
-                    _ => None,
-                },
+                EdgeKind::Then | EdgeKind::Else => asked(map.step(*before)),
                 EdgeKind::Case(_) | EdgeKind::OnFailure => None,
             }));
         }
         if n + 1 == way.len() {
             break;
         }
-        match &here.kind {
-            StepKind::Condition { expr, .. } => found.push(expr),
-            StepKind::Switch { subject, cases, .. } => {
-                found.extend(subject);
-                found.extend(cases.iter().filter_map(|case| match &case.test {
-                    CaseTest::When(expr) => Some(expr),
-                    CaseTest::Is(_) => None,
-                }));
-            }
-            StepKind::Loop { test: LoopTest::While(expr), .. } => found.push(expr),
-            _ => {}
+        found.extend(asked(here));
+        if let StepKind::Switch { cases, .. } = &here.kind {
+            found.extend(cases.iter().filter_map(|case| match &case.test {
+                CaseTest::When(expr) => Some(expr),
+                CaseTest::Is(_) => None,
+            }));
         }
     }
     found.into_iter().map(|expr| expr.source())
+}
+
+/// What a step asks before it goes one way or another.
+fn asked(step: &Step) -> Option<&Expr> {
+    if let StepKind::Condition { expr, .. }
+    | StepKind::Switch { subject: Some(expr), .. }
+    | StepKind::Loop { test: LoopTest::While(expr), .. } = &step.kind
+    {
+        return Some(expr);
+    }
+    None
 }

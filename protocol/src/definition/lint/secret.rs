@@ -4,7 +4,6 @@ use super::order::Order;
 use super::places::{Places, entry};
 use super::{Code, Report};
 use crate::definition::draft::{Entry, Node};
-use crate::definition::model::StepKind;
 
 /// What the names of secret things end with.
 const ENDINGS: [&str; 10] = [
@@ -20,15 +19,20 @@ const ENDINGS: [&str; 10] = [
     "authorization",
 ];
 
+/// Kinds that hand something on, and under which key.
+const HOLDERS: [(&str, &str); 5] = [
+    ("plugin", "with"),
+    ("call", "with"),
+    ("publish", "payload"),
+    ("emit", "data"),
+    ("set", "set"),
+];
+
 pub(super) fn check(order: &Order<'_>, places: &Places<'_>, report: &mut Report) {
     let workflow = order.map().workflow;
     for (ix, step) in order.map().steps() {
-        let key = match &step.kind {
-            StepKind::Plugin(_) | StepKind::Call(_) => "with",
-            StepKind::Publish(_) => "payload",
-            StepKind::Emit { .. } => "data",
-            StepKind::Set(_) => "set",
-            _ => continue,
+        let Some((_, key)) = HOLDERS.iter().find(|(kind, _)| *kind == step.kind.key()) else {
+            continue;
         };
         if let Some(under) = places.key(workflow, ix, key) {
             search(under, report);

@@ -35,3 +35,4 @@ fn words(text: &str) -> String {
 
 mod order;
 mod rest;
+mod simulated;

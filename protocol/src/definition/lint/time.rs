@@ -58,11 +58,8 @@ fn cron(map: &Map<'_>, places: &Places<'_>, report: &mut Report) {
 
 /// Whether a step has no end of its own.
 fn may_wait_for_ever(step: &Step) -> bool {
-    let waits = match &step.kind {
-        StepKind::Wait(_) | StepKind::Approval(_) => true,
-        StepKind::Call(call) => !call.detach,
-        _ => false,
-    };
+    let waits = matches!(&step.kind, StepKind::Wait(_) | StepKind::Approval(_))
+        || matches!(&step.kind, StepKind::Call(call) if !call.detach);
     waits && step.timeout_ms.is_none() && step.total_timeout_ms.is_none()
 }
 
@@ -96,9 +93,9 @@ fn loses_a_race(map: &Map<'_>, step: &Step, branch: ScopeIx) -> bool {
 
 fn no_timeout(map: &Map<'_>, ix: StepIx, places: &Places<'_>, report: &mut Report) {
     let step = map.step(ix);
-    let (what, example) = match &step.kind {
-        StepKind::Approval(_) => ("if nobody answers, it waits for ever", "timeout: 4h"),
-        StepKind::Call(_) => ("it waits as long as the called run takes", "timeout: 10m"),
+    let (what, example) = match step.kind.key() {
+        "approval" => ("if nobody answers, it waits for ever", "timeout: 4h"),
+        "call" => ("it waits as long as the called run takes", "timeout: 10m"),
         _ => ("if what it waits for never comes, it waits for ever", "timeout: 5m"),
     };
     let message = format!("`{}` has no `timeout`: {what}", step.id);

@@ -7,7 +7,6 @@ use super::places::{Places, entry};
 use super::sites;
 use super::{Code, Report};
 use crate::definition::draft::Place;
-use crate::definition::model::StepKind;
 
 pub(super) fn check(order: &Order<'_>, places: &Places<'_>, report: &mut Report) {
     let workflow = order.map().workflow;
@@ -37,11 +36,7 @@ pub(super) fn check(order: &Order<'_>, places: &Places<'_>, report: &mut Report)
         report.add(Code::Unused, at, message, "remove it, or hand it out under `outputs`");
     }
     for (ix, step) in order.map().steps() {
-        let set = match &step.kind {
-            StepKind::Set(assigned) => assigned.as_slice(),
-            _ => &[],
-        };
-        for (name, _) in set.iter().chain(&step.export) {
+        for (name, _) in super::race::assigned(step).iter().chain(&step.export) {
             if is_read("vars", name) || !written.insert(name) {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use openclaw_protocol::definition::lint::longest_wait_ms;
 use openclaw_protocol::definition::{
-    Effects, Jitter, OnInterrupt, Retry, StepIx, StepKind, Workflow,
+    Effects, Jitter, OnInterrupt, Retry, Step, StepIx, StepKind, Workflow,
 };
 use openclaw_protocol::time::show_duration;
 
@@ -16,18 +16,7 @@ pub(super) fn lines(workflow: &Workflow, ix: StepIx) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(ms) = step.timeout_ms {
         let ms = show_duration(ms);
-        lines.push(match &step.kind {
-            StepKind::Wait(wait) if wait.continue_on_timeout => {
-                format!("After {ms} without it, the flow goes on.")
-            }
-            StepKind::Approval(asked) => match &asked.on_timeout {
-                Some(choice) => format!("After {ms} without an answer, the answer is {choice}."),
-                None => format!("After {ms} without an answer, it fails with wait.timeout."),
-            },
-            StepKind::Wait(_) => format!("After {ms} without it, it fails with wait.timeout."),
-            _ if step.retry.is_empty() => format!("It may take {ms}; then it fails with timeout."),
-            _ => format!("Each attempt may take {ms}; then it fails with timeout."),
-        });
+        lines.push(bound(step, &ms));
     }
     for policy in &step.retry {
         lines.push(retries(policy, step.retry.len() > 1));
@@ -55,6 +44,26 @@ pub(super) fn lines(workflow: &Workflow, ix: StepIx) -> Vec<String> {
         _ => {}
     }
     lines
+}
+
+/// What the end of its time means for a step.
+fn bound(step: &Step, ms: &str) -> String {
+    if let StepKind::Wait(wait) = &step.kind {
+        let means = if wait.continue_on_timeout {
+            "the flow goes on"
+        } else {
+            "it fails with wait.timeout"
+        };
+        return format!("After {ms} without it, {means}.");
+    }
+    if let StepKind::Approval(asked) = &step.kind {
+        return match &asked.on_timeout {
+            Some(choice) => format!("After {ms} without an answer, the answer is {choice}."),
+            None => format!("After {ms} without an answer, it fails with wait.timeout."),
+        };
+    }
+    let what = if step.retry.is_empty() { "It" } else { "Each attempt" };
+    format!("{what} may take {ms}; then it fails with timeout.")
 }
 
 fn retries(policy: &Retry, one_of_many: bool) -> String {

@@ -1,12 +1,11 @@
 //! What a step does, as the rest of a sentence that begins with its id.
 
 use openclaw_protocol::definition::{
-    CaseTest, Catch, CountDowntime, Delay, DelayFor, Effects, Foreach, LogLevel, LoopTest,
-    ParallelMode, Step, StepKind, Tolerate, Wait, WaitSource,
+    Approval, Call, CaseTest, Catch, CountDowntime, Delay, DelayFor, Effects, Foreach, LogLevel,
+    LoopTest, ParallelMode, Publish, Step, StepKind, Tolerate, Wait, WaitSource,
 };
 use openclaw_protocol::expr::Template;
 use openclaw_protocol::time::show_duration;
-use serde_json::Value as Json;
 
 use super::{code, listed, value};
 
@@ -43,44 +42,12 @@ pub(super) fn sentence(step: &Step) -> String {
         }
         StepKind::Foreach(each) => foreach(each),
         StepKind::Wait(waiting) => wait(waiting),
-        StepKind::Call(call) => {
-            let with = with(&call.with);
-            let how = match (call.detach, call.abandon) {
-                (true, _) => ", and does not wait for its end",
-                (false, true) => ", and waits for its end; cancelled, it lets it go on",
-                (false, false) => ", and waits for its end",
-            };
-            format!("starts a run of {}{with}{how}", call.workflow)
-        }
-        StepKind::Publish(message) => {
-            let done = if message.confirm_broker {
-                ", and waits until the broker has it"
-            } else {
-                ", also later, if the broker cannot be reached"
-            };
-            format!(
-                "sends a message to {} on the local broker{done}",
-                value(&message.topic.source())
-            )
-        }
+        StepKind::Call(called) => call(called),
+        StepKind::Publish(message) => publish(message),
         StepKind::Emit { event, .. } => {
             format!("says {} on the device's bus", value(&event.source()))
         }
-        StepKind::Approval(asked) => {
-            let who = if asked.roles.is_empty() {
-                "whoever may cancel a run".to_owned()
-            } else {
-                listed(&asked.roles)
-            };
-            let remind = asked
-                .remind_ms
-                .map_or_else(String::new, |ms| format!(", reminding every {}", show_duration(ms)));
-            format!(
-                "asks {who}: {} ({}){remind}",
-                value(&asked.prompt.source()),
-                asked.choices.join(" or ")
-            )
-        }
+        StepKind::Approval(asked) => approval(asked),
         StepKind::Try { .. } => "tries something".to_owned(),
         StepKind::Sequence { compensation, .. } => match compensation {
             Some(_) => "is a unit that is undone as a whole".to_owned(),
@@ -103,6 +70,35 @@ pub(super) fn sentence(step: &Step) -> String {
             format!("fails with {}: {}", value(&code.source()), value(&message.source()))
         }
     }
+}
+
+fn call(call: &Call) -> String {
+    let with = with(&call.with);
+    let how = match (call.detach, call.abandon) {
+        (true, _) => ", and does not wait for its end",
+        (false, true) => ", and waits for its end; cancelled, it lets it go on",
+        (false, false) => ", and waits for its end",
+    };
+    format!("starts a run of {}{with}{how}", call.workflow)
+}
+
+fn publish(message: &Publish) -> String {
+    let done = if message.confirm_broker {
+        ", and waits until the broker has it"
+    } else {
+        ", also later, if the broker cannot be reached"
+    };
+    format!("sends a message to {} on the local broker{done}", value(&message.topic.source()))
+}
+
+fn approval(asked: &Approval) -> String {
+    let anybody = "whoever may cancel a run".to_owned();
+    let who = if asked.roles.is_empty() { anybody } else { listed(&asked.roles) };
+    let remind = asked.remind_ms;
+    let remind =
+        remind.map_or_else(String::new, |ms| format!(", reminding every {}", show_duration(ms)));
+    let prompt = value(&asked.prompt.source());
+    format!("asks {who}: {prompt} ({}){remind}", asked.choices.join(" or "))
 }
 
 /// The case of a switch as the beginning of a sentence.
@@ -157,15 +153,11 @@ fn range_words(range: &str) -> &str {
 
 /// What is handed over, where that is something.
 fn with(template: &Template) -> String {
-    match template.source() {
-        Json::Object(map) if map.is_empty() => String::new(),
-        Json::Object(map) => {
-            let given: Vec<String> =
-                map.iter().map(|(key, json)| format!("{key} {}", value(json))).collect();
-            format!(" with {}", excerpt_list(&given))
-        }
-        other => format!(" with {}", value(&other)),
-    }
+    let source = template.source();
+    let Some(map) = source.as_object() else { return format!(" with {}", value(&source)) };
+    let given: Vec<String> =
+        map.iter().map(|(key, json)| format!("{key} {}", value(json))).collect();
+    if given.is_empty() { String::new() } else { format!(" with {}", excerpt_list(&given)) }
 }
 
 fn excerpt_list(items: &[String]) -> String {

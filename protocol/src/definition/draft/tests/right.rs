@@ -81,6 +81,19 @@ fn a_graph_flows_as_written() {
 }
 
 #[test]
+fn a_graph_in_which_nothing_leads_on_stays_one() {
+    let workflow = right_steps(
+        "
+  - {id: a, delay: 1, start: true, next_steps: []}
+  - {id: b, delay: 1, start: true, on_failure: c}
+  - {id: c, delay: 1}",
+    );
+    assert!(workflow.scope(workflow.root).graph);
+    assert_eq!(workflow.scope(workflow.root).entries.len(), 2);
+    assert!(right_steps("  - {id: a, delay: 1, next_steps: []}").scopes[0].graph);
+}
+
+#[test]
 fn ids_in_then_and_else_make_a_graph() {
     let w = right_steps(
         "
