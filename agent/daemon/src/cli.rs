@@ -97,7 +97,10 @@ async fn export(config: &Config, run: String) -> anyhow::Result<()> {
         let Answer::Recording { recording, facts } = answer else {
             anyhow::bail!("the agent did not give the recording")
         };
-        anyhow::ensure!(!recording.facts.is_empty(), "the run's journal has been removed meanwhile");
+        anyhow::ensure!(
+            !recording.facts.is_empty(),
+            "the run's journal has been removed meanwhile"
+        );
         match &mut whole {
             Some(whole) => whole.facts.extend(recording.facts),
             None => whole = Some(*recording),

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use openclaw_agent::agent::Agent;
-use openclaw_agent_core::replay::Recording;
 use openclaw_agent::config::{Config, Standalone};
 use openclaw_agent::identity::{Credentials, Identity};
 use openclaw_agent::local::{Answer, Client, ClientError, Request, Status};
+use openclaw_agent_core::replay::Recording;
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use openclaw_protocol::run::{Run, RunStatus};
 

@@ -10,8 +10,8 @@ use openclaw_protocol::sync::{Lane, Record};
 use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 
-use super::rows::{self, SettledRow, UnusableRow};
 use super::journal::unpack_fact;
+use super::rows::{self, SettledRow, UnusableRow};
 use super::space::{
     CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, chunk_key, fact_key_parts,
 };
@@ -114,16 +114,14 @@ impl Store {
     pub fn facts_of(&self, run: &RunId) -> Result<Vec<FactRecord>, StoreError> {
         let Some(number) = run.number() else { return Ok(Vec::new()) };
         let read = self.db.begin_read()?;
-        let is_it = match read
-            .open_table(SETTLED.definition())?
-            .get(number.to_be_bytes().as_slice())?
-        {
-            Some(row) => {
-                let row = SETTLED.unseal(&number.to_be_bytes(), row.value())?;
-                rows::unpack::<SettledRow>(SETTLED.0, row)?.run == *run
-            }
-            None => self.open.get(&number).is_some_and(|open| open.row.run == *run),
-        };
+        let is_it =
+            match read.open_table(SETTLED.definition())?.get(number.to_be_bytes().as_slice())? {
+                Some(row) => {
+                    let row = SETTLED.unseal(&number.to_be_bytes(), row.value())?;
+                    rows::unpack::<SettledRow>(SETTLED.0, row)?.run == *run
+                }
+                None => self.open.get(&number).is_some_and(|open| open.row.run == *run),
+            };
         if !is_it {
             return Ok(Vec::new());
         }
