@@ -116,9 +116,10 @@ fn run(
         let caught = step.edges.iter().any(|edge| matches!(edge.kind, EdgeKind::OnFailure));
         let mut truth = None;
         let mut failed = false;
-        match &step.kind {
-            StepKind::Condition { .. } => truth = Some(choices.below(2) == 0),
-            _ => failed = choices.below(3) == 0,
+        if matches!(step.kind, StepKind::Condition { .. }) {
+            truth = Some(choices.below(2) == 0);
+        } else {
+            failed = choices.below(3) == 0;
         }
         let gate = matches!(step.kind, StepKind::Condition { gate: true, .. });
         let is_fail = matches!(step.kind, StepKind::Fail { .. });
@@ -152,11 +153,7 @@ fn run(
                 continue;
             }
             let (yes, no) = arrived.entry(to).or_default();
-            if taken {
-                *yes += 1
-            } else {
-                *no += 1
-            }
+            *(if taken { &mut *yes } else { &mut *no }) += 1;
             let (yes, no, all) = (*yes, *no, workflow.step(to).incoming);
             let (runs, skips) = match workflow.step(to).join {
                 Join::All => (yes + no == all && yes > 0, no == all),
