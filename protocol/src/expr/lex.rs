@@ -288,7 +288,8 @@ impl<'a> Lexer<'a> {
             _ => (0, 0, 0),
         };
         let wrong = |bytes: usize, message: &str| {
-            ExprError::new(message, Span::new(start, (start + bytes).min(self.source.len())))
+            // Where a digit should be there may be half of a longer character.
+            ExprError::new(message, Span::new(start, self.source.ceil_char_boundary(start + bytes)))
         };
         if radix == 0 {
             let plain = simple_escape(letter)

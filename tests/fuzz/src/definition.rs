@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openclaw_protocol::definition::lint::{Target, lint_for};
 use openclaw_protocol::definition::{DraftError, TriggerKind, Workflow, parse};
 use openclaw_protocol::json::JsonText;
 
@@ -20,6 +21,7 @@ pub fn check(data: &[u8]) {
         Ok(workflow) => accepted(&workflow),
         Err(error) => refused(&text, &error),
     }
+    linted(&text);
 }
 
 fn accepted(workflow: &Workflow) {
@@ -60,20 +62,38 @@ fn consistent(workflow: &Workflow) {
 fn refused(text: &str, error: &DraftError) {
     assert!(!error.problems.is_empty() && error.problems.len() <= TOLD);
     assert!(!error.to_string().is_empty());
+    let places = error.problems.iter().map(|problem| {
+        assert!(!problem.message.is_empty());
+        (problem.line, problem.column, problem.to_string())
+    });
+    in_text(text, places);
+}
+
+/// What the author may regret has its places too.
+fn linted(text: &str) {
+    let target = Target { no_clock: true };
+    let findings = within(PATIENCE, "linting", || lint_for(text, target));
+    let places =
+        findings.iter().map(|finding| (finding.line, finding.column, finding.to_string()));
+    in_text(text, places);
+}
+
+/// Places, from 1, that a text has, in its order.
+fn in_text(text: &str, places: impl Iterator<Item = (u32, u32, String)>) {
     // YAML breaks lines at `\n`, `\r\n` and `\r`; where a text ends is a place too.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let lines: Vec<&str> = text.split('\n').collect();
+    // Characters that only JSON allows are escaped before the text is read.
+    let odd = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let is_odd = text.contains(odd);
     let mut before = (0, 0);
-    for problem in &error.problems {
-        let (line, column) = (problem.line as usize, problem.column as usize);
-        assert!(!problem.message.is_empty());
-        assert!((1..=lines.len()).contains(&line), "{problem}: there are {} lines", lines.len());
-        assert!(column >= 1, "{problem}");
-        // Characters that only JSON allows are escaped before the text is read.
-        let odd = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
-        let length = lines[line - 1].chars().count();
-        assert!(column <= length + 1 || text.contains(odd), "{problem}: the line has {length}");
-        assert!(before <= (line, column), "{problem}: not in the document's order");
+    for (line, column, what) in places {
+        assert!(before <= (line, column), "{what}: not in the document's order");
         before = (line, column);
+        let (line, column) = (line as usize, column as usize);
+        assert!((1..=lines.len()).contains(&line), "{what}: there are {} lines", lines.len());
+        let length = lines[line - 1].chars().count();
+        assert!(column >= 1, "{what}");
+        assert!(column <= length + 1 || is_odd, "{what}: the line has {length} characters");
     }
 }

@@ -99,6 +99,10 @@ fn crosses(value: &Value) {
     let (outer, typed) = (value.to_json(), value.to_json_typed());
     assert_eq!(outer.is_ok(), typed.is_ok(), "{value:?}");
     let Ok(typed) = typed else { return };
+    // A secret goes to the host alone, and nothing takes it back.
+    if typed.to_string().contains("$secret") {
+        return;
+    }
     assert_eq!(Value::from_json_typed(&typed).to_json_typed().as_ref(), Ok(&typed), "{value:?}");
     // The journal keeps it as text.
     let text = typed.to_string();

@@ -136,6 +136,7 @@ fn errors_say_where_and_what() {
         ("'abc", "missing closing '", "'abc"),
         ("'\\q'", "unknown escape sequence", "\\q"),
         ("'\\ud800'", "not a Unicode character", "\\ud800"),
+        ("'\\x4\u{1F431}'", "incomplete escape sequence", "\\x4\u{1F431}"),
         (
             "9223372036854775808",
             "the number exceeds `int`; write it as `…u` or `….0`",

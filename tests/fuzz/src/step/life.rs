@@ -229,7 +229,8 @@ fn nonsense(world: &mut World, (a, b, c): (u8, u8, u8)) {
 /// The wall clock steps, or is believed more or less.
 fn jump(world: &mut World, a: u8, b: u8) {
     let by = [-86_400_000, -3_600_000, 3_600_000, 86_400_000, 31 * 86_400_000, 500];
-    world.now.wall_ms += by[usize::from(a) % by.len()] * i64::from(b % 4);
+    let by = by[usize::from(a) % by.len()] * i64::from(b % 4);
+    world.now.wall_ms = world.now.wall_ms.saturating_add(by);
     world.now.trust = trust(b / 4);
     world.input(Input::Tick);
 }
