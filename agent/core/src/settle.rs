@@ -225,7 +225,13 @@ impl Turn<'_> {
         }
     }
 
-    pub(crate) fn record(&mut self, at: &StepRef, status: StepStatus, error: Option<RunError>, attempts: u32) {
+    pub(crate) fn record(
+        &mut self,
+        at: &StepRef,
+        status: StepStatus,
+        error: Option<RunError>,
+        attempts: u32,
+    ) {
         let view = self.run.view_of(at);
         // `null` is smaller than any bound, so it is always kept.
         let kept =
