@@ -1,5 +1,7 @@
 //! What a command prints: a table for people, JSON or YAML for programs.
 
+use std::io::Write as _;
+
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -29,24 +31,29 @@ pub(crate) fn print<T: Serialize>(
         Format::Table => print_table(header, rows(data)),
         Format::Json => {
             let text = serde_json::to_string_pretty(data).map_err(unprintable)?;
-            println!("{text}");
+            say(&(text + "\n"))
         }
-        Format::Yaml => {
-            let text = serde_saphyr::to_string(data).map_err(unprintable)?;
-            print!("{text}");
-        }
+        Format::Yaml => say(&serde_saphyr::to_string(data).map_err(unprintable)?),
     }
-    Ok(())
+}
+
+/// Writes to standard output. A reader that has seen enough, such as `head`, is no failure.
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn unprintable(error: impl std::fmt::Display) -> Failure {
     Failure::new(FAILED, format!("cannot print the answer: {error}"))
 }
 
-fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
+fn print_table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     if rows.is_empty() {
         eprintln!("nothing found");
-        return;
+        return Ok(());
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -54,7 +61,7 @@ fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
     for row in rows {
         table.add_row(row.into_iter().map(|cell| printable(&cell)));
     }
-    println!("{}", table.trim_fmt());
+    say(&format!("{}\n", table.trim_fmt()))
 }
 
 /// Text from devices and people with control characters made visible, so that it cannot play

@@ -10,7 +10,7 @@ use super::read_document;
 use crate::args::{AuthorVerb, Chart, Global};
 use crate::authoring::{chart, explain, layout, limits};
 use crate::exit::{FAILED, Failure, INVALID};
-use crate::output::{Format, print, printable, printable_lines};
+use crate::output::{Format, print, printable, printable_lines, say};
 
 /// What was found in one file.
 #[derive(Debug, Serialize)]
@@ -37,23 +37,19 @@ pub(crate) async fn run(global: &Global, verb: AuthorVerb) -> Result<(), Failure
         }
         AuthorVerb::Fmt { files, canonical: true, .. } => {
             for file in &files {
-                println!("{}", read_workflow(file).await?.canonical);
+                say(&format!("{}\n", read_workflow(file).await?.canonical))?;
             }
             Ok(())
         }
         AuthorVerb::Fmt { files, check, write, .. } => fmt(&files, check, write).await,
-        AuthorVerb::Explain { file } => {
-            println!("{}", printable_lines(&explain::explain(&read_workflow(&file).await?)));
-            Ok(())
-        }
+        AuthorVerb::Explain { file } => shown(&explain::explain(&read_workflow(&file).await?)),
         AuthorVerb::Graph { file, format } => {
             let workflow = read_workflow(&file).await?;
             let drawn = match format {
                 Chart::Mermaid => chart::mermaid(&workflow),
                 Chart::Dot => chart::dot(&workflow),
             };
-            println!("{}", printable_lines(&drawn));
-            Ok(())
+            shown(&drawn)
         }
         AuthorVerb::Limits => {
             let columns = ["limit", "value", "of", "beyond it"];
@@ -114,7 +110,7 @@ async fn lint(
     if global.output == Format::Table {
         for Linted { file, findings, .. } in &all {
             for finding in findings {
-                println!("{}", printable(&format!("{file}:{finding}")));
+                say(&format!("{}\n", printable(&format!("{file}:{finding}"))))?;
             }
         }
     } else {
@@ -156,7 +152,7 @@ async fn fmt(files: &[PathBuf], check: bool, write: bool) -> Result<(), Failure>
                 eprintln!("wrote {}", path.display());
             }
         } else {
-            print!("{formatted}");
+            say(&formatted)?;
         }
     }
     if otherwise.is_empty() {
@@ -167,6 +163,11 @@ async fn fmt(files: &[PathBuf], check: bool, write: bool) -> Result<(), Failure>
             .hint("`openclaw workflow fmt -w FILE` lays them out");
     failure.details = otherwise;
     Err(failure)
+}
+
+/// Prints lines, some of which quote the document.
+fn shown(text: &str) -> Result<(), Failure> {
+    say(&format!("{}\n", printable_lines(text)))
 }
 
 async fn read_workflow(path: &Path) -> Result<Workflow, Failure> {
