@@ -53,7 +53,7 @@ impl<'a> Bytes<'a> {
         let kinds = if depth == 0 { 7 } else { 9 };
         match self.byte() % kinds {
             0 => Json::Null,
-            1 => json!(self.byte() % 2 == 0),
+            1 => json!(self.byte().is_multiple_of(2)),
             2 => json!(self.byte().cast_signed()),
             3 => json!(self.u64().cast_signed()),
             4 => json!(self.u64()),

@@ -73,8 +73,7 @@ fn refused(text: &str, error: &DraftError) {
 fn linted(text: &str) {
     let target = Target { no_clock: true };
     let findings = within(PATIENCE, "linting", || lint_for(text, target));
-    let places =
-        findings.iter().map(|finding| (finding.line, finding.column, finding.to_string()));
+    let places = findings.iter().map(|finding| (finding.line, finding.column, finding.to_string()));
     in_text(text, places);
 }
 

@@ -190,7 +190,10 @@ impl Names {
             "x": knobs.json(), "y": knobs.json(), "z": knobs.json(),
         });
         let more = BTreeMap::from([
-            ("now", Timestamp::from_millis(1_772_445_600_123).map_or(Value::Null, Value::Timestamp)),
+            (
+                "now",
+                Timestamp::from_millis(1_772_445_600_123).map_or(Value::Null, Value::Timestamp),
+            ),
             ("d", Value::Int(5)),
             ("nan", Value::Double(f64::NAN)),
             ("inf", Value::Double(f64::INFINITY)),

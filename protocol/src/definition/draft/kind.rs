@@ -314,7 +314,8 @@ impl Draft {
         let written =
             written.and_then(|text| Expr::compile(&format!("timestamp({})", json!(text))).ok());
         let is_date = |text: &str| {
-            text.len() > 4 && text.bytes().take(4).all(|b| b.is_ascii_digit()) && &text[4..5] == "-"
+            let year = text.split_once('-').map(|(year, _)| year.as_bytes());
+            year.is_some_and(|year| year.len() == 4 && year.iter().all(u8::is_ascii_digit))
         };
         let at = match (written, node.text()) {
             (Some(at), _) => Some(at),

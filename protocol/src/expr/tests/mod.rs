@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
+use crate::json::JsonText;
 
 /// Evaluates against a few names as a run has them.
 fn eval(source: &str) -> Result<Value, String> {
@@ -65,6 +66,15 @@ fn mixed_numbers_promote_to_double() {
     fails("7.5 % 2", "expr.type: `%` does not take double and int; write int(…) around a double");
     fails("9223372036854775807 + 1", "expr.type: the result of `+` is out of range");
     fails("1 / 0", "expr.type: division by zero");
+}
+
+#[test]
+fn a_double_that_left_as_text_comes_back_as_it_was() {
+    // Found by fuzzing: read quickly instead of exactly, each of these comes back as a neighbour.
+    for number in [0.37771268494124643, 1.38e-23, 92_233_703.342_738_79, 9.122222222222224e48] {
+        let text = JsonText::of(&Value::Double(number).to_json_typed().unwrap());
+        assert_eq!(Value::from_json_typed(&text.value()), Value::Double(number));
+    }
 }
 
 #[test]

@@ -11,19 +11,14 @@ use openclaw_protocol::run::{Run, RunEvent, RunEventRecord, StepPath, StepStatus
 use super::state;
 use super::world::{SEED, World};
 
-/// Runs of one life that are replayed at its end.
-const REPLAYED: usize = 4;
-
 /// The fold of the journal is the state.
 pub(super) fn same_when_folded(world: &World) {
     let folded = world.folded();
     let (lived, folded) = (state::of(&world.engine), state::of(&folded));
     if lived != folded {
-        let differs = lived.lines().zip(folded.lines()).position(|(one, other)| one != other);
-        let from = differs.unwrap_or_default().saturating_sub(12);
-        let part = |text: &str| -> String {
-            text.lines().skip(from).take(24).map(|line| format!("{line}\n")).collect()
-        };
+        let differs = lived.bytes().zip(folded.bytes()).position(|(one, other)| one != other);
+        let from = differs.unwrap_or_default().saturating_sub(400);
+        let part = |text: &str| -> String { text.chars().skip(from).take(800).collect() };
         panic!("lived:\n{}\nfolded:\n{}", part(&lived), part(&folded));
     }
 }
@@ -111,20 +106,17 @@ fn shown(world: &World) {
     assert_eq!(results.len(), shown.len(), "a result for each run");
 }
 
-/// At the desk each run comes to what the device did.
+/// At the desk a run comes to what the device did. One of them stands for all: it takes its time.
 fn replayed(world: &World) {
-    for (run, _) in world.disk.runs.values().take(REPLAYED) {
-        let replay = replay(world, run).expect("a run on the disk");
-        assert!(replay.divergence.is_none(), "{run}: {:?}", replay.divergence);
-        assert!(replay.is_settled, "{run} does not end at the desk");
-        let told = events(world).filter(|record| record.run == *run);
-        let desk = replay.events.iter().map(|(_, record)| record);
-        for (told, desk) in told.zip(desk) {
-            assert_eq!(told, desk, "told by the device, and at the desk");
-        }
-        let told = events(world).filter(|record| record.run == *run).count();
-        assert_eq!(told, replay.events.len(), "{run}: events told and replayed");
-    }
+    let facts: usize = world.disk.runs.values().map(|(_, facts)| facts.len()).sum();
+    let chosen = facts % world.disk.runs.len().max(1);
+    let Some((run, _)) = world.disk.runs.values().nth(chosen) else { return };
+    let replay = replay(world, run).expect("a run on the disk");
+    assert!(replay.divergence.is_none(), "{run}: {:?}", replay.divergence);
+    assert!(replay.is_settled, "{run} does not end at the desk");
+    let told: Vec<_> = events(world).filter(|record| record.run == *run).collect();
+    let desk: Vec<_> = replay.events.iter().map(|(_, record)| record).collect();
+    assert_eq!(told, desk, "told by the device, and at the desk");
 }
 
 /// A run that is on the disk, replayed.
@@ -160,7 +152,9 @@ pub(super) fn asking(world: &World, run: &RunId) -> Vec<StepPath> {
 }
 
 fn events(world: &World) -> impl Iterator<Item = &RunEventRecord> {
-    world.disk.told.iter().filter_map(|told| {
-        if let Told::Event(record) = told { Some(record) } else { None }
-    })
+    world
+        .disk
+        .told
+        .iter()
+        .filter_map(|told| if let Told::Event(record) = told { Some(record) } else { None })
 }

@@ -10,60 +10,63 @@ use openclaw_agent_core::Engine;
 pub(super) fn of(engine: &Engine) -> String {
     let mut runs = Runs::default();
     // It stops with an error where the runs end.
-    let _ = write!(runs, "{engine:#?}");
-    assert!(runs.seen, "the engine has a field `runs`");
+    let _ = write!(runs, "{engine:?}");
+    assert!(runs.inside, "the engine has a field `runs`");
     runs.kept
 }
 
-/// Keeps the lines of `Engine { runs: { n: Held { run: … } } }`, which `{:#?}` indents by four
-/// spaces a level. Text in values has its line ends escaped.
+/// Keeps what is of the runs in `Engine { runs: {n: Held { run: … }} }`.
 #[derive(Default)]
 struct Runs {
-    line: String,
-    kept: String,
-    seen: bool,
+    /// Open brackets, outside of text.
+    depth: usize,
+    in_text: bool,
+    /// The character before was a backslash in text.
+    escaped: bool,
+    /// What stands before a colon, where that may be the name of a field we look for.
+    name: String,
+    /// Inside `runs`.
     inside: bool,
+    /// In that field of `Held` which is the run itself.
     of_the_run: bool,
+    kept: String,
 }
 
+/// Brackets around the fields of `Engine`, and around those of `Held`.
+const ENGINE: usize = 1;
+const HELD: usize = 3;
+
 impl Runs {
-    fn end_of_line(&mut self) -> fmt::Result {
-        let indent = self.line.len() - self.line.trim_start_matches(' ').len();
-        if indent == 4 && !self.seen {
-            self.inside = self.line.starts_with("    runs: {");
-            self.seen = self.inside;
-            if self.line == "    runs: {}," {
-                return Err(fmt::Error);
-            }
-        } else if indent == 4 && self.inside {
-            return Err(fmt::Error);
+    /// Takes one character; `Err` where the runs end.
+    fn take(&mut self, next: char) -> fmt::Result {
+        if self.inside && (self.depth < HELD || self.of_the_run) {
+            self.kept.push(next);
         }
-        if self.inside {
-            let field = self.line.get(12..).filter(|_| indent == 12).unwrap_or_default();
-            if field.starts_with(|first: char| first.is_ascii_lowercase()) {
-                self.of_the_run = field.starts_with("run: ");
-            }
-            if indent < 12 || self.of_the_run {
-                self.kept.push_str(&self.line);
-                self.kept.push('\n');
-            }
+        if self.in_text {
+            self.in_text = next != '"' || self.escaped;
+            self.escaped = next == '\\' && !self.escaped;
+            return Ok(());
         }
-        self.line.clear();
+        match next {
+            '"' => self.in_text = true,
+            '{' | '[' | '(' => self.depth += 1,
+            '}' | ']' | ')' => self.depth = self.depth.saturating_sub(1),
+            ':' if self.depth == ENGINE && self.name == "runs" => self.inside = true,
+            ':' if self.depth == HELD => self.of_the_run = self.name == "run",
+            ',' if self.depth == ENGINE && self.inside => return Err(fmt::Error),
+            _ => {}
+        }
+        if next.is_ascii_alphanumeric() || next == '_' {
+            self.name.push(next);
+        } else {
+            self.name.clear();
+        }
         Ok(())
     }
 }
 
 impl fmt::Write for Runs {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive('\n') {
-            match part.strip_suffix('\n') {
-                Some(end) => {
-                    self.line.push_str(end);
-                    self.end_of_line()?;
-                }
-                None => self.line.push_str(part),
-            }
-        }
-        Ok(())
+        text.chars().try_for_each(|next| self.take(next))
     }
 }

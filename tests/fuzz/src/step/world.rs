@@ -68,9 +68,8 @@ pub(super) struct World {
 impl World {
     /// A device that is started for the first time.
     pub(super) fn new(texts: &[&str], slots: u16) -> Self {
-        let workflow = |text: &&str| {
-            Arc::new(parse(text).unwrap_or_else(|error| panic!("{error}\n{text}")))
-        };
+        let workflow =
+            |text: &&str| Arc::new(parse(text).unwrap_or_else(|error| panic!("{error}\n{text}")));
         let trust = ClockTrust::Synced;
         let mut world = Self {
             engine: engine(slots),

@@ -331,3 +331,10 @@ fn keys_of_plugin_steps_are_of_no_other_kind() {
     6:35: E_UNKNOWN_KEY: step `c` has no key `do`
     ");
 }
+
+#[test]
+fn what_begins_like_a_date_may_be_anything() {
+    // Found by fuzzing: half of a character stands where the hyphen would be.
+    assert!(wrong_steps("  - {id: a, delay: {until: 2027é-01T00:00:00Z}}").contains("E_EXPR"));
+    assert!(wrong_steps("  - {id: a, delay: {until: 2027-é}}").contains("no point in time"));
+}
