@@ -21,8 +21,12 @@ macro_rules! api {
     };
 }
 
+mod again;
+mod secrets;
 mod talk;
 
+pub use again::{RetriedRun, RetriedRuns, RetryRuns};
+pub use secrets::{PutSecret, Secret, SecretDetail, SecretDevice, SecretDeviceState};
 pub use talk::{Approval, Decide, SendSignal};
 
 /// A page of a list. `next_cursor` is absent on the last page.

@@ -48,6 +48,16 @@ pub enum Command {
         /// The form as filled in, a JSON object.
         form: JsonText,
     },
+    /// Do a failed run again from where it failed, with the definition that is in force now.
+    Retry {
+        /// Which; its journal must still be on the device.
+        run: RunId,
+    },
+    /// Send the recording of a run, in the lane `telemetry`.
+    Export {
+        /// Which; its journal must still be on the device.
+        run: RunId,
+    },
 }
 
 /// A command with the name of the wish behind it.

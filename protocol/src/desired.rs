@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::definition::DefinitionHash;
 use crate::id::{DeviceId, Digest, Generation, PluginName, TenantId, WorkflowName};
 use crate::json::JsonText;
+use crate::limits::{DESIRED_BYTES, DEVICE_SECRETS};
 use crate::plugin::{CallLimits, Permissions};
+use crate::secret::SealedSecret;
+use crate::wire::{self, Kind, WireError};
 
 /// What one device shall run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +71,38 @@ pub struct PluginPin {
     pub limits: CallLimits,
 }
 
+/// Packs the document. Where no secrets go with it, it has the bytes that every version reads.
+#[must_use]
+pub fn pack(desired: &Desired, secrets: &[SealedSecret]) -> Vec<u8> {
+    if secrets.is_empty() {
+        return wire::pack(Kind::Desired, desired);
+    }
+    wire::pack(Kind::DesiredSecrets, &(desired, secrets))
+}
+
+/// Reads what [`pack`] made.
+///
+/// # Errors
+/// It is not a document, or has more than [`DEVICE_SECRETS`] secrets.
+pub fn unpack(bytes: &[u8]) -> Result<(Desired, Vec<SealedSecret>), WireError> {
+    if bytes.get(1) != Some(&(Kind::DesiredSecrets as u8)) {
+        return Ok((wire::unpack(Kind::Desired, bytes, DESIRED_BYTES)?, Vec::new()));
+    }
+    let (desired, Secrets(secrets)) = wire::unpack(Kind::DesiredSecrets, bytes, DESIRED_BYTES)?;
+    Ok((desired, secrets))
+}
+
+/// The secrets as they are read: not more than there may be.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Secrets(
+    #[serde(deserialize_with = "wire::at_most::<_, _, DEVICE_SECRETS>")] Vec<SealedSecret>,
+);
+
 /// A [`Desired`] as it travels and rests: encoded bytes and the signature over them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedDesired {
-    /// `wire::pack`ed [`Desired`].
+    /// What [`pack`] made.
     pub document: Vec<u8>,
     /// Ed25519 signature over `document`, 64 bytes.
     pub signature: Vec<u8>,

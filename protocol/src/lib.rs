@@ -3,8 +3,8 @@
 //! Pure: no runtime, no socket, no database, no clock, no randomness. Time is an argument.
 //! In reading order: names ([`id`]), bounds ([`limits`]), time ([`time`]), what people write
 //! ([`definition`], [`expr`], [`plugin`]), what a device tells of a run ([`run`]), what goes down
-//! ([`desired`], [`command`]) and up ([`report`]), how it travels ([`wire`], [`topic`], [`sync`]),
-//! and the shapes of the HTTP API ([`api`]).
+//! ([`desired`], [`command`]) and up ([`report`], [`recording`]), how it travels ([`wire`], [`topic`], [`sync`]),
+//! what must not be told ([`secret`]), and the shapes of the HTTP API ([`api`]).
 
 pub mod api;
 pub mod command;
@@ -15,8 +15,10 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod plugin;
+pub mod recording;
 pub mod report;
 pub mod run;
+pub mod secret;
 pub mod sync;
 pub mod time;
 pub mod topic;

@@ -40,6 +40,13 @@ pub const TOPIC_BYTES: usize = 1_024;
 pub const EVENT_NAME_BYTES: usize = 128;
 /// Secrets that one workflow may declare.
 pub const SECRETS: usize = 64;
+/// The shortest value of a secret, in bytes: a shorter one is guessed in no time, and could not be
+/// masked without masking what is none.
+pub const SECRET_LEAST_BYTES: usize = 4;
+/// The longest value of a secret, in bytes.
+pub const SECRET_BYTES: usize = 16 * 1024;
+/// Secrets that one device may hold.
+pub const DEVICE_SECRETS: usize = 256;
 /// Keys that the `dedupe` of one trigger remembers; the oldest goes first.
 pub const DEDUPE_KEYS: usize = 4_096;
 /// How long a `dedupe` remembers a key where the author names no `window`.
@@ -55,6 +62,18 @@ pub const RUN_VIEW_BYTES: usize = 512 * 1024;
 pub const RUN_VIEW_STEPS: usize = 2_000;
 /// Triggers of one workflow.
 pub const TRIGGERS: usize = 32;
+/// Missed cron slots that `catch_up: all` makes up for where the author names no `max_catch_up`.
+pub const CATCH_UP_RUNS: u32 = 10;
+/// The most that `max_catch_up` may say.
+pub const CATCH_UP_RUNS_MAX: u32 = 100;
+/// The longest `jitter` of a `cron` trigger.
+pub const JITTER_MS: u64 = 3_600_000;
+/// Topics of one trigger for which its `for` counts at the same time.
+pub const HOLDS: usize = 1_024;
+/// The path of a `webhook`, in bytes.
+pub const WEBHOOK_PATH_BYTES: usize = 256;
+/// The body of a request to a `webhook`, in bytes.
+pub const WEBHOOK_BODY_BYTES: usize = 64 * 1024;
 /// Waiting runs of one workflow before `max_exceeded` decides, by default.
 pub const QUEUED_RUNS: u32 = 10;
 
@@ -82,6 +101,12 @@ pub const BATCH_UNPACKED_BYTES: usize = 1024 * 1024;
 pub const BATCH_RECORDS: usize = 1_000;
 /// One record of a lane.
 pub const RECORD_BYTES: usize = 256 * 1024;
+/// A recorded run as it goes to the control plane, in bytes of JSON.
+pub const RECORDING_BYTES: usize = 8 * 1024 * 1024;
+/// The same, deflated.
+pub const RECORDING_PACKED_BYTES: usize = 2 * 1024 * 1024;
+/// One part of it.
+pub const RECORDING_PART_BYTES: usize = 128 * 1024;
 /// Batches of one lane that may be unacknowledged at once.
 pub const WINDOW_BATCHES: usize = 4;
 /// Ranges in one acknowledgement.

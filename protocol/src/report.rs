@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{RequestId, RunId};
+use crate::limits::DEVICE_SECRETS;
+use crate::secret::HeldSecret;
 use crate::time::Stamp;
 
 /// One report. Append-only: postcard knows variants by number.
@@ -39,6 +41,17 @@ pub enum Report {
         reason: String,
         /// How many since the last such report.
         count: u32,
+    },
+    /// The device's public key (X25519) to seal secrets to; told at each start.
+    SealingKey {
+        /// The key.
+        key: [u8; 32],
+    },
+    /// The secrets that the control plane has sent, all of them, and whether they can be used.
+    Secrets {
+        /// By name.
+        #[serde(deserialize_with = "crate::wire::at_most::<_, _, DEVICE_SECRETS>")]
+        held: Vec<HeldSecret>,
     },
 }
 

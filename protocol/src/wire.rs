@@ -38,6 +38,10 @@ pub enum Kind {
     Telemetry = 11,
     /// The items of a [`crate::sync::Frame::Batch`], possibly deflated.
     Batch = 12,
+    /// A [`crate::recording::RecordingPart`].
+    Recording = 13,
+    /// A [`crate::desired::Desired`] and the [`crate::secret::SealedSecret`]s that go with it.
+    DesiredSecrets = 14,
 }
 
 /// Why bytes were refused.

@@ -3,5 +3,6 @@
 mod chaos;
 mod dev;
 mod release;
+mod secret;
 mod talk;
 mod tidy;

@@ -170,7 +170,8 @@ impl Engine {
             }
         }
         for (workflow, firing) in fired {
-            self.fire_gated(&workflow, &firing.trigger, &firing.data, now, decision);
+            let (trigger, data) = (&firing.trigger, &firing.data);
+            self.fire_gated(&workflow, trigger, data, now, decision);
         }
         self.fire_held_back(now, decision);
     }

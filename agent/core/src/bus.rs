@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use openclaw_protocol::definition::{StepKind, TriggerKind};
+use openclaw_protocol::definition::{StepKind, Trigger, TriggerKind};
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 use crate::effect::{Decision, Told};
 use crate::engine::Engine;
 use crate::fact::Fact;
+use crate::gate::Fired;
 use crate::input::Message;
 use crate::limits::{EVENTS_PER_DECISION, MESSAGE_DATA_BYTES, SIGNALS};
 use crate::step::Source;
@@ -65,6 +66,17 @@ impl Engine {
             *known = qos.max(*known);
         }
         wanted.into_iter().collect()
+    }
+
+    /// The triggers in force that the shell is to watch for: webhooks.
+    pub fn watched(&self) -> impl Iterator<Item = (&WorkflowName, &Trigger)> {
+        let deployed = self.deployed.iter().filter(|(_, one)| one.triggers_enabled);
+        deployed.flat_map(|(name, one)| {
+            let watched = one.plan.workflow.triggers.iter().filter(|trigger| {
+                trigger.enabled && matches!(trigger.kind, TriggerKind::Webhook { .. })
+            });
+            watched.map(move |trigger| (name, trigger))
+        })
     }
 
     /// The local broker has delivered a message.
@@ -186,6 +198,38 @@ impl Engine {
             }
             self.fire_gated(&workflow, &trigger, &Value::from_json(&data), now, decision);
         }
+    }
+
+    /// A trigger that the shell watches for has fired.
+    pub(crate) fn fire_watched(
+        &mut self,
+        workflow: &WorkflowName,
+        trigger: &TriggerId,
+        data: &JsonText,
+        now: Stamp,
+        decision: &mut Decision,
+    ) {
+        let refusal = |code: &str, message: String| Err(Refusal { code: code.to_owned(), message });
+        let deployment = self.deployed.get(workflow).filter(|one| one.triggers_enabled);
+        let mut triggers = deployment.into_iter().flat_map(|one| &one.plan.workflow.triggers);
+        let kind = triggers.find(|one| one.id == *trigger && one.enabled).map(|one| &one.kind);
+        let watched = kind.filter(|kind| matches!(kind, TriggerKind::Webhook { .. }));
+        let outcome = if let Some(kind) = watched {
+            let mut data = data.value();
+            if let Some(map) = data.as_object_mut() {
+                map.insert("id".to_owned(), json!(trigger.as_str()));
+                map.insert("kind".to_owned(), json!(kind.key()));
+            }
+            match self.fire_gated(workflow, trigger, &Value::from_json(&data), now, decision) {
+                Fired::Run(run) => Ok(run),
+                Fired::Later => refusal("trigger.later", format!("`{trigger}` waits")),
+                Fired::Other => refusal("trigger.other", format!("`{trigger}` is not for this")),
+                Fired::Dropped(refused) => refusal(refused.code, refused.message),
+            }
+        } else {
+            refusal("trigger.unknown", format!("`{workflow}` has no trigger `{trigger}` in force"))
+        };
+        self.answer(None, outcome, decision);
     }
 
     /// Somebody says something to a run.

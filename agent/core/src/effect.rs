@@ -23,6 +23,9 @@ pub struct Decision {
     /// Firings of triggers that must not start anything again, to be kept and given back by
     /// [`crate::Engine::restore_seen`].
     pub seen: Vec<SeenKey>,
+    /// Holds of triggers (their `for`) that changed, to be kept and given back by
+    /// [`crate::Engine::restore_holds`].
+    pub holds: Vec<HoldChange>,
     /// What to tell.
     pub told: Vec<Told>,
     /// Operators' wishes that were answered for the first time, and the answer. Kept with the
@@ -66,6 +69,34 @@ pub struct SeenKey {
     pub at: Stamp,
 }
 
+/// A change of how long the condition of a trigger has held (its `for`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldChange {
+    /// Of which workflow.
+    pub workflow: WorkflowName,
+    /// Which trigger.
+    pub trigger: TriggerId,
+    /// The topic that it counts for; empty where the trigger has none.
+    pub source: String,
+    /// What is known now; `None`: the condition does not hold.
+    pub hold: Option<Hold>,
+}
+
+/// How long the condition of a trigger has held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// Since when it has been counted.
+    pub since: Stamp,
+    /// What was counted before that, in milliseconds: of the lives of the agent before.
+    pub counted_ms: u64,
+    /// Somebody has said in this life of the agent that the condition is true.
+    pub confirmed: bool,
+    /// It has fired; it does so again only after the condition was false.
+    pub fired: bool,
+    /// Tells one condition from another.
+    pub check: u32,
+}
+
 /// Something to tell. Goes to the outbox in the same transaction as the facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
@@ -85,7 +116,7 @@ pub enum Told {
         /// Of which workflow.
         workflow: WorkflowName,
         /// `queue_full`, `single`, `inputs.invalid`, `duplicate`, `throttled`, `when.error`,
-        /// `dedupe.error` or `events`.
+        /// `dedupe.error`, `hold.full` or `events`.
         reason: &'static str,
     },
 }

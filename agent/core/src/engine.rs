@@ -15,6 +15,7 @@ use crate::bus::Said;
 use crate::effect::{AttemptId, Decision, Effect, Told, TriggerMark};
 use crate::fact::{AttemptOutcome, Fact};
 use crate::gate::Gates;
+use crate::hold::Holds;
 use crate::input::{Deployed, Input};
 use crate::limits;
 use crate::plan::{Pins, Plan};
@@ -40,7 +41,7 @@ pub struct Config {
 /// The workflow engine of one device.
 ///
 /// Order of calls: [`Engine::new`]; before the first step [`Engine::restore_marks`],
-/// [`Engine::restore_wishes`], [`Engine::restore_run`] for each run that is not settled,
+/// [`Engine::restore_wishes`], [`Engine::restore_holds`], [`Engine::restore_run`] for each run that is not settled,
 /// [`Engine::set_next_run_number`]; then [`Engine::step`] with [`Input::Deploy`] and with [`Input::Restarted`] (also at the very
 /// first start), from where on triggers fire and calls are made; then as things happen, and
 /// [`Input::Tick`] at the latest at [`Engine::next_deadline`].
@@ -61,6 +62,8 @@ pub struct Engine {
     pub(crate) bus: VecDeque<Said>,
     /// What holds triggers back.
     pub(crate) gates: Gates,
+    /// How long their conditions have held.
+    pub(crate) holds: Holds,
     /// What expressions see as `agent`, a JSON object.
     pub(crate) agent: JsonText,
     pub(crate) queue: Queue,
@@ -135,6 +138,7 @@ impl Engine {
             listeners: BTreeSet::new(),
             bus: VecDeque::new(),
             gates: Gates::default(),
+            holds: Holds::default(),
             agent: JsonText::of(&serde_json::json!({})),
             queue: Queue::new(config.slots),
             deadlines: BTreeSet::new(),
@@ -157,7 +161,10 @@ impl Engine {
         self.now = now;
         let mut decision = Decision::default();
         match input {
-            Input::Deploy(deployed) => self.deploy(deployed),
+            Input::Deploy(deployed) => {
+                self.deploy(deployed);
+                self.drop_stale_holds(&mut decision);
+            }
             Input::Start(request) => self.start(request, now, &mut decision),
             Input::Settled { attempt, outcome } => {
                 self.settled(&attempt, outcome, now, &mut decision);
@@ -179,6 +186,9 @@ impl Engine {
             Input::Event { name, data } => {
                 self.bus.push_back(Said::Event { from: None, name, data });
             }
+            Input::Fire { workflow, trigger, data } => {
+                self.fire_watched(&workflow, &trigger, &data, now, &mut decision);
+            }
             Input::Tick => {}
             Input::Drain => self.draining = true,
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
@@ -193,8 +203,18 @@ impl Engine {
         }
         decision.needs_commit |= !decision.marks.is_empty()
             || !decision.seen.is_empty()
-            || decision.told.iter().any(|told| !matches!(told, Told::Event(_)));
+            || decision.told.iter().any(|told| match told {
+                // Nothing is kept of what nobody can ask for again.
+                Told::Event(_) | Told::Answer { request: None, outcome: Err(_) } => false,
+                Told::Answer { .. } | Told::Result(_) | Told::Dropped { .. } => true,
+            });
         decision
+    }
+
+    /// What a wish was answered, where it is remembered.
+    #[must_use]
+    pub fn answer_to(&self, request: &RequestId) -> Option<&Result<RunId, Refusal>> {
+        self.requests.get(request)
     }
 
     /// When the engine wants an [`Input::Tick`] at the latest, in milliseconds of this boot, and
@@ -213,6 +233,7 @@ impl Engine {
         let trigger = triggers
             .filter_map(|armed| armed.deadline(self.now))
             .chain(self.gates.deadline(self.now))
+            .chain(self.holds.deadline(self.now))
             .map(|due_ms| (due_ms, "trigger"));
         run.into_iter().chain(trigger).min()
     }
@@ -235,12 +256,15 @@ impl Engine {
 
     fn deploy(&mut self, deployed: Vec<Deployed>) {
         let mut before = std::mem::take(&mut self.deployed);
+        let agent = self.agent.value();
+        let device = agent.get("id").and_then(|id| id.as_str()).unwrap_or_default();
         for one in deployed {
             let plan = self.plan_of(&one.workflow);
             let name = one.workflow.name.clone();
             let old = before.remove(&name).map(|old| old.triggers).unwrap_or_default();
             let mut triggers: Vec<Armed> = if one.triggers_enabled {
-                one.workflow.triggers.iter().filter_map(Armed::new).collect()
+                let triggers = one.workflow.triggers.iter();
+                triggers.filter_map(|written| Armed::new(written, &name, device)).collect()
             } else {
                 Vec::new()
             };
@@ -288,6 +312,7 @@ impl Engine {
 
     fn restarted(&mut self, unclean: bool, now: Stamp, decision: &mut Decision) {
         self.started = Some(unclean);
+        self.doubt_holds(now, decision);
         for number in self.numbers() {
             // The end of another one may have ended this one too.
             let Some(held) = self.runs.get(&number) else { continue };

@@ -1,16 +1,18 @@
-//! What holds a trigger back: its `when`, `dedupe`, `throttle` and `debounce`, in this order.
+//! What holds a trigger back: its `when`, `for`, `dedupe`, `throttle` and `debounce`, in this order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use openclaw_protocol::definition::Trigger;
+use openclaw_protocol::definition::{Trigger, Workflow};
 use openclaw_protocol::expr::Value;
-use openclaw_protocol::id::{TriggerId, WorkflowName};
+use openclaw_protocol::id::{RunId, TriggerId, WorkflowName};
 use openclaw_protocol::limits::DEDUPE_KEYS;
 use openclaw_protocol::time::Stamp;
 
-use crate::admission::trigger_names;
+use crate::admission::{Refused, trigger_names};
 use crate::effect::{Decision, SeenKey, Told};
 use crate::engine::Engine;
+use crate::hold::Counted;
 use crate::trigger::TriggerKey;
 
 /// What the triggers remember of their firings.
@@ -32,8 +34,22 @@ enum Verdict {
     Pass,
     /// Not now; perhaps later.
     Hold,
+    /// Never: it is not what the trigger is for.
+    Other,
     /// Never, for this reason.
     Drop(&'static str),
+}
+
+/// What came of a firing.
+pub(crate) enum Fired {
+    /// A run.
+    Run(RunId),
+    /// Perhaps one later: it waits for `for` or `debounce`.
+    Later,
+    /// Nothing, for it is not what the trigger is for: its `when` is false.
+    Other,
+    /// Nothing, although it is.
+    Dropped(Refused),
 }
 
 impl Gates {
@@ -73,67 +89,102 @@ impl Engine {
         data: &Value,
         now: Stamp,
         decision: &mut Decision,
-    ) {
-        let reason = match self.gate(workflow, trigger, data, now, decision) {
-            Verdict::Pass => return self.let_through(workflow, trigger, data, now, decision),
-            Verdict::Hold | Verdict::Drop("when") => return,
-            Verdict::Drop(reason) => reason,
-        };
-        decision.told.push(Told::Dropped { workflow: workflow.clone(), reason });
+    ) -> Fired {
+        let Some(written) = self.written(workflow, trigger) else { return Fired::Other };
+        let verdict = self.gate(workflow, &written, data, now, decision);
+        self.follow(verdict, workflow, trigger, data, now, decision)
     }
 
     /// Lets go what has been held back long enough.
     pub(crate) fn fire_held_back(&mut self, now: Stamp, decision: &mut Decision) {
+        for ((workflow, trigger, _), data) in self.held_long_enough(now, decision) {
+            let Some(written) = self.written(&workflow, &trigger) else { continue };
+            let verdict = self.sift(&workflow, &written, &data, now, decision);
+            self.follow(verdict, &workflow, &trigger, &data, now, decision);
+        }
         for key in self.gates.due(now) {
             let held = self.gates.0.get_mut(&key).and_then(|gate| gate.held.take());
             if let Some((data, ..)) = held {
-                self.let_through(&key.0, &key.1, &data, now, decision);
+                self.follow(Verdict::Pass, &key.0, &key.1, &data, now, decision);
             }
         }
     }
 
-    fn let_through(
+    fn written(&self, workflow: &WorkflowName, trigger: &TriggerId) -> Option<Written> {
+        let plan = &self.deployed.get(workflow)?.plan;
+        let at = plan.workflow.triggers.iter().position(|one| one.id == *trigger)?;
+        Some(Written { workflow: Arc::clone(&plan.workflow), at })
+    }
+
+    fn follow(
         &mut self,
+        verdict: Verdict,
         workflow: &WorkflowName,
         trigger: &TriggerId,
         data: &Value,
         now: Stamp,
         decision: &mut Decision,
-    ) {
-        let key = (workflow.clone(), trigger.clone());
-        self.gates.0.entry(key).or_default().last = Some(now);
-        if let Err(refused) = self.fire(workflow, trigger, data, now, decision) {
-            decision.told.push(Told::Dropped { workflow: workflow.clone(), reason: refused.code });
-        }
+    ) -> Fired {
+        let refused = match verdict {
+            Verdict::Pass => {
+                let key = (workflow.clone(), trigger.clone());
+                self.gates.0.entry(key).or_default().last = Some(now);
+                match self.fire(workflow, trigger, data, now, decision) {
+                    Ok(run) => return Fired::Run(run),
+                    Err(refused) => refused,
+                }
+            }
+            Verdict::Hold => return Fired::Later,
+            Verdict::Other => return Fired::Other,
+            Verdict::Drop(code) => {
+                Refused { code, message: format!("trigger `{trigger}` starts nothing now: {code}") }
+            }
+        };
+        decision.told.push(Told::Dropped { workflow: workflow.clone(), reason: refused.code });
+        Fired::Dropped(refused)
     }
 
     fn gate(
         &mut self,
         workflow: &WorkflowName,
-        trigger: &TriggerId,
+        written: &Trigger,
         data: &Value,
         now: Stamp,
         decision: &mut Decision,
     ) -> Verdict {
-        let plan = self.deployed.get(workflow).map(|one| std::sync::Arc::clone(&one.plan));
-        let known = plan
-            .as_ref()
-            .and_then(|plan| plan.workflow.triggers.iter().find(|one| one.id == *trigger));
-        let Some(written) = known else { return Verdict::Drop("when") };
+        let Some(when) = &written.when else {
+            return self.sift(workflow, written, data, now, decision);
+        };
+        let truth = when.eval(&trigger_names(data)).map(|value| value.as_bool());
+        let counted = written.hold_ms.map(|_| {
+            let is_true = matches!(truth, Ok(Some(true)));
+            self.count_hold(workflow, written, data, is_true, now, decision)
+        });
+        match (truth, counted) {
+            (Ok(None) | Err(_), _) => Verdict::Drop("when.error"),
+            (Ok(Some(false)), _) => Verdict::Other,
+            (Ok(Some(true)), Some(Counted::Full)) => Verdict::Drop("hold.full"),
+            (Ok(Some(true)), Some(Counted::Counts)) => Verdict::Hold,
+            (Ok(Some(true)), None) => self.sift(workflow, written, data, now, decision),
+        }
+    }
+
+    /// What is looked at once the condition holds.
+    fn sift(
+        &mut self,
+        workflow: &WorkflowName,
+        written: &Trigger,
+        data: &Value,
+        now: Stamp,
+        decision: &mut Decision,
+    ) -> Verdict {
         if is_free(written) {
             return Verdict::Pass;
         }
-        let names = trigger_names(data);
-        if let Some(when) = &written.when {
-            match when.eval(&names).map(|value| value.as_bool()) {
-                Ok(Some(true)) => {}
-                Ok(Some(false)) => return Verdict::Drop("when"),
-                Ok(None) | Err(_) => return Verdict::Drop("when.error"),
-            }
-        }
-        let gate = self.gates.0.entry((workflow.clone(), trigger.clone())).or_default();
+        let gate = self.gates.0.entry((workflow.clone(), written.id.clone())).or_default();
         if let Some(dedupe) = &written.dedupe {
-            let json = dedupe.key.eval(&names).ok().and_then(|value| value.to_json().ok());
+            let json = dedupe.key.eval(&trigger_names(data)).ok();
+            let json = json.and_then(|value| value.to_json().ok());
             let Some(json) = json else { return Verdict::Drop("dedupe.error") };
             let hash = blake3::hash(json.to_string().as_bytes());
             let mut key = [0; 16];
@@ -146,7 +197,7 @@ impl Engine {
             if gate.seen.len() > DEDUPE_KEYS {
                 gate.seen.pop_front();
             }
-            let (workflow, trigger) = (workflow.clone(), trigger.clone());
+            let (workflow, trigger) = (workflow.clone(), written.id.clone());
             decision.seen.push(SeenKey { workflow, trigger, key, at: now });
         }
         if let Some(throttle_ms) = written.throttle_ms
@@ -163,10 +214,21 @@ impl Engine {
     }
 }
 
-/// Nothing holds the trigger back.
+/// A trigger as it is written, without a borrow of the engine.
+struct Written {
+    workflow: Arc<Workflow>,
+    at: usize,
+}
+
+impl std::ops::Deref for Written {
+    type Target = Trigger;
+
+    fn deref(&self) -> &Trigger {
+        &self.workflow.triggers[self.at]
+    }
+}
+
+/// Nothing holds the trigger back, but perhaps its condition.
 fn is_free(trigger: &Trigger) -> bool {
-    trigger.when.is_none()
-        && trigger.dedupe.is_none()
-        && trigger.throttle_ms.is_none()
-        && trigger.debounce_ms.is_none()
+    trigger.dedupe.is_none() && trigger.throttle_ms.is_none() && trigger.debounce_ms.is_none()
 }

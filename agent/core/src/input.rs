@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use openclaw_protocol::definition::{Priority, Workflow};
 use openclaw_protocol::desired::PluginPin;
-use openclaw_protocol::id::{RequestId, RunId, WorkflowName};
+use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::StepPath;
 
@@ -118,6 +118,18 @@ pub enum Input {
         /// Its name, such as `link.down`.
         name: String,
         /// What goes with it.
+        data: JsonText,
+    },
+    /// A trigger of a kind that the shell watches for has fired: a `webhook`. Answered by
+    /// [`crate::Told::Answer`]: with the run; or refused with `trigger.later` (it waits for `for` or
+    /// `debounce`), `trigger.other` (its `when` is false), `trigger.unknown` (it is not in force), or
+    /// with why it was dropped.
+    Fire {
+        /// Of which workflow.
+        workflow: WorkflowName,
+        /// Which trigger.
+        trigger: TriggerId,
+        /// What expressions see as `trigger`, beside its id and kind; a JSON object.
         data: JsonText,
     },
     /// Time has passed; look at the deadlines.

@@ -10,7 +10,7 @@
 //! writes facts down. `run` is what a fact changes; in it, `scope` has the edges and joins,
 //! `settle` the ends of attempts, `step` one file per kind, `timer` the waits, `root` the run as a
 //! whole. `queue` says whose turn it is. `bus` carries what is said on the device to those who
-//! listen, `gate` holds triggers back, `child` joins runs that call one another.
+//! listen, `gate` and `hold` hold triggers back, `child` joins runs that call one another.
 
 mod admission;
 mod bus;
@@ -22,6 +22,7 @@ mod engine;
 mod fact;
 mod fault;
 mod gate;
+mod hold;
 mod input;
 mod key;
 pub mod limits;
@@ -45,7 +46,8 @@ mod view;
 mod tests;
 
 pub use effect::{
-    AttemptId, Decision, Effect, PluginTask, Publication, SeenKey, StopReason, Told, TriggerMark,
+    AttemptId, Decision, Effect, Hold, HoldChange, PluginTask, Publication, SeenKey, StopReason,
+    Told, TriggerMark,
 };
 pub use engine::{Config, Engine, RunSummary};
 pub use fact::{AttemptOutcome, Callee, Fact, FactRecord, Parent, TimerKind};

@@ -14,8 +14,8 @@ pub const REQUESTS: usize = 4_096;
 pub const REQUEST_MESSAGE_BYTES: usize = 256;
 /// Failed runs that are listed for a re-drive; the oldest are forgotten first.
 pub const FAILED_RUNS: usize = 1_000;
-/// Runs that one cron trigger makes up for at most with `catch_up: all`.
-pub const CATCH_UP_RUNS: usize = 10;
+/// Data that triggers with a `for` would fire with, over all of them, in bytes of JSON.
+pub const HOLD_DATA_BYTES: usize = 4 * 1024 * 1024;
 /// How late a cron slot may be seen and still count as on time with `catch_up: skip`.
 pub const CRON_LATE_MS: i64 = 60_000;
 /// A cron mark that lies this far ahead of a synchronised clock was made by a wrong clock.

@@ -129,7 +129,8 @@ impl Engine {
         self.config.epoch = epoch;
     }
 
-    /// What expressions see as `agent`: its id and labels, a JSON object. Runs keep what was there
+    /// What expressions see as `agent`: its id and labels, a JSON object. Set before workflows are
+    /// deployed: the `jitter` of triggers is drawn from the id. Runs keep what was there
     /// when they were accepted.
     pub fn set_agent(&mut self, agent: JsonText) {
         self.agent = agent;

@@ -1,29 +1,27 @@
 //! Triggers: what fires when, as a function of time.
 //!
-//! An interval counts boot time and keeps its beat. A startup trigger fires once in each boot. A
+//! An interval counts boot time and keeps its beat, or the wall clock's. A startup trigger fires once in each boot. A
 //! cron slot fires at most once: the last one is kept, and a slot at or before it never fires
 //! again, however the wall clock steps. Nothing is looked up on the wall clock while it is
 //! certainly wrong.
 
+mod slots;
+
 use std::collections::BTreeMap;
 
-use openclaw_protocol::definition::{CatchUp, Cron, Trigger, TriggerKind};
+use openclaw_protocol::definition::{Align, CatchUp, Cron, Trigger, TriggerKind};
 use openclaw_protocol::expr::{Timestamp, Value};
 use openclaw_protocol::id::{TriggerId, WorkflowName};
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
 use crate::effect::TriggerMark;
-use crate::limits::{CATCH_UP_RUNS, CRON_AHEAD_MS, CRON_LATE_MS};
 use crate::names;
+
+use slots::{CronSlots, clock_beat, cron_slots};
 
 /// How often a cron trigger is looked at even if nothing is due: a step of the wall clock is
 /// noticed no later.
 const LOOK_MS: u64 = 60_000;
-
-/// Where the search for the latest slot begins, in milliseconds before now: one hour, one day, a
-/// month, a year, and the longest that cron knows (29 February).
-const WINDOWS_MS: [i64; 5] =
-    [3_600_000, 86_400_000, 32 * 86_400_000, 366 * 86_400_000, 9 * 366 * 86_400_000];
 
 /// Whose trigger, and which.
 pub(crate) type TriggerKey = (WorkflowName, TriggerId);
@@ -36,6 +34,42 @@ pub(crate) type Marks = BTreeMap<TriggerKey, TriggerMark>;
 pub(crate) struct Armed {
     pub(crate) id: TriggerId,
     rhythm: Rhythm,
+    jitter: Jitter,
+}
+
+/// How much later than written a trigger's slots come on this device: the same each time it is
+/// asked for the same slot, and different on other devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Jitter {
+    most_ms: u64,
+    salt: [u8; 32],
+}
+
+impl Jitter {
+    fn new(most_ms: u64, device: &str, workflow: &WorkflowName, trigger: &TriggerId) -> Self {
+        let salt = blake3::hash(format!("{device}\0{workflow}\0{trigger}").as_bytes());
+        Self { most_ms, salt: *salt.as_bytes() }
+    }
+
+    /// Of a slot or beat, in milliseconds.
+    fn of(&self, slot: i64) -> u64 {
+        if self.most_ms == 0 {
+            return 0;
+        }
+        let drawn = blake3::keyed_hash(&self.salt, &slot.to_le_bytes());
+        let drawn = drawn.as_bytes().first_chunk().copied().unwrap_or_default();
+        u64::from_le_bytes(drawn) % (self.most_ms + 1)
+    }
+
+    /// When a beat of the boot clock comes, in milliseconds of that boot.
+    fn beat(&self, due_ms: u64) -> u64 {
+        due_ms.saturating_add(self.of(i64::try_from(due_ms).unwrap_or(i64::MAX)))
+    }
+
+    /// When a slot of the wall clock comes, in milliseconds since 1970 UTC.
+    fn late(&self, slot: i64) -> i64 {
+        slot.saturating_add(i64::try_from(self.of(slot)).unwrap_or(0))
+    }
 }
 
 #[derive(Debug)]
@@ -45,9 +79,16 @@ enum Rhythm {
         /// The next firing, in milliseconds of that boot.
         due: Option<(u32, u64)>,
     },
+    /// Beats of the wall clock.
+    Clock {
+        every_ms: u64,
+        /// The latest beat that needs no look any more.
+        last: Option<i64>,
+    },
     Cron {
         cron: Box<Cron>,
         catch_up: CatchUp,
+        max_catch_up: usize,
         /// The mark that `next` was computed from, and the next slot.
         next: Option<(i64, Option<i64>)>,
     },
@@ -62,26 +103,40 @@ pub(crate) struct Firing {
 }
 
 impl Armed {
-    /// Makes a trigger ready. `None`: it never fires by itself.
-    pub(crate) fn new(trigger: &Trigger) -> Option<Self> {
+    /// Makes a trigger ready, on the device of that id. `None`: it never fires by itself.
+    pub(crate) fn new(trigger: &Trigger, workflow: &WorkflowName, device: &str) -> Option<Self> {
         if !trigger.enabled {
             return None;
         }
-        let rhythm = match &trigger.kind {
-            TriggerKind::Interval { every_ms } => {
-                Rhythm::Interval { every_ms: (*every_ms).max(1), due: None }
+        let (rhythm, most_ms) = match &trigger.kind {
+            TriggerKind::Interval { every_ms, align, jitter_ms } => {
+                let every_ms = (*every_ms).max(1);
+                let rhythm = match align {
+                    Align::Boot => Rhythm::Interval { every_ms, due: None },
+                    Align::Clock => Rhythm::Clock { every_ms, last: None },
+                };
+                // No beat comes after the next one.
+                (rhythm, (*jitter_ms).min(every_ms))
             }
-            TriggerKind::Cron { schedule, catch_up } => {
-                Rhythm::Cron { cron: schedule.clone(), catch_up: *catch_up, next: None }
+            TriggerKind::Cron { schedule, catch_up, max_catch_up, jitter_ms } => {
+                let rhythm = Rhythm::Cron {
+                    cron: schedule.clone(),
+                    catch_up: *catch_up,
+                    max_catch_up: (*max_catch_up).max(1) as usize,
+                    next: None,
+                };
+                (rhythm, *jitter_ms)
             }
-            TriggerKind::Startup => Rhythm::Startup,
+            TriggerKind::Startup => (Rhythm::Startup, 0),
             // These are set off by what is said, not by time.
             TriggerKind::Manual
             | TriggerKind::Mqtt { .. }
             | TriggerKind::Event { .. }
+            | TriggerKind::Webhook { .. }
             | TriggerKind::Workflow { .. } => return None,
         };
-        Some(Self { id: trigger.id.clone(), rhythm })
+        let jitter = Jitter::new(most_ms, device, workflow, &trigger.id);
+        Some(Self { id: trigger.id.clone(), rhythm, jitter })
     }
 
     /// Goes on in the beat of the trigger of that name before, if it is the same.
@@ -91,6 +146,7 @@ impl Armed {
             Rhythm::Interval { every_ms: every_before, due: due_before },
         ) = (&mut self.rhythm, &before.rhythm)
             && every_ms == every_before
+            && self.jitter == before.jitter
         {
             *due = *due_before;
         }
@@ -107,6 +163,7 @@ impl Armed {
         let key = (workflow.clone(), self.id.clone());
         let mark = marks.get(&key).cloned();
         let id = self.id.clone();
+        let jitter = self.jitter;
         let firing = |data| Firing { trigger: id.clone(), data };
         let (firings, at) = match &mut self.rhythm {
             Rhythm::Startup => {
@@ -121,18 +178,22 @@ impl Armed {
                 (vec![firing(data)], i64::from(now.boot))
             }
             Rhythm::Interval { every_ms, due } => {
-                if !beat(*every_ms, due, mark.as_ref(), now) {
+                let Some(beat_ms) = beat(*every_ms, due, mark.as_ref(), jitter, now) else {
                     return (Vec::new(), None);
-                }
-                let data = names::object([
-                    ("id", Value::from(self.id.as_str())),
-                    ("kind", Value::from("interval")),
-                ]);
-                (vec![firing(data)], i64::try_from(now.boot_ms).unwrap_or(i64::MAX))
+                };
+                let at = i64::try_from(beat_ms).unwrap_or(i64::MAX);
+                (vec![firing(interval(&self.id))], at)
             }
-            Rhythm::Cron { cron, catch_up, next } => {
-                let Some((slots, at)) = cron_slots(cron, *catch_up, next, mark.as_ref(), now)
+            Rhythm::Clock { every_ms, last } => {
+                let Some((fires, at)) = clock_beat(*every_ms, last, mark.as_ref(), jitter, now)
                 else {
+                    return (Vec::new(), None);
+                };
+                (if fires { vec![firing(interval(&self.id))] } else { Vec::new() }, at)
+            }
+            Rhythm::Cron { cron, catch_up, max_catch_up, next } => {
+                let cron = CronSlots { cron, catch_up: *catch_up, most: *max_catch_up, jitter };
+                let Some((slots, at)) = cron_slots(cron, next, mark.as_ref(), now) else {
                     return (Vec::new(), None);
                 };
                 let firings = slots.into_iter().map(|slot| {
@@ -161,28 +222,41 @@ impl Armed {
     pub(crate) fn deadline(&self, now: Stamp) -> Option<u64> {
         match &self.rhythm {
             Rhythm::Startup => None,
-            Rhythm::Interval { due, .. } => due.map(|(_, due_ms)| due_ms),
-            Rhythm::Cron { next, .. } => {
-                let slot = next.and_then(|(_, slot)| slot);
-                let wait = match slot {
-                    Some(slot) if now.trust != ClockTrust::Unset => {
-                        u64::try_from(slot.saturating_sub(now.wall_ms)).unwrap_or(0)
-                    }
-                    Some(_) | None => LOOK_MS,
-                };
-                Some(now.boot_ms.saturating_add(wait.min(LOOK_MS)))
+            Rhythm::Interval { due, .. } => due.map(|(_, due_ms)| self.jitter.beat(due_ms)),
+            Rhythm::Clock { every_ms, last } => {
+                let slot = last.map(|last| last.saturating_add(slots::signed(*every_ms)));
+                Some(self.look_at(slot, now))
             }
+            Rhythm::Cron { next, .. } => Some(self.look_at(next.and_then(|(_, slot)| slot), now)),
         }
+    }
+
+    /// When to look for a slot of the wall clock, in milliseconds of this boot.
+    fn look_at(&self, slot: Option<i64>, now: Stamp) -> u64 {
+        let wait = match slot {
+            Some(slot) if now.trust != ClockTrust::Unset => {
+                u64::try_from(self.jitter.late(slot).saturating_sub(now.wall_ms)).unwrap_or(0)
+            }
+            Some(_) | None => LOOK_MS,
+        };
+        now.boot_ms.saturating_add(wait.min(LOOK_MS))
     }
 }
 
-/// Whether an interval fires now. Beats that were missed are not made up for.
+/// What the firing of an interval gives.
+fn interval(id: &TriggerId) -> Value {
+    names::object([("id", Value::from(id.as_str())), ("kind", Value::from("interval"))])
+}
+
+/// The beat with which an interval fires now, if it does. Beats that were missed are not made up
+/// for.
 fn beat(
     every_ms: u64,
     due: &mut Option<(u32, u64)>,
     mark: Option<&TriggerMark>,
+    jitter: Jitter,
     now: Stamp,
-) -> bool {
+) -> Option<u64> {
     let here = due.filter(|(boot, _)| *boot == now.boot).map(|(_, due_ms)| due_ms);
     let due_ms = here.unwrap_or_else(|| {
         // The agent was restarted: the beat goes on if this is the boot it was counted in.
@@ -190,67 +264,16 @@ fn beat(
         let last = last.and_then(|at| u64::try_from(at).ok()).filter(|at| *at <= now.boot_ms);
         last.unwrap_or(now.boot_ms).saturating_add(every_ms)
     });
-    if now.boot_ms < due_ms {
+    if now.boot_ms < jitter.beat(due_ms) {
         *due = Some((now.boot, due_ms));
-        return false;
-    }
-    let missed = (now.boot_ms - due_ms) / every_ms;
-    *due = Some((now.boot, due_ms.saturating_add((missed + 1).saturating_mul(every_ms))));
-    true
-}
-
-/// The slots that fire now, and the new mark. `None`: nothing has changed.
-fn cron_slots(
-    cron: &Cron,
-    catch_up: CatchUp,
-    next: &mut Option<(i64, Option<i64>)>,
-    mark: Option<&TriggerMark>,
-    now: Stamp,
-) -> Option<(Vec<i64>, i64)> {
-    if now.trust == ClockTrust::Unset {
         return None;
     }
-    let wrong = |mark: &TriggerMark| {
-        now.trust == ClockTrust::Synced && mark.at.saturating_sub(now.wall_ms) > CRON_AHEAD_MS
-    };
-    let Some(last) = mark.filter(|mark| !wrong(mark)).map(|mark| mark.at) else {
-        // Seen for the first time, or only by a wrong clock: slots count from here on.
-        *next = Some((now.wall_ms, cron.next_after(now.wall_ms)));
-        return Some((Vec::new(), now.wall_ms));
-    };
-    if next.is_none_or(|(from, _)| from != last) {
-        *next = Some((last, cron.next_after(last)));
-    }
-    let slot = next.and_then(|(_, slot)| slot).filter(|slot| *slot <= now.wall_ms)?;
-    let latest = latest_slots(cron, slot, now.wall_ms);
-    let newest = latest.last().copied().unwrap_or(slot);
-    *next = Some((newest, cron.next_after(newest)));
-    let firing = match catch_up {
-        CatchUp::All => latest,
-        CatchUp::Latest => vec![newest],
-        CatchUp::Skip if now.wall_ms - newest <= CRON_LATE_MS => vec![newest],
-        CatchUp::Skip => Vec::new(),
-    };
-    Some((firing, newest))
-}
-
-/// The latest slots from `first` (which is one) to `now`, oldest first, a few at most.
-fn latest_slots(cron: &Cron, first: i64, now_ms: i64) -> Vec<i64> {
-    for window in WINDOWS_MS {
-        let from = now_ms.saturating_sub(window);
-        let whole = from < first;
-        let mut slots: Vec<i64> = Vec::new();
-        let mut slot = if whole { Some(first) } else { cron.next_after(from) };
-        while let Some(at) = slot.filter(|at| *at <= now_ms) {
-            if slots.len() == CATCH_UP_RUNS {
-                slots.remove(0);
-            }
-            slots.push(at);
-            slot = cron.next_after(at);
-        }
-        if whole || slots.len() == CATCH_UP_RUNS {
-            return slots;
-        }
-    }
-    vec![first]
+    let missed = (now.boot_ms - due_ms) / every_ms;
+    let newest_ms = due_ms.saturating_add(missed.saturating_mul(every_ms));
+    // The newest may be held back by its jitter; the one before is not, for that is no longer than
+    // the period.
+    let is_held = jitter.beat(newest_ms) > now.boot_ms && newest_ms > due_ms;
+    let beat_ms = if is_held { newest_ms - every_ms } else { newest_ms };
+    *due = Some((now.boot, beat_ms.saturating_add(every_ms)));
+    Some(beat_ms)
 }

@@ -22,9 +22,12 @@ use crate::link::{self, Link, ToLink};
 use crate::local;
 use crate::local_mqtt;
 use crate::logs::Logs;
+use crate::secret_files::SecretFiles;
+use crate::secrets::{DeviceKey, Secrets};
 use crate::standalone::{self, Loaded};
 use crate::store::{self, Batch, Retention, Store, StoreError};
 use crate::tls::{self, TlsTime};
+use crate::webhook;
 
 /// The database's name in the data directory.
 pub const DATABASE: &str = "agent.redb";
@@ -49,7 +52,7 @@ impl Agent {
         tls::install_provider();
         identity::make_data_dir(&config.data_dir)?;
         let loaded = match &config.standalone {
-            Some(standalone) => standalone::load(standalone, config.local_broker.is_some())?,
+            Some(standalone) => standalone::load(standalone, config.offers(&config.dirs()))?,
             None => Loaded::default(),
         };
         let (events, receiver) = event::queue();
@@ -80,13 +83,9 @@ impl Agent {
             Some(identity) => identity.device.to_string(),
             None => identity::host_name(),
         };
-        let mut broker = None;
-        if let Some(known) = &config.local_broker {
-            let (time, seed) = (time.clone(), random_u64()?);
-            let (ours, task) = local_mqtt::new(known, &agent, time, seed, events.clone());
-            broker = Some(ours);
-            tasks.push(tokio::spawn(task.run()));
-        }
+        let broker = join_broker(config, &agent, &time, &events, &mut tasks)?;
+        let secrets = secrets_of(config, identity.is_some())?;
+        let webhook = listen_for_webhooks(config, &secrets, &events, &mut tasks)?;
         let link = identity.map(|identity| (identity, outgoing));
         let host = HostKit::new(config, time, tokio::runtime::Handle::current());
         let files = host.files.names();
@@ -95,6 +94,7 @@ impl Agent {
             blobs: store.blobs(),
             logs,
             host,
+            secrets: secrets.clone(),
             plugin_config: Arc::new(config.plugin_config.clone()),
         };
         let brain = Brain::new(Parts {
@@ -108,6 +108,8 @@ impl Agent {
             slots: config.slots,
             files,
             broker,
+            webhook,
+            secrets,
             agent,
             seed: random_u64()?,
         })?;
@@ -159,6 +161,41 @@ impl Drop for Agent {
             task.abort();
         }
     }
+}
+
+/// The way to the site's broker, where the configuration has one.
+fn join_broker(
+    config: &Config,
+    agent: &str,
+    time: &TlsTime,
+    events: &Events,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<Option<local_mqtt::Broker>> {
+    let Some(known) = &config.local_broker else { return Ok(None) };
+    let (time, seed) = (time.clone(), random_u64()?);
+    let (broker, task) = local_mqtt::new(known, agent, time, seed, events.clone());
+    tasks.push(tokio::spawn(task.run()));
+    Ok(Some(broker))
+}
+
+/// The site's own secrets, and those that the control plane seals to an enrolled device.
+fn secrets_of(config: &Config, is_enrolled: bool) -> anyhow::Result<Secrets> {
+    let key = if is_enrolled { Some(DeviceKey::load_or_make(&config.data_dir)?) } else { None };
+    Ok(Secrets::new(SecretFiles::of(config).map(SecretFiles::source), key))
+}
+
+/// The listener for webhooks, where the configuration has one.
+fn listen_for_webhooks(
+    config: &Config,
+    secrets: &Secrets,
+    events: &Events,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<Option<webhook::Listener>> {
+    let Some(known) = &config.webhook else { return Ok(None) };
+    let (listener, server) = webhook::listen(known, secrets.clone(), events.clone())
+        .with_context(|| format!("cannot listen for webhooks on {}", known.listen))?;
+    tasks.push(tokio::spawn(server.run()));
+    Ok(Some(listener))
 }
 
 /// The link of an enrolled device; of another there is none.

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use openclaw_protocol::id::PluginName;
 use serde::Deserialize;
 
 use crate::limits;
+use crate::offers::Offers;
+use crate::webhook;
 
 /// How much the agent says on standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -49,6 +52,11 @@ pub struct Config {
     pub link: Link,
     /// The site's own MQTT broker; absent: workflows that need one are refused.
     pub local_broker: Option<LocalBroker>,
+    /// The agent's own HTTP listener; absent: workflows with webhooks are refused.
+    pub webhook: Option<Webhook>,
+    /// The site's own secrets: a directory, a file of mode 0600 for each; where absent, the
+    /// directory of credentials that the service manager names.
+    pub secrets_dir: Option<PathBuf>,
     /// The database.
     pub store: Store,
     /// How long what is done is kept.
@@ -140,6 +148,18 @@ impl LocalBroker {
     }
 }
 
+/// `[webhook]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Where to listen, an address of this device and a port. There is no TLS: other machines
+    /// belong behind a proxy that has it.
+    pub listen: SocketAddr,
+    /// Webhooks without a signature may be used although the address is not a loopback one.
+    #[serde(default)]
+    pub allow_unsigned: bool,
+}
+
 /// The longest client id.
 const CLIENT_ID_BYTES: usize = 128;
 
@@ -193,6 +213,8 @@ impl Default for Config {
             http: Http::default(),
             link: Link::default(),
             local_broker: None,
+            webhook: None,
+            secrets_dir: None,
             store: Store::default(),
             retention: Retention::default(),
             standalone: None,
@@ -308,6 +330,19 @@ impl Config {
         }
     }
 
+    /// The names of the logical directories.
+    #[must_use]
+    pub fn dirs(&self) -> Vec<String> {
+        self.files.keys().cloned().collect()
+    }
+
+    /// What it has for workflows; `dirs` are [`Config::dirs`].
+    #[must_use]
+    pub fn offers<'a>(&self, dirs: &'a [String]) -> Offers<'a> {
+        let webhook = webhook::Offer::of(self.webhook.as_ref());
+        Offers { files: dirs, mqtt: self.local_broker.is_some(), webhook }
+    }
+
     /// The local socket.
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
@@ -334,6 +369,9 @@ impl Config {
         }
         if let Some(fault) = self.local_broker.as_ref().and_then(LocalBroker::fault) {
             return Some(fault);
+        }
+        if self.secrets_dir.as_ref().is_some_and(|dir| dir.is_relative()) {
+            return Some(("secrets_dir".into(), "must be an absolute path".into()));
         }
         for (key, bytes) in [
             ("retention.lane_bytes", self.retention.lane_bytes),
@@ -397,6 +435,9 @@ mod tests {
             ("[local_broker]\naddress = 'b:1883'\ntls_ca_file = 'ca.pem'", "absolute"),
             ("[local_broker]\naddress = 'b:1883'\nclient_id = ''", "1 to 128"),
             ("[local_broker]\naddress = 'b:1883'\nqos = 2", "qos"),
+            ("[webhook]\nallow_unsigned = true", "listen"),
+            ("[webhook]\nlisten = 'localhost'", "socket address"),
+            ("secrets_dir = 'secrets'", "absolute"),
             ("log_level = 'loud'", "loud"),
             ("slots = ", "line 1"),
         ] {
@@ -415,6 +456,8 @@ mod tests {
             http: example.http.clone(),
             link: Link { connect: example.link.connect.clone(), ..Link::default() },
             local_broker: example.local_broker.clone(),
+            webhook: example.webhook.clone(),
+            secrets_dir: example.secrets_dir.clone(),
             standalone: example.standalone.clone(),
             plugin_config: example.plugin_config.clone(),
             ..Config::default()

@@ -32,6 +32,7 @@ use tokio_rustls::TlsConnector;
 use crate::agent::DATABASE;
 use crate::identity::{self, Credentials, Identity};
 use crate::limits;
+use crate::secrets;
 use crate::tls::{self, Chain, TlsTime, Trust};
 
 /// What a join code says.
@@ -94,6 +95,7 @@ async fn enroll_at(
             .map_err(|_| anyhow::anyhow!("{server} did not answer in time"))??;
     let credentials = accept(answer, code, base, key.serialize_pem(), time)?;
     set_aside_anothers_past(data_dir, &credentials)?;
+    forget_key_for_secrets(data_dir)?;
     credentials.store(data_dir)?;
     Ok(credentials.identity)
 }
@@ -137,6 +139,18 @@ fn set_aside_anothers_past(data_dir: &Path, now: &Credentials) -> anyhow::Result
     std::fs::rename(&database, &aside)
         .and_then(|()| identity::sync_dir(data_dir))
         .with_context(|| format!("cannot set {} aside", database.display()))
+}
+
+/// What was sealed to the device before must not be opened by who it is now, nor by who has its old
+/// database: a new key is made at the next start.
+fn forget_key_for_secrets(data_dir: &Path) -> anyhow::Result<()> {
+    let path = data_dir.join(secrets::KEY_FILE);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn free_name(data_dir: &Path, device: &DeviceId) -> anyhow::Result<PathBuf> {

@@ -193,7 +193,10 @@ async fn the_past_of_the_same_names_in_another_fleet_is_set_aside() {
     over_loopback(&fleets[0], data).await.unwrap();
     assert_eq!(pasts(data), [(DATABASE.into(), "before any fleet".into())], "its own past");
 
+    let key = data.join(secrets::KEY_FILE);
+    std::fs::write(&key, "what was sealed to the device").unwrap();
     over_loopback(&fleets[1], data).await.unwrap();
+    assert!(!key.exists(), "nothing of the old fleet opens any more");
     std::fs::write(data.join(DATABASE), "of the second").unwrap();
     over_loopback(&fleets[0], data).await.unwrap();
     let aside = |n: u32| format!("{DATABASE}.of-pump-7-{n}");

@@ -4,7 +4,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome};
-use openclaw_protocol::id::Digest;
+use openclaw_protocol::id::{Digest, RunId, TriggerId, WorkflowName};
+use openclaw_protocol::json::JsonText;
+use openclaw_protocol::report::Refusal;
 
 use crate::limits;
 use crate::local::{Answer, Request};
@@ -44,6 +46,17 @@ pub enum Event {
     Frame(Vec<u8>),
     /// Something of the site's own broker.
     Broker(FromBroker),
+    /// A request to a webhook, which has been believed.
+    Webhook {
+        /// Of which workflow.
+        workflow: WorkflowName,
+        /// Which trigger.
+        trigger: TriggerId,
+        /// What expressions see.
+        data: JsonText,
+        /// Where the answer goes, after the commit. The caller may have hung up.
+        reply: tokio::sync::oneshot::Sender<Result<RunId, Refusal>>,
+    },
     /// Stop cleanly.
     Stop,
 }

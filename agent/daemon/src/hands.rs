@@ -22,6 +22,7 @@ use crate::event::{Event, Events};
 use crate::host::{HostKit, NativeHost};
 use crate::limits;
 use crate::logs::Logs;
+use crate::secrets::{InCall, Secrets};
 use crate::store::Blobs;
 
 /// How long a thread waits for work before it goes.
@@ -48,6 +49,8 @@ pub struct Kit {
     pub logs: Logs,
     /// The capabilities of this device.
     pub host: HostKit,
+    /// The secrets of this device.
+    pub secrets: Secrets,
     /// Settings by plugin name.
     pub plugin_config: Arc<BTreeMap<String, BTreeMap<String, String>>>,
 }
@@ -232,8 +235,17 @@ impl Shared {
     }
 
     fn attempt(&self, task: &PluginTask, flag: &Flag) -> (AttemptOutcome, Vec<String>) {
-        let ran = catch_unwind(AssertUnwindSafe(|| self.run(task, flag)));
-        let outcome = match ran {
+        let secrets = match self.kit.secrets.for_call(&task.input) {
+            Ok(secrets) => secrets,
+            Err(message) => {
+                // A value may be on its way, so another attempt may go better.
+                let error =
+                    RunError { retryable: true, ..failure(task, "secret.missing", &message) };
+                return (AttemptOutcome::Failed { error }, Vec::new());
+            }
+        };
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run(task, flag, &secrets)));
+        let mut outcome = match ran {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => return (AttemptOutcome::Failed { error: *error }, Vec::new()),
             Err(_) => {
@@ -241,12 +253,18 @@ impl Shared {
                 return (AttemptOutcome::Failed { error }, Vec::new());
             }
         };
+        secrets.clean(&mut outcome);
         self.log(task, &outcome);
         let denials = outcome.denials.clone();
-        (settle(task, outcome), denials)
+        (settle(task, outcome, &secrets), denials)
     }
 
-    fn run(&self, task: &PluginTask, flag: &Flag) -> Result<Outcome, Box<RunError>> {
+    fn run(
+        &self,
+        task: &PluginTask,
+        flag: &Flag,
+        secrets: &InCall,
+    ) -> Result<Outcome, Box<RunError>> {
         let module = self
             .module(task.pin.digest)
             .map_err(|message| Box::new(failure(task, "plugin.load", &message)))?;
@@ -257,7 +275,7 @@ impl Shared {
         let vars = task.vars.as_deref().map(unpack_vars).transpose();
         let call = Call {
             export: &task.export,
-            input: task.input.as_str().as_bytes(),
+            input: secrets.input(&task.input),
             config: self.kit.plugin_config.get(task.pin.name.as_str()).unwrap_or(&none),
             vars: vars.map_err(|e| Box::new(failure(task, "plugin.vars", &e)))?.unwrap_or_default(),
             limits: task.pin.limits,
@@ -327,7 +345,7 @@ fn refuse(events: &Events, job: Job) {
     std::thread::spawn(move || events.send(event));
 }
 
-fn settle(task: &PluginTask, outcome: Outcome) -> AttemptOutcome {
+fn settle(task: &PluginTask, outcome: Outcome, secrets: &InCall) -> AttemptOutcome {
     let output = match outcome.result {
         Ok(bytes) => bytes,
         Err(Fault { code, message, retryable }) => {
@@ -341,6 +359,7 @@ fn settle(task: &PluginTask, outcome: Outcome) -> AttemptOutcome {
             let vars = wire::pack(Kind::Row, &outcome.vars);
             let empty = outcome.vars.is_empty() && task.vars.is_none();
             let changed = !empty && task.vars.as_ref() != Some(&vars);
+            let output = secrets.clean_output(output);
             AttemptOutcome::Succeeded { output, vars: changed.then_some(vars) }
         }
         Err(message) => AttemptOutcome::Failed { error: failure(task, "plugin.output", &message) },
@@ -415,6 +434,7 @@ mod tests {
             blobs: store.unwrap().blobs(),
             logs: Logs::default(),
             host: HostKit::new(&config, TlsTime::default(), tokio::runtime::Handle::current()),
+            secrets: Secrets::default(),
             plugin_config: Arc::default(),
         };
         let mut workers = Workers::new(kit, 1);

@@ -165,7 +165,10 @@ pub fn make_data_dir(path: &Path) -> Result<(), IdentityError> {
 }
 
 /// A key that others can read is no longer the device's alone.
-fn refuse_open_key(path: &Path) -> Result<(), IdentityError> {
+///
+/// # Errors
+/// Others can read it.
+pub(crate) fn refuse_open_key(path: &Path) -> Result<(), IdentityError> {
     let file = |reason: String| IdentityError::File { path: path.to_owned(), reason };
     let mode = std::fs::metadata(path).map_err(|e| file(e.to_string()))?.permissions().mode();
     if mode & 0o077 == 0 {
@@ -183,13 +186,20 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, IdentityError
     toml::from_str(&read(path)?).map_err(damaged)
 }
 
-fn read(path: &Path) -> Result<String, IdentityError> {
+/// A file as text.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn read(path: &Path) -> Result<String, IdentityError> {
     std::fs::read_to_string(path)
         .map_err(|e| IdentityError::File { path: path.to_owned(), reason: e.to_string() })
 }
 
-/// Beside it, synced, then renamed over it, and the rename synced too.
-fn write(path: &Path, text: &str) -> Result<(), IdentityError> {
+/// Beside it, synced, then renamed over it, and the rename synced too. Readable by its owner alone.
+///
+/// # Errors
+/// It cannot be written; what was there before still is.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), IdentityError> {
     let beside = path.with_extension("new");
     let written = std::fs::OpenOptions::new()
         .write(true)

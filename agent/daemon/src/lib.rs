@@ -20,10 +20,14 @@ pub mod link;
 pub mod local;
 pub mod local_mqtt;
 pub mod logs;
+pub mod offers;
+pub mod secret_files;
+pub mod secrets;
 pub mod signals;
 pub mod standalone;
 pub mod store;
 pub mod tls;
+pub mod webhook;
 
 #[cfg(test)]
 mod testing;

@@ -120,6 +120,23 @@ pub const FILE_BYTES: usize = 1024 * 1024;
 /// Entries of a directory that a plugin may list.
 pub const DIR_ENTRIES: usize = 10_000;
 
+/// Connections to the listener for webhooks at once; others wait in the kernel's queue.
+pub const WEBHOOK_CONNECTIONS: usize = 32;
+/// Requests to it that may wait for the brain at once.
+pub const WEBHOOKS_WAITING: usize = 16;
+/// The head of a request to it, bytes.
+pub const WEBHOOK_HEAD_BYTES: usize = 16 * 1024;
+/// How long the head of a request may take.
+pub const WEBHOOK_HEAD_TIME: Duration = Duration::from_secs(5);
+/// How long its body may take.
+pub const WEBHOOK_BODY_TIME: Duration = Duration::from_secs(10);
+/// How long a connection may take, answer included.
+pub const WEBHOOK_TIME: Duration = Duration::from_secs(30);
+/// A request as expressions see it, in bytes of JSON.
+pub const WEBHOOK_DATA_BYTES: usize = 128 * 1024;
+/// A secret in a file of the site, bytes.
+pub const SECRET_BYTES: usize = 16 * 1024;
+
 /// A configuration file, bytes.
 pub const CONFIG_BYTES: u64 = 256 * 1024;
 /// Workflows and plugins of a standalone agent.

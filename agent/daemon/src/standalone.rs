@@ -16,7 +16,7 @@ use openclaw_protocol::plugin::Manifest;
 
 use crate::config::Standalone;
 use crate::limits;
-use crate::local_mqtt::{needs_broker, without_broker};
+use crate::offers::Offers;
 
 /// What the directories hold.
 #[derive(Debug, Default)]
@@ -41,12 +41,11 @@ struct Plugin {
     module: Vec<u8>,
 }
 
-/// Reads everything. Where the device knows no broker of the site, workflows that need one are
-/// no workflows for it.
+/// Reads everything. Workflows that need what the device does not have are no workflows for it.
 ///
 /// # Errors
 /// Names the first file that cannot be used; half a set of workflows is worse than none.
-pub fn load(config: &Standalone, has_broker: bool) -> Result<Loaded, StandaloneError> {
+pub fn load(config: &Standalone, offers: Offers<'_>) -> Result<Loaded, StandaloneError> {
     let plugins = match &config.plugins {
         Some(dir) => load_plugins(dir)?,
         None => Vec::new(),
@@ -65,8 +64,8 @@ pub fn load(config: &Standalone, has_broker: bool) -> Result<Loaded, StandaloneE
         if loaded.deployed.iter().any(twice) {
             return Err(wrong(&path, &format!("there is another workflow `{}`", workflow.name)));
         }
-        if let Some(what) = needs_broker(&workflow).filter(|_| !has_broker) {
-            return Err(wrong(&path, &without_broker(&what)));
+        if let Some((_, message)) = offers.lacks(&workflow) {
+            return Err(wrong(&path, &message));
         }
         let mut pins = BTreeMap::new();
         for (reference, call) in workflow.plugin_refs() {
@@ -156,6 +155,10 @@ fn wrong(path: &Path, reason: &dyn std::fmt::Display) -> StandaloneError {
 mod tests {
     use super::*;
 
+    fn offers(mqtt: bool) -> Offers<'static> {
+        Offers { files: &[], mqtt, webhook: crate::webhook::Offer::default() }
+    }
+
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
     fn world() -> (tempfile::TempDir, Standalone) {
@@ -187,7 +190,7 @@ mod tests {
         let (_dir, config) = world();
         write(&config, "one", "echo@^1");
         std::fs::write(config.workflows.join("README.md"), "not a workflow").unwrap();
-        let loaded = load(&config, false).unwrap();
+        let loaded = load(&config, offers(false)).unwrap();
         assert_eq!(loaded.deployed.len(), 1);
         let pins: Vec<_> = loaded.deployed[0].pins.iter().collect();
         assert_eq!((pins[0].0.as_str(), pins[0].1.version.as_str()), ("echo.execute@^1", "1.2.0"));
@@ -201,11 +204,11 @@ mod tests {
             "triggers:\n  - { id: heat, mqtt: site/temp }\nsteps:\n  - { id: a, delay: 1s }\n";
         let path = config.workflows.join("hot.yaml");
         std::fs::write(path, format!("workflow: hot\n{say}")).unwrap();
-        let error = load(&config, false).unwrap_err().to_string();
+        let error = load(&config, offers(false)).unwrap_err().to_string();
         for part in ["hot.yaml", "trigger `heat`", "[local_broker]"] {
             assert!(error.contains(part), "{error}");
         }
-        assert_eq!(load(&config, true).unwrap().deployed.len(), 1);
+        assert_eq!(load(&config, offers(true)).unwrap().deployed.len(), 1);
     }
 
     #[test]
@@ -217,10 +220,10 @@ mod tests {
         ] {
             let (_dir, config) = world();
             write(&config, name, plugin);
-            let error = load(&config, false).unwrap_err().to_string();
+            let error = load(&config, offers(false)).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains(&format!("{name}.yaml")), "{error}");
         }
         let nowhere = Standalone { workflows: "/nowhere".into(), plugins: None };
-        assert!(load(&nowhere, false).unwrap_err().to_string().contains("/nowhere"));
+        assert!(load(&nowhere, offers(false)).unwrap_err().to_string().contains("/nowhere"));
     }
 }

@@ -135,6 +135,12 @@ impl Disk {
         });
     }
 
+    /// Whether these bytes are anywhere on the platter, or were written and not synced.
+    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+        let within = |platter: &[u8]| platter.windows(bytes.len()).any(|part| part == bytes);
+        self.state(|s| within(&s.durable) || within(&s.current))
+    }
+
     /// Bytes on the platter.
     pub(crate) fn len(&self) -> usize {
         self.state(|s| s.current.len())

@@ -1,6 +1,7 @@
 //! The command tree: nouns and their verbs, as people type them.
 
 mod run;
+mod secret;
 
 use std::path::PathBuf;
 
@@ -12,7 +13,8 @@ mod author;
 
 pub(crate) use author::{AuthorVerb, Chart};
 
-pub(crate) use run::RunVerb;
+pub(crate) use run::{RunVerb, Which};
+pub(crate) use secret::{SecretVerb, ValueSource};
 
 /// OpenClaw: automation that lives on the device, loses nothing, and can be re-run at the desk.
 #[derive(Debug, Parser)]
@@ -91,6 +93,9 @@ pub(crate) enum Noun {
     /// Executions
     #[command(subcommand, alias = "runs")]
     Run(RunVerb),
+    /// Values that plugins get and nobody sees
+    #[command(subcommand, alias = "secrets")]
+    Secret(SecretVerb),
     /// What devices and the control plane noticed
     #[command(subcommand, name = "security-event", alias = "security-events")]
     SecurityEvent(SecurityEventVerb),

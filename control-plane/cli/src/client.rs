@@ -117,6 +117,13 @@ impl Client {
         self.read(self.request(Method::GET, path)).await
     }
 
+    /// `GET`, the answer's text as it is.
+    pub(crate) async fn fetch_text(&self, path: &str) -> Result<String, Failure> {
+        let request = self.request(Method::GET, path).timeout(ANSWER_TIMEOUT);
+        let text = self.send(request).await?.text().await;
+        text.map_err(|e| Failure::new(FAILED, format!("the answer broke off: {e}")))
+    }
+
     /// `POST` of JSON, answer decoded.
     pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(
         &self,

@@ -23,6 +23,7 @@ use crate::fleet::ca::{FleetCa, ServerIdentity};
 use crate::identity::{Crowd, EnrolLimiter, LoginLimiter, Passwords};
 use crate::monitor::Metrics;
 use crate::store::Db;
+use crate::vault::Vault;
 
 /// Nudges that may wait for a slow session; one that misses some compares everything anew.
 const NUDGES: usize = 1_024;
@@ -40,6 +41,8 @@ pub struct Context {
     pub clock: Clock,
     /// The fleet's CA, and the key that signs desired state.
     pub ca: FleetCa,
+    /// What secrets are encrypted with at rest.
+    pub(crate) vault: Vault,
     /// The server's own certificate, for HTTPS and MQTT alike.
     pub identity: Arc<ServerIdentity>,
     /// Cancelled when the process shall end: long answers end too.

@@ -21,6 +21,7 @@ use crate::fleet::ca::{FleetCa, ServerIdentity};
 use crate::random;
 use crate::service::users;
 use crate::store::{self, Db, audit, backup};
+use crate::vault::Vault;
 
 /// Name of the first admin.
 const FIRST_ADMIN: &str = "admin";
@@ -71,12 +72,14 @@ pub(crate) async fn context(config: Config, clock: Clock, db: Db) -> anyhow::Res
     let now_ms = clock.now_ms();
     let mut tx = db.read().await?;
     let known = store::server::generation(&mut tx).await?;
+    let has_secrets = store::secrets::any(&mut tx).await?;
     drop(tx);
     let pki = config.pki_dir();
     let ca = match known {
         Some(_) => FleetCa::load(&pki, now_ms)?,
         None => FleetCa::open(&pki, now_ms)?,
     };
+    let vault = Vault::open(&pki, has_secrets)?;
     let identity = ServerIdentity::new(&ca, config.server_names(), now_ms)?;
     let generation = generation(&db, now_ms).await?;
     Ok(Context {
@@ -84,6 +87,7 @@ pub(crate) async fn context(config: Config, clock: Clock, db: Db) -> anyhow::Res
         db,
         clock,
         ca,
+        vault,
         identity,
         generation,
         stop: CancellationToken::new(),

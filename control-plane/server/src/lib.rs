@@ -14,6 +14,7 @@ mod identity;
 mod monitor;
 mod random;
 mod service;
+mod vault;
 
 pub mod app;
 

@@ -3,8 +3,8 @@
 //!
 //! The fields are matched in civil time; the time zone is applied afterwards, because the two
 //! interesting nights a year need a rule: a slot that falls into the hour that is skipped comes
-//! at the end of that hour, and a slot in the hour that comes twice is the first of the two. A
-//! text whose hour is `*` means every hour that really passes, so it goes by real time instead.
+//! at the end of that hour or not at all ([`Dst`]), and a slot in the hour that comes twice is the
+//! first of the two. A text whose hour is `*` means every hour that really passes, so it goes by real time instead.
 
 mod fields;
 
@@ -13,6 +13,7 @@ use std::fmt;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Serialize};
 
 use fields::Fields;
 
@@ -40,6 +41,17 @@ pub enum CronError {
     Never,
 }
 
+/// What becomes of a slot in the hour that summer time skips.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dst {
+    /// It comes at the end of that hour.
+    #[default]
+    RunAfter,
+    /// It does not come that day.
+    Skip,
+}
+
 /// A schedule that has been understood, and that has slots.
 #[derive(Clone)]
 pub struct Cron {
@@ -47,6 +59,7 @@ pub struct Cron {
     tz: String,
     fields: Fields,
     every_hour: bool,
+    dst: Dst,
     zone: TimeZone,
 }
 
@@ -74,11 +87,23 @@ impl Cron {
         let fields = Fields::parse(&fields).map_err(CronError::Fields)?;
         let zone = crate::zone::named(tz).ok_or_else(|| CronError::Zone(tz.to_owned()))?;
         let (at, tz) = (at.to_owned(), tz.to_owned());
-        let cron = Self { at, tz, fields, every_hour, zone };
+        let cron = Self { at, tz, fields, every_hour, dst: Dst::default(), zone };
         match cron.next_after(SOME_DAY_MS) {
             Some(_) => Ok(cron),
             None => Err(CronError::Never),
         }
+    }
+
+    /// The same schedule with another rule for the hour that summer time skips.
+    #[must_use]
+    pub fn with_dst(self, dst: Dst) -> Self {
+        Self { dst, ..self }
+    }
+
+    /// What becomes of a slot in the hour that summer time skips.
+    #[must_use]
+    pub fn dst(&self) -> Dst {
+        self.dst
     }
 
     /// The schedule as it was written.
@@ -133,12 +158,31 @@ impl Cron {
         let mut civil = self.zone.to_offset(after).to_datetime(after);
         for _ in 0..TRIES {
             civil = self.slot_after(civil)?;
+            if let Some(end) = self.end_of_gap(civil) {
+                civil = end.checked_sub(1.millisecond()).ok()?;
+                continue;
+            }
             let slot = self.instant(civil)?;
             if slot > after {
                 return Some(slot);
             }
         }
         None
+    }
+
+    /// What the clock on the wall shows when a gap ends that this falls into, where slots in gaps
+    /// do not come.
+    fn end_of_gap(&self, civil: DateTime) -> Option<DateTime> {
+        let AmbiguousOffset::Gap { after, .. } = self.zone.to_ambiguous_timestamp(civil).offset()
+        else {
+            return None;
+        };
+        if self.dst == Dst::RunAfter {
+            return None;
+        }
+        let earlier = after.to_timestamp(civil).ok()?;
+        let change = self.zone.following(earlier).next()?.timestamp();
+        Some(self.zone.to_offset(change).to_datetime(change))
     }
 
     /// When the clock on the wall shows this for the first time, or has passed over it.

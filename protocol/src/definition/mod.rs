@@ -8,7 +8,7 @@ pub mod lint;
 mod model;
 mod schema;
 
-pub use cron::{Cron, CronError};
+pub use cron::{Cron, CronError, Dst};
 pub use draft::{DraftError, Problem, ProblemCode, parse};
 pub use model::*;
 pub use schema::{InputProblem, check_against};

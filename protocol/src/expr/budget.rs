@@ -120,6 +120,7 @@ fn weigh(value: &Value, left: &mut u64, depth: usize) -> Result<(), Fault> {
     let own = match value {
         Value::String(text) => text.len() + 2,
         Value::Bytes(bytes) => bytes.len().div_ceil(3) * 4 + 2,
+        Value::Secret(secret) => secret.weight(),
         Value::List(items) => items.len() + 2,
         Value::Map(map) => map.iter().map(|(key, _)| key.json_bytes() + 2).sum::<usize>() + 2,
         Value::Null
@@ -129,8 +130,7 @@ fn weigh(value: &Value, left: &mut u64, depth: usize) -> Result<(), Fault> {
         | Value::Double(_)
         | Value::Timestamp(_)
         | Value::Duration(_)
-        | Value::Type(_)
-        | Value::Secret(_) => 4,
+        | Value::Type(_) => 4,
     };
     let Some(rest) = left.checked_sub(own as u64) else {
         return Err(Fault::budget(format!("the result exceeds {RESULT_BYTES} bytes")));

@@ -1,12 +1,13 @@
 //! Resolves the tree as written into what evaluation runs: binds names, expands macros, finds
 //! functions, compiles patterns and bounds the height.
 
-use super::ast::{Node, NodeKind, Step as WrittenStep};
+use super::ast::{Node, NodeKind, Operator, Step as WrittenStep};
 use super::budget::HEIGHT;
 use super::code::{Call, Code, Comprehension, Each, Free, Op, Program, Step, Target};
 use super::error::{ExprError, Problem, Span};
 use super::functions::{self, pattern::Pattern};
 use super::scope::Path;
+use super::secret::SecretText;
 use super::value::{TypeName, Value};
 
 /// Resolves a whole expression.
@@ -62,7 +63,17 @@ impl Checker {
             NodeKind::Chain { first, rest } => {
                 let first = Box::new(self.code(first)?);
                 let rest = rest.iter().map(|(operator, node)| Ok((*operator, self.code(node)?)));
-                Op::Chain { first, rest: rest.collect::<Result<_, ExprError>>()? }
+                let rest = rest.collect::<Result<Vec<_>, ExprError>>()?;
+                if let Some((operator, next)) = rest.first()
+                    && *operator != Operator::Add
+                {
+                    self.no_secret(&first);
+                    self.no_secret(next);
+                }
+                for (_, operand) in rest.iter().skip(1).filter(|(o, _)| *o != Operator::Add) {
+                    self.no_secret(operand);
+                }
+                Op::Chain { first, rest }
             }
             NodeKind::Any(operands) => Op::Any(self.all(operands)?),
             NodeKind::All(operands) => Op::All(self.all(operands)?),
@@ -129,6 +140,7 @@ impl Checker {
             Ok((step, *span))
         });
         let steps = lowered.collect::<Result<_, ExprError>>()?;
+        self.no_secret(&base);
         Ok(Op::Path { base: Box::new(base), steps })
     }
 
@@ -197,6 +209,16 @@ impl Checker {
         Ok(Some(Op::Call(Call { target, args: self.all(args)? })))
     }
 
+    /// Notes where a secret is used for more than to be joined with text.
+    fn no_secret(&mut self, operand: &Code) {
+        if matches!(operand.op, Op::Constant(Value::Secret(_))) {
+            let message = "a secret can be joined with text (`'Bearer ' + secret('name')`), and \
+                           nothing else"
+                .to_owned();
+            self.problems.push(Problem { message, span: operand.span });
+        }
+    }
+
     fn unknown(&mut self, name: &str, method: bool, span: Span) -> Target {
         let message = functions::explain_unknown(name, method);
         self.problems.push(Problem { message: message.clone(), span });
@@ -221,7 +243,7 @@ impl Checker {
         if !self.secrets.iter().any(|known| **known == **name) {
             self.secrets.push(name.to_string());
         }
-        Ok(Op::Constant(Value::Secret(name.clone())))
+        Ok(Op::Constant(Value::Secret(SecretText::named(name))))
     }
 
     fn comprehension(&mut self, shape: Macro, args: &[Node]) -> Result<Comprehension, ExprError> {

@@ -73,7 +73,7 @@ impl Value {
             Self::Timestamp(at) => Json::String(at.to_string()),
             Self::Duration(length) => Json::String(length.to_string()),
             Self::Type(name) => Json::String(name.as_str().to_owned()),
-            Self::Secret(name) => secret_json(name),
+            Self::Secret(secret) => secret.to_json(),
         })
     }
 }
@@ -88,18 +88,11 @@ pub(super) enum Form {
 }
 
 /// The key of the JSON object that stands for a secret.
-pub(super) const SECRET_KEY: &str = "$secret";
+pub(crate) const SECRET_KEY: &str = "$secret";
 
 /// The key of the JSON object that stands for text with secrets in it, to be joined by the host:
 /// `{"$join": ["Bearer ", {"$secret": "token"}]}`.
-pub(super) const JOIN_KEY: &str = "$join";
-
-/// The JSON that stands for a secret until the host puts the value in.
-pub(super) fn secret_json(name: &str) -> Json {
-    let mut object = serde_json::Map::new();
-    object.insert(SECRET_KEY.to_owned(), Json::String(name.to_owned()));
-    Json::Object(object)
-}
+pub(crate) const JOIN_KEY: &str = "$join";
 
 fn number_of(number: f64, form: Form) -> Result<Number, Fault> {
     if let (Form::Outer, Some(integer)) = (form, printed_integer(number)) {

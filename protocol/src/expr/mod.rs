@@ -27,6 +27,7 @@ mod map;
 mod ops;
 mod parse;
 mod scope;
+mod secret;
 mod template;
 mod time;
 mod value;
@@ -37,11 +38,13 @@ mod tests;
 pub use error::{ErrorKind, EvalError, ExprError, Problem, Span};
 pub use map::{Key, Map};
 pub use scope::{JsonScope, Path, Scope, resolve_in};
+pub use secret::SecretText;
 pub use template::{Template, TemplateError, TemplateFailure};
 pub use time::{Duration, Timestamp};
 pub use value::{TypeName, Value};
 
 use budget::Budget;
+pub(crate) use json::{JOIN_KEY, SECRET_KEY};
 
 /// A compiled expression. Cheap to evaluate, safe to keep.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use super::ast::Operator;
 use super::budget::{Budget, VALUE_DEPTH};
 use super::error::Fault;
 use super::map::Key;
+use super::secret::SecretText;
 use super::value::Value;
 
 /// Applies an operator to its two operands.
@@ -217,8 +218,22 @@ fn add(budget: &mut Budget, left: &Value, right: &Value) -> Result<Value, Fault>
         (Value::Duration(left), Value::Duration(right)) => {
             left.checked_add(*right).map(Value::Duration).ok_or_else(out_of_range)
         }
-        _ => calculate(Operator::Add, left, right),
+        _ => match (secret_text(left), secret_text(right)) {
+            (Some(left), Some(right)) => {
+                budget.allocate(left.weight() + right.weight())?;
+                Ok(Value::Secret(left.joined(&right)))
+            }
+            _ => calculate(Operator::Add, left, right),
+        },
     }
+}
+
+/// What `+` joins where one side is a secret: secrets, and text.
+fn secret_text(value: &Value) -> Option<SecretText> {
+    if let Value::Secret(secret) = value {
+        return Some(secret.clone());
+    }
+    if let Value::String(text) = value { Some(SecretText::text(text)) } else { None }
 }
 
 fn subtract(left: &Value, right: &Value) -> Result<Value, Fault> {

@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 
 use super::budget::weight;
 use super::error::{EvalError, ExprError, Fault, Span};
-use super::json::{Form, JOIN_KEY, secret_json};
+use super::json::Form;
 use super::scope::{Path, Scope};
+use super::secret::Joined;
 use super::value::Value;
 use super::{Expr, lex};
 use crate::limits;
@@ -358,7 +359,7 @@ impl Run<'_> {
                 Piece::Literal(text) => joined.text.push_str(text),
                 Piece::Expr(expr, start) => {
                     let (value, span) = self.value(expr, *start)?;
-                    joined.push(&value).map_err(|fault| fault.at(span))?;
+                    join(&mut joined, &value).map_err(|fault| fault.at(span))?;
                 }
             }
         }
@@ -380,53 +381,26 @@ impl Run<'_> {
     }
 }
 
-/// Text that is being joined, and what came before it up to the last secret.
-#[derive(Default)]
-struct Joined {
-    before: Vec<Json>,
-    text: String,
-}
-
-impl Joined {
-    fn push(&mut self, value: &Value) -> Result<(), Fault> {
-        match value {
-            Value::String(text) => self.text.push_str(text),
-            Value::Secret(name) => {
-                self.flush();
-                self.before.push(secret_json(name));
-            }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Uint(_)
-            | Value::Double(_)
-            | Value::Bytes(_)
-            | Value::List(_)
-            | Value::Map(_)
-            | Value::Timestamp(_)
-            | Value::Duration(_)
-            | Value::Type(_) => {
-                let json = value.json(Form::Outer)?;
-                // Text forms such as a timestamp's are joined without quotes.
-                self.text.push_str(json.as_str().unwrap_or(&json.to_string()));
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) {
-        if !self.text.is_empty() {
-            self.before.push(Json::String(std::mem::take(&mut self.text)));
+/// Joins a value to text.
+fn join(joined: &mut Joined, value: &Value) -> Result<(), Fault> {
+    match value {
+        Value::String(text) => joined.text.push_str(text),
+        Value::Secret(secret) => joined.push(secret),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Uint(_)
+        | Value::Double(_)
+        | Value::Bytes(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Timestamp(_)
+        | Value::Duration(_)
+        | Value::Type(_) => {
+            let json = value.json(Form::Outer)?;
+            // Text forms such as a timestamp's are joined without quotes.
+            joined.text.push_str(json.as_str().unwrap_or(&json.to_string()));
         }
     }
-
-    fn finish(mut self) -> Json {
-        if self.before.is_empty() {
-            return Json::String(self.text);
-        }
-        self.flush();
-        let mut object = serde_json::Map::new();
-        object.insert(JOIN_KEY.to_owned(), Json::Array(self.before));
-        Json::Object(object)
-    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::map::{Key, Map};
+use super::secret::SecretText;
 use super::time::{Duration, Timestamp};
 
 /// Integral doubles up to this print as integers at the JSON boundary: 2^53.
@@ -36,9 +37,9 @@ pub enum Value {
     Duration(Duration),
     /// The type of a value, as `type(x)` gives it.
     Type(TypeName),
-    /// A secret by name. Its value is known to the host alone, which puts it in where it is used;
-    /// operators do not take it.
-    Secret(Arc<str>),
+    /// A secret by name, or text joined with one. The value is known to the host alone, which puts
+    /// it in where it is used; of the operators only `+` with text takes it.
+    Secret(SecretText),
 }
 
 impl Value {

@@ -67,7 +67,8 @@ pub enum Lane {
     Results,
     /// Up: what happened in runs ([`crate::run::RunEventRecord`]). Ordered.
     History,
-    /// Up: samples; may be dropped by quota, counted. Ordered.
+    /// Up: recordings that were asked for ([`crate::recording::RecordingPart`]); what is urgent goes
+    /// first. Ordered.
     Telemetry,
     /// Down: wishes ([`crate::command::CommandRecord`]). Ordered.
     Commands,

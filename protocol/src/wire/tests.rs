@@ -19,10 +19,12 @@ use crate::id::{
 use crate::json::JsonText;
 use crate::limits;
 use crate::plugin::{CallLimits, Permissions};
+use crate::recording::RecordingPart;
 use crate::report::{Inventory, Refusal, Report, ReportRecord};
 use crate::run::{
     ErrorCause, RunError, RunEvent, RunEventRecord, RunResult, RunStatus, StepPath, StepStatus,
 };
+use crate::secret::{HeldSecret, SealedSecret, SecretState};
 use crate::sync::{Announcement, Cursor, Dropped, Frame, Hello, Holding, Lane};
 use crate::time::{ClockTrust, Stamp};
 
@@ -46,8 +48,8 @@ macro_rules! variants {
 
 variants!(FRAMES, frame_name, Frame { Hello Batch Ack Desired Want Chunk Part });
 variants!(LANES, lane_name, Lane { Control Results History Telemetry Commands });
-variants!(REPORTS, report_name, Report { Command Desired Inventory Security Dropped });
-variants!(COMMANDS, command_name, Command { Start Cancel Signal Decide });
+variants!(REPORTS, report_name, Report { Command Desired Inventory Security Dropped SealingKey Secrets });
+variants!(COMMANDS, command_name, Command { Start Cancel Signal Decide Retry Export });
 variants!(
     EVENTS,
     event_name,
@@ -73,6 +75,7 @@ variants!(
     kind_name,
     Kind {
         Frame RunEvent RunResult Report Command Desired SignedDesired Fact Row Dropped Telemetry Batch
+        Recording DesiredSecrets
     }
 );
 
@@ -285,6 +288,14 @@ fn reports() -> Vec<Report> {
             reason: "queue_full".to_owned(),
             count: 12,
         },
+        Report::SealingKey { key: [0x25; 32] },
+        Report::Secrets {
+            held: vec![
+                HeldSecret { name: "token".to_owned(), version: 300, state: SecretState::Ready },
+                HeldSecret { name: "pin".to_owned(), version: 1, state: SecretState::OtherKey },
+                HeldSecret { name: "k".to_owned(), version: 2, state: SecretState::Unopened },
+            ],
+        },
     ]
 }
 
@@ -306,7 +317,9 @@ fn commands() -> Vec<Command> {
         by: "ada".to_owned(),
         form: json("{\"note\":\"ok\"}"),
     };
-    vec![start, Command::Cancel { run: run(), force: true }, signal, decide]
+    let retry = Command::Retry { run: run() };
+    let export = Command::Export { run: run() };
+    vec![start, Command::Cancel { run: run(), force: true }, signal, decide, retry, export]
 }
 
 /// Half of its optional fields are empty: nothing may be left out for that.
@@ -339,6 +352,23 @@ fn desired() -> Desired {
     }
 }
 
+fn sealed() -> Vec<SealedSecret> {
+    let (name, key) = ("token".to_owned(), [0x25; 32]);
+    vec![SealedSecret { name, version: 300, key, sealed: vec![0x5e; 3] }]
+}
+
+#[test]
+fn a_document_without_secrets_is_what_it_was_before_there_were_any() {
+    let plain = crate::desired::pack(&desired(), &[]);
+    assert_eq!(plain, pack(Kind::Desired, &desired()));
+    assert_eq!(crate::desired::unpack(&plain).unwrap(), (desired(), Vec::new()));
+    let with = crate::desired::pack(&desired(), &sealed());
+    assert_eq!(crate::desired::unpack(&with).unwrap(), (desired(), sealed()));
+    let many = vec![sealed().remove(0); limits::DEVICE_SECRETS + 1];
+    let error = crate::desired::unpack(&crate::desired::pack(&desired(), &many)).unwrap_err();
+    assert!(matches!(error, WireError::Body(_)), "{error}");
+}
+
 fn golden() -> Golden {
     let mut golden = Golden::default();
     golden.all("lane", LANES, lane_name, &[Lane::UP.as_slice(), &Lane::DOWN].concat());
@@ -369,6 +399,11 @@ fn golden() -> Golden {
     let dropped = Dropped { first: 5, last: 300, reason: "quota".to_owned() };
     golden.add("Dropped", Kind::Dropped, &dropped);
     golden.add("RunResult (failed)", Kind::RunResult, &failed());
+    let (part, parts) = (1, 3);
+    let bytes = vec![0x4b, 0x04, 0x00];
+    let part = RecordingPart { request: request(), run: run(), part, parts, bytes };
+    golden.add("RecordingPart", Kind::Recording, &part);
+    golden.add("Desired (with secrets)", Kind::DesiredSecrets, &(desired(), sealed()));
     golden
 }
 
@@ -418,6 +453,8 @@ fn the_document_lists_every_kind_lane_and_frame() {
         Kind::Dropped,
         Kind::Telemetry,
         Kind::Batch,
+        Kind::Recording,
+        Kind::DesiredSecrets,
     ];
     let named: Vec<&str> = kinds.iter().map(kind_name).collect();
     assert_eq!(named, KINDS);

@@ -4,6 +4,7 @@ mod crash;
 mod flow;
 mod found;
 mod generate;
+mod hold;
 mod joins;
 mod language;
 mod modes;

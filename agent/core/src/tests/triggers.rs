@@ -39,9 +39,9 @@ fn an_interval_keeps_its_beat() {
     world.pass(seconds(28));
     assert_eq!(world.results().len(), 4);
     assert_eq!(world.engine.next_deadline().unwrap().0, begin + seconds(70));
-    // The agent restarts; the beat goes on from the last firing.
+    // The agent restarts; the beat goes on.
     world.restart(true);
-    assert_eq!(world.engine.next_deadline().unwrap().0, world.now.boot_ms + seconds(10));
+    assert_eq!(world.engine.next_deadline().unwrap().0, begin + seconds(70));
     // A new revision of the same workflow does not disturb it.
     world.pass(seconds(3));
     let due = world.engine.next_deadline();
@@ -181,4 +181,104 @@ fn a_clock_that_was_far_ahead_does_not_silence_cron_for_ever() {
     world.now.wall_ms -= 1_000 * 86_400_000;
     world.sleep(minutes(6));
     assert_eq!(slots(&mut world), ["10:10"]);
+}
+
+#[test]
+fn as_many_slots_are_made_up_for_as_the_author_says() {
+    let mut world = cron("all, max_catch_up: 2");
+    world.reboot(minutes(32));
+    assert_eq!(slots(&mut world), ["10:25", "10:30"]);
+    let mut world = cron("all, max_catch_up: 100");
+    world.reboot(minutes(60 * 24));
+    assert_eq!(slots(&mut world).len(), 100);
+}
+
+/// When each run was accepted, in milliseconds after ten o'clock.
+fn accepted_at(world: &mut World, most_ms: u64) -> Vec<i64> {
+    let mut found = Vec::new();
+    let until = world.now.boot_ms + most_ms;
+    while let Some((due_ms, _)) = world.engine.next_deadline().filter(|(due, _)| *due <= until) {
+        let before = world.results().len();
+        let wait = due_ms - world.now.boot_ms;
+        world.pass(wait);
+        if world.results().len() > before {
+            found.push(world.now.wall_ms - super::world::MONDAY_MS);
+        }
+    }
+    found
+}
+
+fn on_device(id: &str, triggers: &str) -> World {
+    let steps = "steps: [{id: a, set: {x: 1}}]";
+    let mut world = World::new(&format!("{{workflow: w, {steps}}}"));
+    let agent = serde_json::json!({ "id": id, "labels": {} });
+    world.engine.set_agent(openclaw_protocol::json::JsonText::of(&agent));
+    let text = format!("{{workflow: w, max: 100, triggers: [{triggers}], {steps}}}");
+    world.workflows = vec![super::world::workflow(&text)];
+    world.deploy();
+    world.pass(0);
+    world
+}
+
+#[test]
+fn jitter_spreads_devices_and_is_the_same_each_time() {
+    let cron = "{id: t, cron: {at: '*/10 * * * *', jitter: 5m}}";
+    let one = accepted_at(&mut on_device("one", cron), minutes(60));
+    assert_eq!(one, accepted_at(&mut on_device("one", cron), minutes(60)));
+    let other = accepted_at(&mut on_device("other", cron), minutes(60));
+    assert_ne!(one, other);
+    for found in [&one, &other] {
+        assert!(found.len() >= 5, "{found:?}");
+        for (n, at) in (1..).zip(found.iter()) {
+            assert!((n * 600_000..=n * 600_000 + 300_000).contains(at), "{found:?}");
+        }
+    }
+    let late: std::collections::BTreeSet<i64> = one.iter().map(|at| at % 600_000).collect();
+    assert!(late.len() > 3, "each slot has its own: {one:?}");
+}
+
+#[test]
+fn a_slot_that_its_jitter_holds_back_is_not_lost() {
+    // Three slots pass while the device is off; the last of them, or some, may be due only later.
+    let text = "{id: t, cron: {at: '*/10 * * * *', catch_up: all, jitter: 1h}}";
+    for device in ["a", "b", "c", "d"] {
+        let mut world = on_device(device, text);
+        world.reboot(minutes(35));
+        world.sleep(minutes(180));
+        // 10:10 to 12:30 have come for certain, those after may have; none came twice.
+        let count = world.results().len();
+        assert!((15..=21).contains(&count), "{device}: {count}");
+    }
+}
+
+#[test]
+fn a_jittered_beat_keeps_its_period() {
+    let found =
+        accepted_at(&mut on_device("x", "{id: t, interval: {every: 1m, jitter: 1m}}"), minutes(10));
+    assert!(found.len() >= 9, "{found:?}");
+    for (n, at) in (1..).zip(found) {
+        assert!((n * 60_000..=(n + 1) * 60_000).contains(&at), "beat {n} came at {at}");
+    }
+}
+
+#[test]
+fn an_aligned_interval_goes_by_the_wall_clock() {
+    let aligned = "{id: t, interval: {every: 15m, align: clock}}";
+    let mut world = on_device("x", aligned);
+    world.pass(minutes(7));
+    assert_eq!(accepted_at(&mut world, minutes(40)), [15, 30, 45].map(|n| n * 60_000));
+    // Steps back: no beat twice. Forward: what was passed over is not made up for.
+    world.now.wall_ms -= 1_800_000;
+    assert_eq!(accepted_at(&mut world, minutes(40)), Vec::<i64>::new());
+    world.now.wall_ms += 3_600_000 + 300_000;
+    let next = accepted_at(&mut world, minutes(20));
+    assert_eq!(next.len(), 1);
+    assert_eq!(next[0] % 900_000, 0, "{next:?}");
+    // Off over a beat.
+    let count = world.results().len();
+    world.reboot(minutes(22));
+    assert_eq!(world.results().len(), count);
+    world.now.trust = ClockTrust::Unset;
+    world.sleep(minutes(40));
+    assert_eq!(world.results().len(), count, "not while the clock is certainly wrong");
 }

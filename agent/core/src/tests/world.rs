@@ -16,8 +16,8 @@ use openclaw_protocol::time::{ClockTrust, Stamp};
 
 use crate::names::status_text;
 use crate::{
-    AttemptId, AttemptOutcome, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, Input,
-    PluginTask, SeenKey, StartRequest, Told, TriggerMark,
+    AttemptId, AttemptOutcome, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord,
+    HoldChange, Input, PluginTask, SeenKey, StartRequest, Told, TriggerMark,
 };
 
 pub(super) const EPOCH: Epoch = Epoch(0xabcd_ef01_2345_0000);
@@ -60,6 +60,7 @@ pub(super) struct Disk {
     pub(super) runs: BTreeMap<u64, (RunId, Vec<FactRecord>)>,
     pub(super) marks: BTreeMap<String, TriggerMark>,
     pub(super) seen: Vec<SeenKey>,
+    pub(super) holds: Vec<HoldChange>,
     pub(super) told: Vec<Told>,
     pub(super) wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
 }
@@ -76,6 +77,8 @@ pub(super) struct World {
     /// Attempts that wait for the broker; kept over restarts, as the store does.
     pub(super) confirms: Vec<AttemptId>,
     pub(super) commits: u32,
+    /// When the agent was last known to be alive, as the store notes it.
+    pub(super) alive: Option<Stamp>,
     /// All calls ever made.
     pub(super) made: Vec<(AttemptId, Effects, String)>,
     slots: u16,
@@ -103,6 +106,7 @@ impl World {
             calls: Vec::new(),
             confirms: Vec::new(),
             commits: 0,
+            alive: None,
             made: Vec::new(),
             slots,
             transcript: String::new(),
@@ -211,6 +215,10 @@ impl World {
         let mut engine = engine(self.slots);
         engine.restore_marks(disk.marks.values().cloned());
         engine.restore_seen(disk.seen.iter().cloned());
+        engine.restore_holds(disk.holds.iter().cloned());
+        if let Some(alive) = self.alive {
+            engine.set_last_alive(alive);
+        }
         engine.restore_wishes(disk.wishes.iter().cloned());
         for (run, facts) in disk.runs.values() {
             let definition = self.definition_of(facts);
@@ -270,6 +278,7 @@ impl World {
                 self.disk.marks.insert(format!("{} {}", mark.workflow, mark.trigger), mark);
             }
             self.disk.seen.extend(decision.seen);
+            self.disk.holds.extend(decision.holds);
             self.disk.told.extend(decision.told);
             self.disk.wishes.extend(decision.wishes);
         }

@@ -45,7 +45,7 @@ impl Brain {
         }
     }
 
-    fn wish_again(&self, run: &str, whole: bool) -> Result<StartRequest, Refusal> {
+    pub(super) fn wish_again(&self, run: &str, whole: bool) -> Result<StartRequest, Refusal> {
         let recording = self.recording(run)?;
         let ended = recording.facts.iter().find_map(|record| {
             let Fact::Settled { status } = &record.fact else { return None };
@@ -71,7 +71,7 @@ impl Brain {
         })
     }
 
-    fn recording(&self, run: &str) -> Result<Recording, Refusal> {
+    pub(super) fn recording(&self, run: &str) -> Result<Recording, Refusal> {
         let run = RunId::parse(run).map_err(|e| refusal("run.unknown", e.to_string()))?;
         let failed = |e: crate::store::StoreError| refusal("store.failed", e.to_string());
         let facts = self.store.facts_of(&run).map_err(failed)?;

@@ -225,6 +225,7 @@ impl Brain {
             commits: self.store.commits(),
             syncs: self.store.syncs(),
             written_bytes: self.store.written_bytes(),
+            journal_bytes: self.store.journal_bytes(),
         }
     }
 }

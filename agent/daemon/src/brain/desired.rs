@@ -8,16 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_agent_core::Deployed;
-use openclaw_protocol::desired::{Desired, SignedDesired};
+use openclaw_protocol::desired::{self, Desired, SignedDesired};
 use openclaw_protocol::id::{Digest, Generation, WorkflowName};
 use openclaw_protocol::limits as shared;
 use openclaw_protocol::report::{Refusal, Report};
+use openclaw_protocol::secret::SealedSecret;
 use openclaw_protocol::sync::Announcement;
 use openclaw_protocol::wire::{self, Kind};
 
 use super::Brain;
-use super::prepare::{Offers, prepare};
+use super::prepare::prepare;
 use crate::identity::Identity;
+use crate::offers::Offers;
 use crate::store::{Chunk, Keep, Kept, Store, StoreError};
 
 /// The desired state in force, and the way to the next one.
@@ -42,6 +44,7 @@ pub(super) struct DesiredState {
 struct Verified {
     signed: SignedDesired,
     document: Desired,
+    secrets: Vec<SealedSecret>,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl DesiredState {
         let verify = |signed: Option<SignedDesired>| {
             let signed = signed?;
             match verify(identity, &signed) {
-                Ok(document) => Some(Verified { signed, document }),
+                Ok((document, secrets)) => Some(Verified { signed, document, secrets }),
                 Err(reason) => {
                     tracing::error!(reason, "a stored desired state is not believed");
                     None
@@ -90,6 +93,11 @@ impl DesiredState {
 
     pub(super) fn refused(&self) -> BTreeMap<String, String> {
         self.refused.iter().map(|(name, r)| (name.clone(), r.message.clone())).collect()
+    }
+
+    /// The secrets that belong to the one in force, sealed.
+    pub(super) fn secrets(&self) -> &[SealedSecret] {
+        self.in_force.as_ref().map_or(&[], |verified| &verified.secrets)
     }
 
     pub(super) fn revision(&self) -> u64 {
@@ -163,17 +171,19 @@ impl Verified {
 }
 
 /// Checks signature and addressee.
-fn verify(identity: &Identity, signed: &SignedDesired) -> Result<Desired, String> {
+fn verify(
+    identity: &Identity,
+    signed: &SignedDesired,
+) -> Result<(Desired, Vec<SealedSecret>), String> {
     let key =
         ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, identity.desired_key.0);
     key.verify(&signed.document, &signed.signature)
         .map_err(|_| "its signature is not by the fleet's key".to_owned())?;
-    let document: Desired = wire::unpack(Kind::Desired, &signed.document, shared::DESIRED_BYTES)
-        .map_err(|e| e.to_string())?;
+    let (document, secrets) = desired::unpack(&signed.document).map_err(|e| e.to_string())?;
     if document.tenant != identity.tenant || document.device != identity.device {
         return Err(format!("it is for device {} of {}", document.device, document.tenant));
     }
-    Ok(document)
+    Ok((document, secrets))
 }
 
 impl Brain {
@@ -280,9 +290,9 @@ impl Brain {
         let most = shared::DESIRED_BYTES;
         let signed = wire::unpack::<SignedDesired>(Kind::SignedDesired, bytes, most);
         let verified = signed.map_err(|e| e.to_string()).and_then(|signed| {
-            let document = verify(&fleet.identity, &signed)?;
+            let (document, secrets) = verify(&fleet.identity, &signed)?;
             match fleet.desired.is_stale(&document) {
-                None => Ok(Verified { signed, document }),
+                None => Ok(Verified { signed, document, secrets }),
                 Some(reason) => Err(reason),
             }
         });
@@ -381,7 +391,11 @@ impl Brain {
         let Some(fleet) = &mut self.fleet else { return };
         let Some(next) = fleet.desired.next.take() else { return };
         let document = &next.verified.document;
-        let offers = Offers { files: &self.files, mqtt: self.site.is_there() };
+        let offers = Offers {
+            files: &self.files,
+            mqtt: self.site.is_there(),
+            webhook: self.watched.offer(),
+        };
         let (workflows, refused) = prepare(document, offers, &next.unusable);
         let revision = document.revision;
         tracing::info!(revision, refused = refused.len(), "a new desired state is in force");
@@ -400,6 +414,7 @@ impl Brain {
             fleet.desired.in_force = Some(next.verified);
             fleet.desired.unusable = next.unusable;
         }
+        self.open_secrets();
         self.sweep();
         self.sweep_chunks();
         self.pending.needs_commit = true;
@@ -410,10 +425,15 @@ impl Brain {
     /// At a start: what is in force is made ready again. Its modules were tried when it came; one
     /// that is damaged by now is fetched again, and works when it is here.
     pub(super) fn prepare_in_force(&mut self) {
+        self.open_secrets();
         let Some(fleet) = &mut self.fleet else { return };
         let Some(in_force) = &fleet.desired.in_force else { return };
         let unusable = &fleet.desired.unusable;
-        let offers = Offers { files: &self.files, mqtt: self.site.is_there() };
+        let offers = Offers {
+            files: &self.files,
+            mqtt: self.site.is_there(),
+            webhook: self.watched.offer(),
+        };
         let (workflows, refused) = prepare(&in_force.document, offers, unusable);
         fleet.desired.workflows = workflows;
         fleet.desired.refused = refused;

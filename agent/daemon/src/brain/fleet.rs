@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use openclaw_agent_core::{Deployed, Input, StartRequest, Told};
-use openclaw_protocol::command::{Command, CommandRecord};
+use openclaw_agent_core::{Deployed, Input};
 use openclaw_protocol::id::WorkflowName;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::RECORD_BYTES;
@@ -241,38 +240,6 @@ impl Brain {
              for it here"
         );
         self.report(Report::Security { code: "command.gone".to_owned(), message });
-    }
-
-    fn take_command(&mut self, body: &[u8]) {
-        let record = match wire::unpack::<CommandRecord>(Kind::Command, body, RECORD_BYTES) {
-            Ok(record) => record,
-            // A command of a later version: it is passed over, and that is told.
-            Err(e) => {
-                let message = format!("a command could not be read: {e}");
-                return self
-                    .report(Report::Security { code: "command.unreadable".into(), message });
-            }
-        };
-        let request = Some(record.request);
-        let told = match record.command {
-            Command::Start { workflow, inputs, priority } => {
-                let again = None;
-                let wish = StartRequest { workflow, inputs, priority, request, again };
-                self.step(Input::Start(wish))
-            }
-            Command::Cancel { run, force } => self.step(Input::Cancel { run, force, request }),
-            Command::Signal { run, name, data } => {
-                self.step(Input::Signal { run, name, data, request })
-            }
-            Command::Decide { run, step, choice, by, form } => {
-                self.step(Input::Decide { run, step, choice, by, form, request })
-            }
-        };
-        for told in told {
-            if let Told::Answer { request: Some(request), outcome } = told {
-                self.report(Report::Command { request, outcome });
-            }
-        }
     }
 
     /// After a commit: what is new in the lanes, and what of the control plane's is durable.

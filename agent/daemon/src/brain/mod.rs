@@ -15,11 +15,14 @@ mod keep;
 mod pending;
 mod prepare;
 mod restore;
+mod sealed;
 mod site;
 mod tell;
 #[cfg(test)]
 mod tests;
 mod views;
+mod watch;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -30,6 +33,7 @@ use openclaw_agent_core::{
 };
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::{Inventory, Report};
+use openclaw_protocol::secret::HeldSecret;
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::time::{ClockTrust, Stamp};
 use openclaw_protocol::wire::{self, Kind};
@@ -42,7 +46,9 @@ use crate::identity::Identity;
 use crate::limits;
 use crate::link::Outgoing;
 use crate::local_mqtt::Broker;
+use crate::secrets::Secrets;
 use crate::store::{Restored, Store, StoreError};
+use crate::webhook::Listener;
 
 use answer::Waiters;
 use denials::Denials;
@@ -51,6 +57,7 @@ use pending::Pending;
 use restore::{Definitions, restore_run};
 use site::Site;
 use views::Views;
+use watch::Watched;
 
 /// While a timer is armed, the store notes at most this often that the agent is alive.
 const ALIVE_MS: u64 = 300_000;
@@ -76,6 +83,10 @@ pub struct Parts {
     pub files: Vec<String>,
     /// The way to the site's own broker, where there is one.
     pub broker: Option<Broker>,
+    /// The listener for webhooks, where there is one.
+    pub webhook: Option<Listener>,
+    /// The secrets of this device.
+    pub secrets: Secrets,
     /// What expressions see as the agent's id.
     pub agent: String,
     /// Spreads the timers of many devices.
@@ -94,7 +105,11 @@ pub struct Brain {
     in_force: BTreeMap<String, String>,
     slots: u16,
     files: Vec<String>,
+    secrets: Secrets,
+    /// What the control plane was last told of its secrets, in this life.
+    secrets_told: Vec<HeldSecret>,
     site: Site,
+    watched: Watched,
     unclean: bool,
     pending: Pending,
     views: Views,
@@ -129,6 +144,7 @@ impl Brain {
         engine.restore_marks(restored.marks);
         engine.restore_wishes(restored.wishes);
         engine.restore_seen(restored.seen);
+        engine.restore_holds(restored.holds);
         // The control plane's labels of a device are not known to it.
         engine.set_agent(JsonText::of(&json!({ "id": parts.agent, "labels": {} })));
         engine.set_next_run_number(restored.next_run);
@@ -161,7 +177,10 @@ impl Brain {
             in_force: BTreeMap::new(),
             slots: parts.slots,
             files: parts.files,
+            secrets: parts.secrets,
+            secrets_told: Vec::new(),
             site: Site::new(parts.broker, restored.publications),
+            watched: Watched::new(parts.webhook),
             unclean: restored.unclean,
             pending: Pending::default(),
             views,
@@ -200,6 +219,7 @@ impl Brain {
             unclean,
         };
         self.report(Report::Inventory(inventory));
+        self.tell_sealing_key();
         self.pending.needs_commit = true;
         self.prepare_in_force();
         self.sweep();
@@ -291,6 +311,9 @@ impl Brain {
             Event::LinkDown => self.take_link(false),
             Event::Frame(bytes) => self.take_frame(&bytes),
             Event::Broker(event) => self.take_broker(event),
+            Event::Webhook { workflow, trigger, data, reply } => {
+                self.take_webhook(workflow, trigger, data, reply);
+            }
             Event::Stop => {
                 let drain_ms = u64::try_from(limits::DRAIN.as_millis()).unwrap_or(u64::MAX);
                 self.stopping.get_or_insert(self.now.boot_ms.saturating_add(drain_ms));
@@ -302,8 +325,17 @@ impl Brain {
     /// Lets the engine decide, and takes in what it decided. What it answered comes back.
     fn step(&mut self, input: Input) -> Vec<Told> {
         let decision = self.engine.step(input, self.now);
-        let Decision { facts, marks, seen, told, wishes, publications, effects, needs_commit } =
-            decision;
+        let Decision {
+            facts,
+            marks,
+            seen,
+            holds,
+            told,
+            wishes,
+            publications,
+            effects,
+            needs_commit,
+        } = decision;
         if !facts.is_empty() {
             self.site.is_stale();
         }
@@ -312,6 +344,7 @@ impl Brain {
         pending.batch.facts.extend(facts);
         pending.batch.marks.extend(marks);
         pending.batch.seen.extend(seen);
+        pending.batch.holds.extend(holds);
         pending.batch.wishes.extend(wishes);
         for effect in effects {
             if let Effect::Stop { attempt, .. } = &effect {
@@ -358,6 +391,7 @@ impl Brain {
             self.pending.batch.definitions.push(text);
         }
         self.site.is_stale();
+        self.watched.is_stale = true;
         self.step(Input::Deploy(deployed));
     }
 
@@ -383,6 +417,7 @@ impl Brain {
         }
         self.answer_waiters();
         self.tell_broker();
+        self.tell_watchers();
     }
 
     /// How long nothing is due.

@@ -1,8 +1,11 @@
 //! What was decided and is not durable yet.
 
 use openclaw_agent_core::Effect;
+use openclaw_protocol::id::RunId;
+use openclaw_protocol::report::Refusal;
 use openclaw_protocol::sync::{Cursor, Lane};
 
+use super::watch::HookReply;
 use crate::event::Reply;
 use crate::limits;
 use crate::local::{Answer, Request};
@@ -15,6 +18,8 @@ pub(super) struct Pending {
     pub(super) effects: Vec<Effect>,
     /// Answers to local requests that wait for the commit.
     pub(super) replies: Vec<(Reply, Answer)>,
+    /// What came of requests to webhooks; told after the commit.
+    pub(super) hooks: Vec<(HookReply, Result<RunId, Refusal>)>,
     /// Questions that are answered after the commit.
     pub(super) questions: Vec<(Request, Reply)>,
     /// Lanes of the control plane whose new records are in the batch.

@@ -9,16 +9,7 @@ use openclaw_protocol::desired::{Desired, DesiredWorkflow};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::report::Refusal;
 
-use crate::local_mqtt::{needs_broker, without_broker};
-
-/// What the device has for workflows.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Offers<'a> {
-    /// Logical directories.
-    pub(super) files: &'a [String],
-    /// The site's own broker.
-    pub(super) mqtt: bool,
-}
+use crate::offers::Offers;
 
 /// The workflows of a document that this device can run, and the others with the reason.
 pub(super) fn prepare(
@@ -50,8 +41,8 @@ fn prepare_one(
         let message = "this agent understands it differently; update the agent".to_owned();
         return Err(refuse("workflow.hash", message));
     }
-    if let Some(what) = needs_broker(&workflow).filter(|_| !offers.mqtt) {
-        return Err(refuse("mqtt.missing", without_broker(&what)));
+    if let Some((code, message)) = offers.lacks(&workflow) {
+        return Err(refuse(code, message));
     }
     let mut pins = BTreeMap::new();
     for (reference, index) in &one.pins {

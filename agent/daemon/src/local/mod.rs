@@ -210,6 +210,9 @@ pub struct Status {
     pub syncs: u64,
     /// Bytes written to the database's file since the start.
     pub written_bytes: u64,
+    /// Rows added to the journal since the start, keys and values, in bytes.
+    #[serde(default)]
+    pub journal_bytes: u64,
 }
 
 /// How the site's own broker is, and what waits for it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_agent_core::limits::REQUESTS;
-use openclaw_agent_core::{FactRecord, Publication, SeenKey, TriggerMark};
+use openclaw_agent_core::{FactRecord, HoldChange, Publication, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RequestId, RunId, TriggerId, WorkflowName};
@@ -17,7 +17,7 @@ use super::rows::{self, PeerRow, UnusableRow, WishRow};
 use super::space::{
     BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, WISHES, chunk_key, tail_u64,
 };
-use super::{Store, StoreError, lane_meta, waiting};
+use super::{Store, StoreError, holds, lane_meta, waiting};
 use crate::limits;
 
 /// Everything that happened since the last commit. Empty ones cost nothing.
@@ -29,6 +29,8 @@ pub struct Batch {
     pub marks: Vec<TriggerMark>,
     /// Firings of triggers that must not start anything again.
     pub seen: Vec<SeenKey>,
+    /// How long conditions of triggers have held, where that changed.
+    pub holds: Vec<HoldChange>,
     /// Firings of triggers of all other workflows are forgotten.
     pub keep_seen: Option<BTreeSet<WorkflowName>>,
     /// Messages for the site's broker, each with its number.
@@ -97,6 +99,7 @@ impl Batch {
         self.facts.len()
             + self.marks.len()
             + self.seen.len()
+            + self.holds.len()
             + self.publications.len()
             + self.published.len()
             + self.wishes.len()
@@ -156,6 +159,7 @@ impl Store {
         write_blobs(write, batch)?;
         write_wishes(write, batch)?;
         waiting::write_seen(write, batch)?;
+        holds::write(write, batch)?;
         waiting::write_publications(write, batch)?;
         if !batch.marks.is_empty() {
             let mut table = write.open_table(MARKS.definition())?;

@@ -43,7 +43,8 @@ impl Store {
             // A fact of a run that is not open cannot be: the engine says nothing after `Settled`.
             let Some(state) = self.open.get_mut(&number) else { continue };
             let body = pack_fact(state.facts, record);
-            JOURNAL.put(&mut journal, &fact_key(self.journal_next, number), &body)?;
+            let key = fact_key(self.journal_next, number);
+            self.journal_bytes += JOURNAL.put(&mut journal, &key, &body)?;
             self.journal_next += 1;
             state.facts += 1;
             state.bytes += body.len() as u64;
@@ -66,7 +67,8 @@ impl Store {
         self.open.insert(number, OpenState { row, callees, facts: 0, bytes: 0 });
         self.next_run = self.next_run.max(number + 1);
         let mut meta = write.open_table(META.definition())?;
-        META.put(&mut meta, b"next_run", &self.next_run.to_le_bytes())
+        META.put(&mut meta, b"next_run", &self.next_run.to_le_bytes())?;
+        Ok(())
     }
 
     fn settle(
@@ -86,7 +88,8 @@ impl Store {
         self.settled_bytes += row.bytes;
         let key = number.to_be_bytes();
         write.open_table(RUNS.definition())?.remove(key.as_slice())?;
-        SETTLED.put(&mut write.open_table(SETTLED.definition())?, &key, &rows::pack(&row))
+        SETTLED.put(&mut write.open_table(SETTLED.definition())?, &key, &rows::pack(&row))?;
+        Ok(())
     }
 
     /// Removes facts of settled runs by age and by bytes, from the front, a bounded number. A run

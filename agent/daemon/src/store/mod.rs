@@ -11,6 +11,7 @@ mod blobs;
 mod file;
 mod flash;
 mod fork;
+mod holds;
 mod journal;
 mod outbox;
 mod read;
@@ -187,6 +188,8 @@ pub struct Store {
     age: Age,
     /// Place of the next fact in the journal.
     journal_next: u64,
+    /// Bytes of the journal's rows, keys and values, that were written since the start.
+    journal_bytes: u64,
     /// Where retention goes on.
     prune_from: u64,
     commits: u64,
@@ -231,6 +234,7 @@ impl Store {
             settled_bytes: 0,
             age: Age::unknown(),
             journal_next: 0,
+            journal_bytes: 0,
             prune_from: 0,
             commits: 0,
             wear,
@@ -351,6 +355,12 @@ impl Store {
     #[must_use]
     pub fn written_bytes(&self) -> u64 {
         self.wear.written_bytes()
+    }
+
+    /// Rows added to the journal since the start, keys and values, in bytes.
+    #[must_use]
+    pub fn journal_bytes(&self) -> u64 {
+        self.journal_bytes
     }
 
     /// Takes note of what the control plane has. Written with the next commit.

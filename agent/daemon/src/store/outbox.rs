@@ -311,7 +311,8 @@ fn put(
     let mut row = Vec::with_capacity(HEAD_BYTES + body.len());
     row.extend_from_slice(&digest.to_le_bytes());
     row.extend_from_slice(body);
-    OUTBOX.put(table, &record_key(lane_byte(lane), seq), &row)
+    OUTBOX.put(table, &record_key(lane_byte(lane), seq), &row)?;
+    Ok(())
 }
 
 fn split(row: &[u8]) -> Option<(u64, &[u8])> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use openclaw_agent_core::{Fact, FactRecord, SeenKey, TriggerMark};
+use openclaw_agent_core::{Fact, FactRecord, HoldChange, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::{Epoch, RequestId, RunId};
 use openclaw_protocol::report::Refusal;
@@ -15,11 +15,11 @@ use super::read::unpack_signed;
 use super::rows::{self, BootRow, RunRow, SettledRow, WishRow};
 use super::space::Open;
 use super::space::{
-    JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key, fact_key_parts,
-    tail_u64,
+    HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key,
+    fact_key_parts, tail_u64,
 };
 use super::waiting::{self, Waiting};
-use super::{Keep, OpenState, Store, StoreError, batch, unpack_u64};
+use super::{Keep, OpenState, Store, StoreError, batch, holds, unpack_u64};
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub struct Restored {
     pub wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     /// Firings of triggers that must not start anything again, oldest first by trigger.
     pub seen: Vec<SeenKey>,
+    /// How long conditions of triggers have held.
+    pub holds: Vec<HoldChange>,
     /// Messages for the site's broker that are not known to be sent, by number.
     pub publications: Vec<Waiting>,
     /// Numbers of those that are damaged, to be removed.
@@ -76,7 +78,7 @@ impl Store {
         let write = self.db.begin_write()?;
         {
             // A database of an earlier version does not have these tables yet.
-            for space in [WISHES, SEEN, PUBLICATIONS] {
+            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS] {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
@@ -131,6 +133,7 @@ impl Store {
             }
         }
         waiting::restore(&read, restored)?;
+        holds::restore(&read, restored)?;
         for entry in read.open_table(SETTLED.definition())?.iter()? {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());

@@ -99,6 +99,16 @@ pub(super) struct SeenRow {
     pub(super) at: Stamp,
 }
 
+/// How long the condition of a trigger has held. The table's key says of which trigger and topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HoldRow {
+    pub(super) since: Stamp,
+    pub(super) counted_ms: u64,
+    pub(super) confirmed: bool,
+    pub(super) fired: bool,
+    pub(super) check: u32,
+}
+
 /// A message for the site's broker that is not known to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PublicationRow {

@@ -39,9 +39,11 @@ pub(super) const WISHES: Space = Space("wishes");
 pub(super) const SEEN: Space = Space("seen");
 /// Messages for the site's broker that are not known to be sent, by number.
 pub(super) const PUBLICATIONS: Space = Space("publications");
+/// How long conditions of triggers have held, by trigger and topic.
+pub(super) const HOLDS: Space = Space("holds");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 13] = [
+pub(super) const ALL: [Space; 14] = [
     META,
     JOURNAL,
     RUNS,
@@ -55,6 +57,7 @@ pub(super) const ALL: [Space; 13] = [
     WISHES,
     SEEN,
     PUBLICATIONS,
+    HOLDS,
 ];
 
 const CHECK_BYTES: usize = 8;
@@ -78,17 +81,18 @@ impl Space {
         check
     }
 
+    /// Writes a row; its length, key and value, in bytes.
     pub(super) fn put(
         self,
         table: &mut Open<'_>,
         key: &[u8],
         body: &[u8],
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let mut value = Vec::with_capacity(CHECK_BYTES + body.len());
         value.extend_from_slice(&self.check(key, body));
         value.extend_from_slice(body);
         table.insert(key, value.as_slice())?;
-        Ok(())
+        Ok((key.len() + value.len()) as u64)
     }
 
     /// The body of a stored value.

@@ -1,6 +1,10 @@
 //! `openclaw run`: its verbs, as people type them.
 
-use clap::Subcommand;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use openclaw_protocol::run::RunStatus;
 use serde_json::{Map, Value};
 
 /// `openclaw run`.
@@ -40,10 +44,31 @@ pub(crate) enum RunVerb {
         /// Run id, or DEVICE/RUN
         run: String,
     },
-    /// Run the same workflow with the same inputs on the same device again
+    /// Run the same workflow with the same inputs on the same device again: one run, or all that
+    /// ended badly and match
     Retry {
         /// Run id, or DEVICE/RUN
+        #[arg(required_unless_present_any = ["device", "workflow", "error", "since"])]
+        run: Option<String>,
+        /// Go on from the failed step, with what had succeeded before it
+        #[arg(long)]
+        from_failed: bool,
+        #[command(flatten)]
+        which: Which,
+        /// Only say which runs are meant
+        #[arg(long, conflicts_with = "run")]
+        dry_run: bool,
+    },
+    /// Fetch the recording of one from its device, for `openclaw replay`
+    Export {
+        /// Run id, or DEVICE/RUN
         run: String,
+        /// Write it there; `-` is standard output, as without it
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Seconds to wait at most
+        #[arg(long, default_value_t = 60)]
+        timeout: u64,
     },
     /// Say something to one: a `wait` for it takes it, now or later
     Signal {
@@ -77,6 +102,39 @@ pub(crate) enum RunVerb {
         #[arg(long, value_name = "JSON", value_parser = object)]
         form: Option<Map<String, Value>>,
     },
+}
+
+/// Which runs are retried.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// All of one device
+    #[arg(short, long, conflicts_with = "run")]
+    pub(crate) device: Option<String>,
+    /// All of one workflow
+    #[arg(short, long, conflicts_with = "run")]
+    pub(crate) workflow: Option<String>,
+    /// All in one state: failed (where not given) or cancelled
+    #[arg(short, long, conflicts_with = "run", value_parser = badly_ended)]
+    pub(crate) status: Option<RunStatus>,
+    /// All with one error code; `http.*` means all that begin so
+    #[arg(short, long, conflicts_with = "run", value_name = "CODE")]
+    pub(crate) error: Option<String>,
+    /// All that ended so long ago at most, such as 90m or 2d
+    #[arg(long, conflicts_with = "run", value_name = "DURATION", value_parser = duration)]
+    pub(crate) since: Option<Duration>,
+}
+
+fn badly_ended(text: &str) -> Result<RunStatus, String> {
+    match text {
+        "failed" => Ok(RunStatus::Failed),
+        "cancelled" => Ok(RunStatus::Cancelled),
+        _ => Err("it is `failed` or `cancelled`".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let ms = openclaw_protocol::time::parse_duration_ms(text).map_err(|e| e.to_string())?;
+    Ok(Duration::from_millis(ms))
 }
 
 /// Reads JSON, or else takes the text; what begins like JSON and is none is a slip.

@@ -10,6 +10,7 @@ mod import;
 pub(crate) mod plugin;
 mod replay;
 pub(crate) mod run;
+mod secret;
 mod security_event;
 mod test;
 mod workflow;
@@ -54,6 +55,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
             deployment::run(&Client::from_global(global)?, global, verb).await
         }
         Noun::Run(verb) => run::run(&Client::from_global(global)?, global, verb).await,
+        Noun::Secret(verb) => secret::run(&Client::from_global(global)?, global, verb).await,
         Noun::SecurityEvent(verb) => {
             security_event::run(&Client::from_global(global)?, global, verb).await
         }

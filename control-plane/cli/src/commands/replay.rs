@@ -51,8 +51,9 @@ fn read(path: &Path) -> Result<Recording, Failure> {
         file.take(FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
     }
     serde_json::from_str(&text).map_err(|error| {
-        Failure::new(INVALID, format!("{} is no recording: {error}", path.display()))
-            .hint("make one with `openclaw-agent export RUN` on the device")
+        Failure::new(INVALID, format!("{} is no recording: {error}", path.display())).hint(
+            "make one with `openclaw run export RUN`, or `openclaw-agent export RUN` on the device",
+        )
     })
 }
 

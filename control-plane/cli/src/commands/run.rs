@@ -1,5 +1,6 @@
 //! `openclaw run`: executions.
 
+mod again;
 mod told;
 
 use std::time::{Duration, Instant};
@@ -53,7 +54,15 @@ pub(crate) async fn run(client: &Client, global: &Global, verb: RunVerb) -> Resu
             Err(Failure::new(RUN_FAILED, format!("the run ended {}", name_of(&ended.run.status))))
         }
         RunVerb::Cancel { run } => ask(client, global, &run, "cancel", &()).await,
-        RunVerb::Retry { run } => ask(client, global, &run, "retry", &()).await,
+        RunVerb::Retry { run: Some(run), from_failed, .. } => {
+            again::one(client, global, &run, from_failed).await
+        }
+        RunVerb::Retry { run: None, from_failed, which, dry_run } => {
+            again::many(client, global, which, from_failed, dry_run).await
+        }
+        RunVerb::Export { run, file, timeout } => {
+            again::export(client, &run, file.as_deref(), Duration::from_secs(timeout)).await
+        }
         RunVerb::Signal { run, name, data } => {
             let signal = SendSignal { name, data: data.unwrap_or_default() };
             ask(client, global, &run, "signals", &signal).await

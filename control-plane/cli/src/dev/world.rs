@@ -92,6 +92,8 @@ pub struct AgentStatus {
     pub syncs: u64,
     /// Bytes written to that file since the agent's start.
     pub written_bytes: u64,
+    /// Rows added to its journal since the agent's start, keys and values, in bytes.
+    pub journal_bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_agent_core::{
-    AttemptId, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, Input, PluginTask,
-    Publication, RestoreError, RunSummary, SeenKey, Told, TriggerMark,
+    AttemptId, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, HoldChange, Input,
+    PluginTask, Publication, RestoreError, RunSummary, SeenKey, Told, TriggerMark,
 };
-use openclaw_protocol::definition::{DefinitionHash, Workflow};
+use openclaw_protocol::definition::{DefinitionHash, Trigger, Workflow};
 use openclaw_protocol::desired::PluginPin;
-use openclaw_protocol::id::{Digest, Epoch, RequestId, RunId};
+use openclaw_protocol::id::{Digest, Epoch, RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
 use openclaw_protocol::report::Refusal;
@@ -78,6 +78,7 @@ struct Disk {
     runs: BTreeMap<u64, (RunId, Vec<FactRecord>)>,
     marks: BTreeMap<String, TriggerMark>,
     seen: Vec<SeenKey>,
+    holds: Vec<HoldChange>,
     wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     alive: Option<Stamp>,
 }
@@ -215,6 +216,11 @@ impl Device {
         self.engine.runs()
     }
 
+    /// The triggers in force that the shell watches for.
+    pub fn watched(&self) -> impl Iterator<Item = (&WorkflowName, &Trigger)> {
+        self.engine.watched()
+    }
+
     /// The journal: each run's facts as they were committed.
     pub fn journal(&self) -> impl Iterator<Item = (&RunId, &[FactRecord])> {
         self.disk.runs.values().map(|(run, facts)| (run, facts.as_slice()))
@@ -232,6 +238,7 @@ impl Device {
                 self.disk.marks.insert(format!("{} {}", mark.workflow, mark.trigger), mark);
             }
             self.disk.seen.extend(decision.seen);
+            self.disk.holds.extend(decision.holds);
             self.disk.wishes.extend(decision.wishes);
             outcome.told.extend(decision.told);
             outcome.publications.extend(decision.publications);
@@ -255,6 +262,7 @@ impl Device {
         let mut engine = engine(&self.setup);
         engine.restore_marks(self.disk.marks.values().cloned());
         engine.restore_seen(self.disk.seen.iter().cloned());
+        engine.restore_holds(self.disk.holds.iter().cloned());
         engine.restore_wishes(self.disk.wishes.iter().cloned());
         if let Some(alive) = self.disk.alive {
             engine.set_last_alive(alive);

@@ -39,6 +39,9 @@ pub struct Scenario {
     /// The run's inputs.
     #[serde(default)]
     pub(crate) inputs: Object<String, Json>,
+    /// The values of secrets; `null`: the device has none.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, Option<String>>,
     /// What starts the run, if not somebody by hand.
     #[serde(default)]
     pub(crate) trigger: Option<Trigger>,

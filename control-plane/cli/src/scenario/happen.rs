@@ -44,6 +44,20 @@ impl Play<'_> {
                     retained: data.get("retained") == Some(&json!(true)),
                 }));
             }
+            TriggerKind::Webhook { path, methods, .. } => {
+                let method = methods.first().map_or("POST", String::as_str);
+                let part = |key: &str| data.get(key).cloned().unwrap_or_else(|| json!({}));
+                let request = json!({
+                    "path": path,
+                    "method": data.get("method").cloned().unwrap_or_else(|| json!(method)),
+                    "query": part("query"),
+                    "headers": part("headers"),
+                    "body": part("body"),
+                });
+                if let Some(Err(refusal)) = self.request(&request) {
+                    self.played.refused = Some(refusal);
+                }
+            }
             TriggerKind::Event { name } => {
                 let data = text(data.get("data"));
                 self.feed(Input::Event { name: name.clone(), data });
@@ -61,6 +75,28 @@ impl Play<'_> {
             // These fire by themselves, when their time comes.
             TriggerKind::Interval { .. } | TriggerKind::Cron { .. } | TriggerKind::Startup => {}
         }
+    }
+
+    /// A request comes to the device's own listener.
+    fn request(&mut self, request: &Json) -> Option<Result<RunId, Refusal>> {
+        let text = |key: &str| request.get(key).and_then(Json::as_str).unwrap_or_default();
+        let (path, method) = (text("path"), text("method"));
+        let hook = self.device.watched().find(|(_, trigger)| {
+            matches!(&trigger.kind, TriggerKind::Webhook { path: wanted, methods, .. }
+                if wanted == path && methods.iter().any(|one| one == method))
+        });
+        let Some((workflow, trigger)) = hook else {
+            let message = format!("no trigger in force listens to {method} {path}");
+            return Some(Err(Refusal { code: "webhook.unknown".to_owned(), message }));
+        };
+        let (workflow, trigger) = (workflow.clone(), trigger.id.clone());
+        let data = JsonText::of(request);
+        // The device answers 202 to what waits and to what the trigger is not for.
+        let is_fine = |refusal: &Refusal| {
+            matches!(refusal.code.as_str(), "trigger.later" | "trigger.other" | "duplicate")
+        };
+        let answer = self.feed(Input::Fire { workflow, trigger, data });
+        answer.filter(|outcome| !outcome.as_ref().is_err_and(is_fine))
     }
 
     fn start_by_hand(&mut self) {
@@ -94,6 +130,7 @@ impl Play<'_> {
             Kind::Crash(_) | Kind::PowerCut(_) | Kind::Clock(_) | Kind::Broker(_) => true,
             Kind::Signal(_)
             | Kind::Mqtt(_)
+            | Kind::Webhook(_)
             | Kind::Event(_)
             | Kind::Approval(_)
             | Kind::Cancel(_)
@@ -104,7 +141,10 @@ impl Play<'_> {
 
     /// Whether nobody keeps the stimulus for an agent that is not there. Wishes are kept.
     pub(super) fn is_lost_while_down(&self, n: usize) -> bool {
-        matches!(self.scenario.stimuli[n].kind, Kind::Mqtt(_) | Kind::Event(_) | Kind::Link(_))
+        matches!(
+            self.scenario.stimuli[n].kind,
+            Kind::Mqtt(_) | Kind::Webhook(_) | Kind::Event(_) | Kind::Link(_)
+        )
     }
 
     /// One stimulus happens.
@@ -140,6 +180,7 @@ impl Play<'_> {
                 qos: message.qos.min(1),
                 retained: message.retained,
             })),
+            Kind::Webhook(request) => self.request(&request.data()),
             Kind::Event(event) => {
                 self.feed(Input::Event { name: event.name, data: JsonText::of(&event.data) })
             }

@@ -15,6 +15,7 @@ mod happen;
 mod log;
 mod mocks;
 mod play;
+mod secrets;
 mod stimulus;
 mod world;
 
@@ -38,6 +39,7 @@ use device::{Device, Setup, deploy};
 use log::error_json;
 use mocks::Mocks;
 use play::{Play, Played};
+use secrets::TestSecrets;
 
 /// How long before a cron slot the device is started, in milliseconds.
 const BEFORE_SLOT_MS: u64 = 1_000;
@@ -149,6 +151,7 @@ fn prepare<'a>(
                 TriggerKind::Startup
                 | TriggerKind::Manual
                 | TriggerKind::Mqtt { .. }
+                | TriggerKind::Webhook { .. }
                 | TriggerKind::Event { .. },
             )
             | None => {}
@@ -156,6 +159,8 @@ fn prepare<'a>(
     }
     let mut real: Vec<Arc<Workflow>> = vec![Arc::clone(&tested)];
     real.extend(beside.iter().filter(|one| one.name != tested.name).cloned());
+    let declared = real.iter().flat_map(|one| &one.secrets);
+    let secrets = TestSecrets::new(&scenario.secrets, declared)?;
     let inputs = mocks.workflows().map(|(name, inputs)| (name.to_owned(), inputs.to_vec()));
     let inputs: BTreeMap<String, Vec<String>> = inputs.collect();
     let stand_ins = children::stand_ins(&real, &inputs)?;
@@ -178,7 +183,7 @@ fn prepare<'a>(
     let workflows = real.into_iter().map(|one| (one, false));
     let workflows = workflows.chain(stand_ins.into_iter().map(|one| (one, true))).collect();
     let mut play = Play::new(scenario, tested, workflows, device, mocks);
-    (play.zero_ms, play.endless) = (zero_ms, endless);
+    (play.zero_ms, play.endless, play.secrets) = (zero_ms, endless, secrets);
     Ok(play)
 }
 

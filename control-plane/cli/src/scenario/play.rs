@@ -20,6 +20,7 @@ use super::device::{Device, Outcome};
 use super::format::{Link, Scenario};
 use super::log::RunLog;
 use super::mocks::Mocks;
+use super::secrets::TestSecrets;
 use super::stimulus::{PowerCut, Reached};
 
 /// Inputs that one scenario may take.
@@ -68,6 +69,7 @@ pub(super) struct Play<'a> {
     pub(super) tested: Arc<Workflow>,
     pub(super) device: Device,
     pub(super) mocks: Mocks,
+    pub(super) secrets: TestSecrets,
     /// Workflows that are on the device, and whether each is only a mock.
     workflows: Vec<(Arc<Workflow>, bool)>,
     /// A trigger makes the run.
@@ -126,6 +128,7 @@ impl<'a> Play<'a> {
             tested,
             device,
             mocks,
+            secrets: TestSecrets::default(),
             workflows,
             by_trigger: scenario.trigger.is_some(),
             endless: false,

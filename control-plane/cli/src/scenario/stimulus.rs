@@ -8,9 +8,10 @@ use serde_json::{Map as Object, Value as Json};
 use super::format::{Link, Shift, Span};
 
 /// The kinds, as they are written.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "signal",
     "mqtt",
+    "webhook",
     "event",
     "approval",
     "cancel",
@@ -61,6 +62,8 @@ pub(crate) enum Kind {
     Signal(Signal),
     /// A message on the site's local broker.
     Mqtt(Mqtt),
+    /// A request to the device's own listener, whose signature is right where it needs one.
+    Webhook(Request),
     /// An event on the device's own bus.
     Event(Event),
     /// Somebody answers an `approval`.
@@ -110,6 +113,44 @@ pub(crate) struct Mqtt {
     /// The broker had kept it.
     #[serde(default)]
     pub(crate) retained: bool,
+}
+
+/// A request to the device's own listener.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    /// Its path, without a query.
+    pub(crate) path: String,
+    /// Its method.
+    #[serde(default = "post")]
+    pub(crate) method: String,
+    /// The query's parts.
+    #[serde(default)]
+    pub(crate) query: Object<String, Json>,
+    /// Names in lower case.
+    #[serde(default)]
+    pub(crate) headers: Object<String, Json>,
+    /// As the engine sees it: JSON, or text.
+    #[serde(default)]
+    pub(crate) body: Json,
+}
+
+impl Request {
+    /// What expressions see of it.
+    pub(crate) fn data(&self) -> Json {
+        let Self { path, method, query, headers, body } = self;
+        serde_json::json!({
+            "path": path,
+            "method": method,
+            "query": query,
+            "headers": headers,
+            "body": body,
+        })
+    }
+}
+
+fn post() -> String {
+    "POST".to_owned()
 }
 
 /// An event on the device's own bus.
@@ -237,6 +278,7 @@ fn kind(key: &str, json: Json) -> Result<Kind, String> {
     Ok(match key {
         "signal" => Kind::Signal(value(key, named(json))?),
         "mqtt" => Kind::Mqtt(value(key, json)?),
+        "webhook" => Kind::Webhook(value(key, json)?),
         "event" => Kind::Event(value(key, named(json))?),
         "approval" => Kind::Approval(value(key, json)?),
         "cancel" => Kind::Cancel(value(key, plain(json))?),

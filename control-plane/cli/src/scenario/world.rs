@@ -16,13 +16,21 @@ impl Play<'_> {
             Some(name) => Target::Workflow(name),
             None => Target::Plugin(plugin, action),
         };
-        let asked = Asked { target, attempt: &attempt, input: &input };
-        let Reply { outcome, latency_ms, ignores_stop } = match self.mocks.answer(asked) {
-            Ok(reply) => reply,
-            Err(unanswered) => {
-                return self.played.faults.push((unanswered.message, unanswered.snippet));
+        let reply = match self.secrets.fill(&input) {
+            Ok(filled) => self.mocks.answer(Asked { target, attempt: &attempt, input: &filled }),
+            Err(error) => {
+                let outcome = Some(AttemptOutcome::Failed { error });
+                Ok(Reply { outcome, latency_ms: 0, ignores_stop: false })
             }
         };
+        let Reply { outcome, latency_ms, ignores_stop } = match reply {
+            Ok(reply) => reply,
+            Err(unanswered) => {
+                let message = self.secrets.clean_text(unanswered.message);
+                return self.played.faults.push((message, unanswered.snippet));
+            }
+        };
+        let outcome = outcome.map(|outcome| self.secrets.clean(outcome));
         if mocked.is_none() {
             let (plugin, action) = (plugin.to_owned(), action.to_owned());
             self.played.calls.push(CallLog { plugin, action, input });

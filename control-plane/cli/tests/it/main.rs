@@ -11,6 +11,7 @@ mod expr;
 mod remote;
 mod replay;
 mod scenario;
+mod secret;
 mod stub;
 mod terminal;
 

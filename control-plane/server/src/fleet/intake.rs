@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use openclaw_protocol::id::{DeviceId, Epoch, TenantId};
+use openclaw_protocol::limits;
+use openclaw_protocol::report::{Report, ReportRecord};
 use openclaw_protocol::sync::{Cursor, Holding, Lane, Record};
+use openclaw_protocol::wire::{self, Kind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::context::{Ctx, LiveChange};
+use crate::service::secrets;
 use crate::store::fleet::IngestOutcome;
 use crate::store::{self, Tx, fleet};
 
@@ -110,11 +114,28 @@ pub(super) fn start(ctx: Ctx) -> (Desk, JoinHandle<()>) {
                 group.push(next);
             }
             let (works, permits): (Vec<_>, Vec<_>) = group.drain(..).unzip();
+            let told_keys: Vec<_> = works.iter().filter_map(told_key).collect();
             write_group(&ctx, works).await;
             drop(permits);
+            for (tenant, device) in told_keys {
+                if let Err(error) = secrets::reseal(&ctx, &tenant, &device).await {
+                    // The next deployment, value, or start of the device tries again.
+                    tracing::error!(%tenant, %device, %error, "cannot seal a device's secrets");
+                }
+            }
         }
     });
     (Desk { queue, room }, task)
+}
+
+/// The device, where it has told the key that its secrets are sealed to.
+fn told_key(work: &Work) -> Option<(TenantId, DeviceId)> {
+    let Task::Records { lane: Lane::Control, records, .. } = &work.task else { return None };
+    let is_key = |record: &Record| {
+        let read = wire::unpack(Kind::Report, &record.body, limits::RECORD_BYTES);
+        read.is_ok_and(|it: ReportRecord| matches!(it.report, Report::SealingKey { .. }))
+    };
+    records.iter().any(is_key).then(|| (work.tenant.clone(), work.device.clone()))
 }
 
 /// Looks at what earlier builds could not read, before anybody connects. What does not work out is

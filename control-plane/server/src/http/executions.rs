@@ -1,11 +1,14 @@
 //! `/executions`: what ran where, step by step.
 
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
 use serde::Deserialize;
 
 use openclaw_protocol::api::{
-    Decide, Execution, ExecutionEvent, ExecutionSummary, Page, Requests, SendSignal,
+    Decide, Execution, ExecutionEvent, ExecutionSummary, Page, Requests, RetriedRuns, RetryRuns,
+    SendSignal,
 };
 
 use super::error::Answer;
@@ -15,7 +18,7 @@ use crate::context::Ctx;
 use crate::identity::Principal;
 use crate::service::events::{self, EventQuery};
 use crate::service::executions::{self, ExecutionQuery};
-use crate::service::{approvals, requests};
+use crate::service::{again, approvals, requests};
 
 /// How to cancel.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -26,6 +29,26 @@ pub(super) struct CancelQuery {
     #[serde(default)]
     #[param(required = false)]
     force: bool,
+}
+
+/// How to retry.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RetryQuery {
+    /// Go on from the failed step with what had succeeded, instead of from the beginning.
+    #[serde(default)]
+    #[param(required = false)]
+    from_failed: bool,
+}
+
+/// Which recording.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RecordingQuery {
+    /// That which this wish asked for; where absent the newest.
+    request: Option<String>,
 }
 
 /// List executions, latest change first.
@@ -84,18 +107,66 @@ pub(super) async fn cancel(
 /// Wish another run with the same inputs.
 #[utoipa::path(post, path = "/api/v1/executions/{device}/{run}/retry", tag = "executions",
     params(("device" = String, Path, description = "Device id"),
-        ("run" = String, Path, description = "Run id"),
+        ("run" = String, Path, description = "Run id"), RetryQuery,
         ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same wish")),
     responses((status = 202, body = Requests), Problems))]
 pub(super) async fn retry(
     State(ctx): State<Ctx>,
     who: Principal,
     Named((device, run)): Named<(String, String)>,
+    Query(RetryQuery { from_failed }): Query<RetryQuery>,
     headers: HeaderMap,
 ) -> Answer<(StatusCode, axum::Json<Requests>)> {
-    let key = idempotency_key(&headers, &("retry", &device, &run))?;
-    let answer = requests::retry(&ctx, &who, &device, &run, key).await?;
+    let key = idempotency_key(&headers, &("retry", &device, &run, from_failed))?;
+    let answer = again::retry(&ctx, &who, &device, &run, from_failed, key).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(answer)))
+}
+
+/// Wish the same of all that match, at most 1,000 at once; `dry_run` says which these are.
+#[utoipa::path(post, path = "/api/v1/executions/retry", tag = "executions",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key, the same wish")),
+    request_body = RetryRuns, responses((status = 202, body = RetriedRuns), Problems))]
+pub(super) async fn retry_many(
+    State(ctx): State<Ctx>,
+    who: Principal,
+    headers: HeaderMap,
+    Json(body): Json<RetryRuns>,
+) -> Answer<(StatusCode, axum::Json<RetriedRuns>)> {
+    let key = idempotency_key(&headers, &("retry", &body))?;
+    let answer = again::retry_many(&ctx, &who, body, key).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(answer)))
+}
+
+/// Wish a recording of an execution: its journal and its definition, to be replayed at the desk.
+#[utoipa::path(post, path = "/api/v1/executions/{device}/{run}/recording", tag = "executions",
+    params(("device" = String, Path, description = "Device id"),
+        ("run" = String, Path, description = "Run id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same wish")),
+    responses((status = 202, body = Requests), Problems))]
+pub(super) async fn record(
+    State(ctx): State<Ctx>,
+    who: Principal,
+    Named((device, run)): Named<(String, String)>,
+    headers: HeaderMap,
+) -> Answer<(StatusCode, axum::Json<Requests>)> {
+    let key = idempotency_key(&headers, &("record", &device, &run))?;
+    let answer = again::record(&ctx, &who, &device, &run, key).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(answer)))
+}
+
+/// The newest recording of an execution that has come; `openclaw replay` reads it.
+#[utoipa::path(get, path = "/api/v1/executions/{device}/{run}/recording", tag = "executions",
+    params(("device" = String, Path, description = "Device id"),
+        ("run" = String, Path, description = "Run id"), RecordingQuery),
+    responses((status = 200, body = Object), Problems))]
+pub(super) async fn recording(
+    State(ctx): State<Ctx>,
+    who: Principal,
+    Named((device, run)): Named<(String, String)>,
+    Query(RecordingQuery { request }): Query<RecordingQuery>,
+) -> Answer<impl IntoResponse> {
+    let text = again::recording(&ctx, &who, &device, &run, request.as_deref()).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], text))
 }
 
 /// Wish that an execution hears a signal. A `wait` for it takes it, now or later.

@@ -20,6 +20,7 @@ mod openapi;
 mod plugins;
 mod proxy;
 mod requests;
+mod secrets;
 mod security_events;
 pub(crate) mod serve;
 mod stall;
@@ -98,14 +99,21 @@ fn v1() -> Router<Ctx> {
         .route("/deployments/{id}", get(deployments::find).delete(deployments::delete))
         .route("/deployments/{id}/rollback", post(deployments::rollback))
         .route("/executions", get(executions::list))
+        .route("/executions/retry", post(executions::retry_many))
         .route("/executions/{device}/{run}", get(executions::find))
         .route("/executions/{device}/{run}/events", get(executions::events))
         .route("/executions/{device}/{run}/cancel", post(executions::cancel))
         .route("/executions/{device}/{run}/retry", post(executions::retry))
+        .route(
+            "/executions/{device}/{run}/recording",
+            get(executions::recording).post(executions::record),
+        )
         .route("/executions/{device}/{run}/signals", post(executions::signal))
         .route("/executions/{device}/{run}/decisions", post(executions::decide))
         .route("/approvals", get(approvals::list))
         .route("/requests/{id}", get(requests::find))
+        .route("/secrets", get(secrets::list))
+        .route("/secrets/{name}", get(secrets::find).put(secrets::put).delete(secrets::delete))
         .route("/security-events", get(security_events::list))
         .route("/events", get(events::stream))
 }

@@ -13,7 +13,7 @@ use openclaw_protocol::api::ProblemDetails;
 
 use super::{
     api_keys, approvals, auth, deployments, devices, enroll, events, executions, health, plugins,
-    requests, security_events, users, workflows,
+    requests, secrets, security_events, users, workflows,
 };
 
 /// The description as text, with a new line at the end: what `openclaw-control-plane openapi`
@@ -145,10 +145,17 @@ fn meaning(status: &str) -> &'static str {
         executions::events,
         executions::cancel,
         executions::retry,
+        executions::retry_many,
+        executions::record,
+        executions::recording,
         executions::signal,
         executions::decide,
         approvals::list,
         requests::find,
+        secrets::list,
+        secrets::find,
+        secrets::put,
+        secrets::delete,
         security_events::list,
         events::stream,
     )

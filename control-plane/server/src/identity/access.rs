@@ -66,11 +66,19 @@ pub(crate) const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/v1/executions/{device}/{run}/events", AtLeast(Viewer)),
     (Method::POST, "/api/v1/executions/{device}/{run}/cancel", AtLeast(Operator)),
     (Method::POST, "/api/v1/executions/{device}/{run}/retry", AtLeast(Operator)),
+    (Method::POST, "/api/v1/executions/retry", AtLeast(Operator)),
+    (Method::POST, "/api/v1/executions/{device}/{run}/recording", AtLeast(Operator)),
+    // It holds what every step was given and gave, as the execution with its steps does.
+    (Method::GET, "/api/v1/executions/{device}/{run}/recording", AtLeast(Viewer)),
     (Method::POST, "/api/v1/executions/{device}/{run}/signals", AtLeast(Operator)),
     // Each approval says who may answer it.
     (Method::POST, "/api/v1/executions/{device}/{run}/decisions", AtLeast(Viewer)),
     (Method::GET, "/api/v1/approvals", AtLeast(Viewer)),
     (Method::GET, "/api/v1/requests/{id}", AtLeast(Viewer)),
+    (Method::GET, "/api/v1/secrets", AtLeast(Viewer)),
+    (Method::GET, "/api/v1/secrets/{name}", AtLeast(Viewer)),
+    (Method::PUT, "/api/v1/secrets/{name}", AtLeast(Operator)),
+    (Method::DELETE, "/api/v1/secrets/{name}", AtLeast(Operator)),
     (Method::GET, "/api/v1/security-events", AtLeast(Viewer)),
     (Method::GET, "/api/v1/events", AtLeast(Viewer)),
 ];

@@ -13,7 +13,7 @@ use openclaw_protocol::report::Refusal;
 
 use super::idempotency::Key;
 use super::page::{PageQuery, page};
-use super::resolve::{check_devices, covers, resolve};
+use super::resolve::{check_devices, check_secrets, covers, resolve};
 use super::{Fault, Outcome, audit, desired, devices};
 use crate::clock::rfc3339;
 use crate::context::{Context, LiveChange, NudgeKind};
@@ -74,7 +74,9 @@ pub(crate) async fn create(
     }
     let CreateDeployment { workflow, revision, target } = request;
     let stored = stored_workflow(&mut tx, &who.tenant, &workflow, revision).await?;
-    let (pins, plugins) = resolve(&mut tx, &who.tenant, &checked(&stored)?).await?;
+    let definition = checked(&stored)?;
+    let (pins, plugins) = resolve(&mut tx, &who.tenant, &definition).await?;
+    check_secrets(&mut tx, &who.tenant, &definition).await?;
     let covered = covered(&mut tx, &who.tenant, &target).await?;
     check_devices(&covered, &plugins)?;
     let previous = previous(&mut tx, &who.tenant, &workflow, &covered).await?;
@@ -178,6 +180,8 @@ async fn check_again(tx: &mut Tx, tenant: &TenantId, row: &DeploymentRow) -> Out
         let found = store::plugins::find(tx, tenant, name, version).await?;
         plugins.push(found.ok_or_else(|| Fault::not_found("plugin", format!("{name}@{version}")))?);
     }
+    let stored = stored_workflow(tx, tenant, &row.workflow, Some(row.revision)).await?;
+    check_secrets(tx, tenant, &checked(&stored)?).await?;
     let active = store::devices::active(tx, tenant).await?;
     let covered: Vec<DeviceRow> =
         active.into_iter().filter(|device| covers(&row.target, device)).collect();

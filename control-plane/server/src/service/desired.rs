@@ -4,13 +4,16 @@
 //! gets a new revision only if its content differs. From its enrolment on every device has one, if
 //! only to say that it shall run nothing: a device that was here before may still run something.
 
-use std::collections::BTreeMap;
+mod sealing;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_protocol::definition::DefinitionHash;
-use openclaw_protocol::desired::{Desired, DesiredWorkflow, PluginPin, SignedDesired};
+use openclaw_protocol::desired::{self, Desired, DesiredWorkflow, PluginPin, SignedDesired};
 use openclaw_protocol::id::{DeviceId, Digest, TenantId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits;
+use openclaw_protocol::secret::SealedSecret;
 use openclaw_protocol::wire::{self, Kind};
 use sha2::{Digest as _, Sha256};
 
@@ -69,11 +72,16 @@ async fn refresh_one(
     deployments: &[DeploymentRow],
 ) -> Outcome<bool> {
     let in_force = in_force(deployments, device);
-    let (workflows, plugins) = content(tx, tenant, &in_force).await?;
-    let before = current(tx, tenant, &device.id).await?;
+    let (workflows, plugins, declared) = content(tx, tenant, &in_force).await?;
+    let wanted = sealing::wanted(tx, tenant, &device.id, declared).await?;
+    let (before, sealed) = current(tx, tenant, &device.id).await?.unzip();
+    let sealed = sealed.unwrap_or_default();
     let unchanged = match &before {
         Some(old) => {
-            old.generation == ctx.generation && old.workflows == workflows && old.plugins == plugins
+            old.generation == ctx.generation
+                && old.workflows == workflows
+                && old.plugins == plugins
+                && wanted.is_what(&sealed)
         }
         None => false,
     };
@@ -106,7 +114,8 @@ async fn refresh_one(
         workflows,
         plugins,
     };
-    let document = sign(ctx, &desired)?;
+    let secrets = wanted.sealed(ctx, tenant, &device.id, &sealed)?;
+    let document = sign(ctx, &desired, &secrets)?;
     let digest = Digest(Sha256::digest(&document).into());
     store::devices::set_desired(tx, tenant, &device.id, digest, document).await?;
     Ok(true)
@@ -116,13 +125,14 @@ fn find<'a>(workflows: &'a [DesiredWorkflow], name: &str) -> Option<&'a DesiredW
     workflows.iter().find(|workflow| workflow.name.as_str() == name)
 }
 
-/// The workflows and the plugins they are pinned to.
+/// The workflows, the plugins they are pinned to, and the secrets they declare.
 async fn content(
     tx: &mut Tx,
     tenant: &TenantId,
     in_force: &BTreeMap<&str, &DeploymentRow>,
-) -> Outcome<(Vec<DesiredWorkflow>, Vec<PluginPin>)> {
+) -> Outcome<(Vec<DesiredWorkflow>, Vec<PluginPin>, BTreeSet<String>)> {
     let (mut workflows, mut plugins) = (Vec::new(), Vec::<PluginPin>::new());
+    let mut declared = BTreeSet::new();
     for (name, deployment) in in_force {
         let row = store::workflows::find(tx, tenant, name, deployment.revision).await?;
         let row = row.ok_or_else(|| Fault::not_found("workflow", *name))?;
@@ -139,6 +149,7 @@ async fn content(
             let at = u16::try_from(at).map_err(|_| too_large())?;
             pins.push((reference.clone(), at));
         }
+        declared.extend(sealing::declared(&row.canonical));
         workflows.push(DesiredWorkflow {
             name: WorkflowName::parse(name)?,
             version: row.version,
@@ -149,7 +160,7 @@ async fn content(
             triggers_enabled: true,
         });
     }
-    Ok((workflows, plugins))
+    Ok((workflows, plugins, declared))
 }
 
 async fn pin(tx: &mut Tx, tenant: &TenantId, name: &str, version: &str) -> Outcome<PluginPin> {
@@ -170,18 +181,22 @@ async fn pin(tx: &mut Tx, tenant: &TenantId, name: &str, version: &str) -> Outco
 }
 
 /// The newest document of a device, as it was signed.
-async fn current(tx: &mut Tx, tenant: &TenantId, device: &DeviceId) -> Outcome<Option<Desired>> {
+async fn current(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    device: &DeviceId,
+) -> Outcome<Option<(Desired, Vec<SealedSecret>)>> {
     let Some(bytes) = store::devices::desired_document(tx, tenant, device).await? else {
         return Ok(None);
     };
     // One that this build cannot read counts as absent: it is made anew, with a higher revision.
     let signed: Option<SignedDesired> =
         wire::unpack(Kind::SignedDesired, &bytes, limits::DESIRED_BYTES).ok();
-    Ok(signed.and_then(|s| wire::unpack(Kind::Desired, &s.document, limits::DESIRED_BYTES).ok()))
+    Ok(signed.and_then(|signed| desired::unpack(&signed.document).ok()))
 }
 
-fn sign(ctx: &Context, desired: &Desired) -> Outcome<Vec<u8>> {
-    let document = wire::pack(Kind::Desired, desired);
+fn sign(ctx: &Context, desired: &Desired, secrets: &[SealedSecret]) -> Outcome<Vec<u8>> {
+    let document = desired::pack(desired, secrets);
     let signature =
         ctx.ca.sign_desired(&document).map_err(|error| Fault::Internal(error.to_string()))?;
     let signed = wire::pack(Kind::SignedDesired, &SignedDesired { document, signature });
@@ -193,7 +208,7 @@ fn sign(ctx: &Context, desired: &Desired) -> Outcome<Vec<u8>> {
 
 fn too_large() -> Fault {
     let detail = format!(
-        "the device would have to run more than {} KiB of definitions; remove a deployment from it",
+        "the device would have to run more than {} KiB of definitions and secrets; remove a deployment from it",
         limits::DESIRED_BYTES / 1024
     );
     Fault::conflict("deployment.too_large", detail)

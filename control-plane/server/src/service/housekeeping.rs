@@ -43,8 +43,15 @@ pub(crate) async fn round(ctx: &Context) -> Outcome<u64> {
     let now_ms = ctx.clock.now_ms();
     let kept = &ctx.config.retention;
     let before = |days: u32| now_ms - i64::from(days) * DAY_MS;
-    let facts =
-        [Kind::Results, Kind::RunEvents, Kind::Runs, Kind::Requests, Kind::Security, Kind::Parked];
+    let facts = [
+        Kind::Results,
+        Kind::RunEvents,
+        Kind::Runs,
+        Kind::Requests,
+        Kind::Recordings,
+        Kind::Security,
+        Kind::Parked,
+    ];
     let mut deleted = older_than(ctx, &facts, before(kept.days)).await?;
     let audit_days = kept.days.max(AUDIT_DAYS);
     deleted += older_than(ctx, &[Kind::Audit], before(audit_days)).await?;
@@ -108,6 +115,7 @@ enum Kind {
     RunEvents,
     Runs,
     Requests,
+    Recordings,
     Security,
     Parked,
     Audit,
@@ -120,6 +128,7 @@ async fn delete(ctx: &Context, kind: Kind, before_ms: i64) -> Outcome<u64> {
         Kind::RunEvents => retention::run_events(&mut tx, before_ms).await?,
         Kind::Runs => retention::runs(&mut tx, before_ms).await?,
         Kind::Requests => retention::requests(&mut tx, before_ms).await?,
+        Kind::Recordings => retention::recordings(&mut tx, before_ms).await?,
         Kind::Security => retention::security_events(&mut tx, before_ms).await?,
         Kind::Parked => retention::parked(&mut tx, before_ms).await?,
         Kind::Audit => retention::audit(&mut tx, before_ms).await?,

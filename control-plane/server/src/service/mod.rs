@@ -2,6 +2,7 @@
 //! each change of state writes its audit row in the same transaction, and nudges the fleet only
 //! after the commit.
 
+pub(crate) mod again;
 pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod audit;
@@ -18,6 +19,7 @@ pub(crate) mod page;
 pub(crate) mod plugins;
 pub(crate) mod requests;
 mod resolve;
+pub(crate) mod secrets;
 pub(crate) mod security;
 pub(crate) mod users;
 pub(crate) mod workflows;

@@ -108,37 +108,17 @@ pub(crate) async fn signal(
         .await
 }
 
-/// Wishes another run of the same workflow with the same inputs.
-pub(crate) async fn retry(
-    ctx: &Context,
-    who: &Principal,
-    device: &str,
-    run: &str,
-    key: Option<Key>,
-) -> Outcome<Requests> {
-    let mut tx = ctx.db.write().await?;
-    tx.lock_tenant(who.tenant.as_str()).await?;
-    if let Some(answer) = idempotency::replay(&mut tx, who, key.as_ref()).await? {
-        return Ok(answer);
-    }
-    let (device, run, row) = executions::require(&mut tx, &who.tenant, device, run).await?;
-    if !executions::is_settled(&row.status) {
-        let detail = format!("run `{run}` has not ended: {}; cancel it first", row.status);
-        return Err(Fault::conflict("run.not_settled", detail));
-    }
-    let original = executions::fold(&mut tx, &who.tenant, &device, &run).await?;
-    let Some(executions::Folded { run: original, .. }) = original else {
-        let detail = format!("what run `{run}` was given is no longer kept");
-        return Err(Fault::conflict("run.forgotten", detail));
-    };
+/// Refuses a start that its device would refuse.
+pub(super) async fn check_start(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    workflow: &WorkflowName,
+    device: &DeviceId,
+    inputs: &JsonText,
+) -> Outcome<()> {
     let target = Target { devices: vec![device.to_string()], ..no_target() };
-    let chosen = deployed_on(&mut tx, &who.tenant, &row.workflow, &target).await?;
-    let workflow = WorkflowName::parse(&row.workflow)?;
-    let inputs = JsonText::of(&original.inputs);
-    check_inputs(&mut tx, &who.tenant, &workflow, &chosen, &inputs).await?;
-    let command = Command::Start { workflow, inputs, priority: Some(original.priority) };
-    let subject = format!("{device}/{run}");
-    wish(ctx, tx, who, Wish::new("run.retry", &subject, vec![(device, command)]), key).await
+    let chosen = deployed_on(tx, tenant, workflow.as_str(), &target).await?;
+    check_inputs(tx, tenant, workflow, &chosen, inputs).await
 }
 
 fn no_target() -> Target {
@@ -225,7 +205,11 @@ pub(super) struct Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
-    fn new(action: &'a str, subject: &'a str, commands: Vec<(DeviceId, Command)>) -> Self {
+    pub(super) fn new(
+        action: &'a str,
+        subject: &'a str,
+        commands: Vec<(DeviceId, Command)>,
+    ) -> Self {
         Self { action, subject, detail: json!({}), commands }
     }
 }
@@ -238,21 +222,35 @@ pub(super) async fn wish(
     wish: Wish<'_>,
     key: Option<Key>,
 ) -> Outcome<Requests> {
+    let answer = write(ctx, &mut tx, who, wish).await?;
+    idempotency::keep(&mut tx, who, key.as_ref(), 202, &answer, ctx.clock.now_ms()).await?;
+    tx.commit().await?;
+    nudge(ctx, who, &answer);
+    Ok(answer)
+}
+
+/// Writes wishes down. The caller commits, and nudges the devices then.
+pub(super) async fn write(
+    ctx: &Context,
+    tx: &mut Tx,
+    who: &Principal,
+    wish: Wish<'_>,
+) -> Outcome<Requests> {
     let now_ms = ctx.clock.now_ms();
     let Wish { action, subject, mut detail, commands } = wish;
     let mut requests = Vec::with_capacity(commands.len());
-    for (device, command) in &commands {
+    for (device, command) in commands {
         let id = RequestId::parse(&random::ordered_id(now_ms))?;
-        let run = known_run(command).map(ToString::to_string);
-        let record = CommandRecord { request: id.clone(), command: command.clone() };
+        let run = known_run(&command).map(ToString::to_string);
+        let record = CommandRecord { request: id.clone(), command };
         let new = NewRequest {
             id: &id,
-            device,
+            device: &device,
             body: wire::pack(Kind::Command, &record),
             created_by: &who.actor,
             run: run.as_deref(),
         };
-        if !store::requests::append(&mut tx, &who.tenant, new, now_ms).await? {
+        if !store::requests::append(tx, &who.tenant, new, now_ms).await? {
             let detail = format!("device `{device}` is revoked");
             return Err(Fault::conflict("device.revoked", detail));
         }
@@ -267,14 +265,17 @@ pub(super) async fn wish(
     }
     let ids: Vec<&str> = requests.iter().map(|request| request.id.as_str()).collect();
     detail["requests"] = json!(ids);
-    audit::note(&mut tx, who, action, subject, detail, now_ms).await?;
-    let answer = Requests { requests };
-    idempotency::keep(&mut tx, who, key.as_ref(), 202, &answer, now_ms).await?;
-    tx.commit().await?;
-    for (device, _) in &commands {
-        ctx.nudges.send(&who.tenant, device, NudgeKind::Commands);
+    audit::note(tx, who, action, subject, detail, now_ms).await?;
+    Ok(Requests { requests })
+}
+
+/// Tells the devices that there are wishes for them.
+pub(super) fn nudge(ctx: &Context, who: &Principal, written: &Requests) {
+    for request in &written.requests {
+        if let Ok(device) = DeviceId::parse(&request.device) {
+            ctx.nudges.send(&who.tenant, &device, NudgeKind::Commands);
+        }
     }
-    Ok(answer)
 }
 
 fn known_run(command: &Command) -> Option<&RunId> {
@@ -282,7 +283,9 @@ fn known_run(command: &Command) -> Option<&RunId> {
         Command::Cancel { run, .. } | Command::Signal { run, .. } | Command::Decide { run, .. } => {
             Some(run)
         }
-        Command::Start { .. } => None,
+        Command::Export { run } => Some(run),
+        // They lead to a run of their own.
+        Command::Start { .. } | Command::Retry { .. } => None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::store::Tx;
 use crate::store::deployments::Pins;
 use crate::store::devices::DeviceRow;
 use crate::store::plugins::{self, PluginRow};
+use crate::store::secrets;
 
 /// The calls of a workflow, by reference.
 pub(super) fn calls(workflow: &Workflow) -> BTreeMap<String, &PluginCall> {
@@ -100,6 +101,28 @@ pub(super) fn check_devices(devices: &[DeviceRow], plugins: &[PluginRow]) -> Out
     errors.dedup();
     errors.truncate(50);
     refuse_if_any("deployment.permission_missing", "a device lacks what the workflow needs", errors)
+}
+
+/// Refuses if a workflow declares secrets that have no value.
+///
+/// # Errors
+/// Names every one of them.
+pub(super) async fn check_secrets(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    workflow: &Workflow,
+) -> Outcome<()> {
+    let (mut errors, mut names) = (Vec::new(), Vec::new());
+    for name in &workflow.secrets {
+        if secrets::find(tx, tenant, name).await?.is_none() {
+            names.push(format!("`{name}`"));
+            let message =
+                format!("the secret `{name}` has no value; run `openclaw secret set {name}`");
+            errors.push(item("E_SECRET_MISSING", message));
+        }
+    }
+    let what = format!("the workflow declares secrets that are not set ({})", names.join(", "));
+    refuse_if_any("deployment.secret_missing", &what, errors)
 }
 
 /// Whether a target covers a device.

@@ -21,10 +21,10 @@ use crate::config::{Config, DEFAULT_TENANT};
 use crate::context::Context;
 use crate::fleet::ca;
 use crate::service::desired;
-use crate::{init, random, store};
+use crate::{init, random, store, vault};
 
-/// The key files that a backup holds.
-const KEY_FILES: [&str; 3] = ["ca.key", "ca.pem", "desired.key"];
+/// The key files that a backup holds. Backups from before there were secrets lack the last.
+const KEY_FILES: [&str; 4] = ["ca.key", "ca.pem", "desired.key", vault::KEY_FILE];
 
 /// Writes database and keys into `file`, which must not exist. The control plane may be running.
 ///
@@ -63,6 +63,10 @@ pub async fn backup(config: &Config, file: &Path) -> anyhow::Result<()> {
         .await?;
     for name in KEY_FILES {
         let path = config.pki_dir().join(name);
+        if name == vault::KEY_FILE && !path.exists() {
+            // A control plane that has not been started since it was updated has no secrets.
+            continue;
+        }
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         sqlx::query("INSERT INTO backup_files (name, bytes) VALUES ($1, $2)")
             .bind(name)

@@ -192,7 +192,7 @@ pub(crate) async fn remove(tx: &mut Tx, tenant: &TenantId, id: &DeviceId) -> Res
         (tenant, id, desired_revision, next_command, command_digest) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (tenant, id) DO UPDATE SET desired_revision = excluded.desired_revision,
         next_command = excluded.next_command, command_digest = excluded.command_digest";
-    const DELETES: [&str; 9] = [
+    const DELETES: &[&str] = &[
         "DELETE FROM deployment_devices WHERE tenant = $1 AND device = $2",
         "DELETE FROM requests WHERE tenant = $1 AND device = $2",
         "DELETE FROM lanes WHERE tenant = $1 AND device = $2",
@@ -200,8 +200,11 @@ pub(crate) async fn remove(tx: &mut Tx, tenant: &TenantId, id: &DeviceId) -> Res
         "DELETE FROM run_events WHERE tenant = $1 AND device = $2",
         "DELETE FROM runs WHERE tenant = $1 AND device = $2",
         "DELETE FROM approvals WHERE tenant = $1 AND device = $2",
+        "DELETE FROM recordings WHERE tenant = $1 AND device = $2",
         "DELETE FROM parked_records WHERE tenant = $1 AND device = $2",
         "DELETE FROM join_codes WHERE tenant = $1 AND device = $2",
+        "DELETE FROM device_secrets WHERE tenant = $1 AND device = $2",
+        "DELETE FROM sealing_keys WHERE tenant = $1 AND device = $2",
     ];
     if let Some(row) = tx.row(REMOVE, args![tenant, id]).await? {
         let (revision, command) = (row.count("desired_revision")?, row.count("next_command")?);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use openclaw_protocol::id::{DeviceId, Epoch, TenantId};
 use openclaw_protocol::limits;
+use openclaw_protocol::recording::RecordingPart;
 use openclaw_protocol::report::{Report, ReportRecord};
 use openclaw_protocol::run::{RunEventRecord, RunResult};
 use openclaw_protocol::sync::{Cursor, Dropped, Lane, Record, chain};
@@ -14,7 +15,7 @@ use crate::context::LiveChange;
 
 use super::lanes::{self, Standing};
 use super::parked::{Unreadable, park};
-use super::{Column, Result, Tx, args, fleet, insert_many, projection};
+use super::{Column, Result, Tx, args, fleet, insert_many, projection, recordings, secrets};
 
 /// What came of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,8 +89,9 @@ pub(super) async fn store(
         Lane::Results => store_results(tx, source, fresh).await,
         Lane::History => store_history(tx, source, fresh).await,
         Lane::Control => store_reports(tx, source, fresh).await,
-        // Samples are counted and acknowledged; commands never come up.
-        Lane::Telemetry | Lane::Commands => Ok(Vec::new()),
+        Lane::Telemetry => store_recordings(tx, source, fresh).await,
+        // They never come up.
+        Lane::Commands => Ok(Vec::new()),
     }
 }
 
@@ -255,6 +257,20 @@ async fn store_reports(
     Ok(changes)
 }
 
+async fn store_recordings(
+    tx: &mut Tx,
+    source: &Source<'_>,
+    fresh: Vec<Record>,
+) -> Result<Vec<LiveChange>> {
+    let (read, parked) = unpack_all::<RecordingPart>(Kind::Recording, fresh);
+    park(tx, source, Lane::Telemetry, parked).await?;
+    let is_last = |part: &RecordingPart| part.part.saturating_add(1) >= part.parts;
+    let whole = read.iter().filter(|(_, part)| is_last(part));
+    let changes = whole.map(|(_, part)| run_change(source, &part.run)).collect();
+    recordings::add(tx, source, read.into_iter().map(|(_, part)| part).collect()).await?;
+    Ok(changes)
+}
+
 async fn store_report(
     tx: &mut Tx,
     source: &Source<'_>,
@@ -298,6 +314,18 @@ async fn store_report(
             let message = format!("{count} starts of `{workflow}` never became runs: {reason}");
             let at = (at_ms, now_ms);
             fleet::security_event(tx, tenant, device, at, "starts.dropped", &message).await?;
+            this_device()
+        }
+        Report::SealingKey { key } => {
+            let taken = (is_late, now_ms);
+            secrets::set_sealing_key(tx, tenant, device, &key, taken).await?;
+            this_device()
+        }
+        // Late ones say what was, and the device has said since what is.
+        Report::Secrets { held } => {
+            if !is_late {
+                secrets::hold(tx, tenant, device, &held).await?;
+            }
             this_device()
         }
     })

@@ -3,6 +3,7 @@
 
 use openclaw_protocol::id::{DeviceId, Epoch, TenantId};
 use openclaw_protocol::limits;
+use openclaw_protocol::recording::RecordingPart;
 use openclaw_protocol::report::ReportRecord;
 use openclaw_protocol::run::{RunEventRecord, RunResult};
 use openclaw_protocol::sync::{Lane, Record};
@@ -111,6 +112,7 @@ fn can_read(lane: Lane, body: &[u8]) -> bool {
         Lane::Results => is::<RunResult>(Kind::RunResult, body),
         Lane::History => is::<RunEventRecord>(Kind::RunEvent, body),
         Lane::Control => is::<ReportRecord>(Kind::Report, body),
-        Lane::Telemetry | Lane::Commands => false,
+        Lane::Telemetry => is::<RecordingPart>(Kind::Recording, body),
+        Lane::Commands => false,
     }
 }

@@ -63,6 +63,14 @@ pub(crate) async fn parked(tx: &mut Tx, before_ms: i64) -> Result<u64> {
     tx.run(DELETE, args![before_ms, AT_ONCE]).await
 }
 
+/// Deletes up to [`AT_ONCE`] parts of recordings received before `before_ms`, oldest first.
+pub(crate) async fn recordings(tx: &mut Tx, before_ms: i64) -> Result<u64> {
+    const DELETE: &str = "DELETE FROM recordings WHERE (tenant, device, run, request, part) IN
+        (SELECT tenant, device, run, request, part FROM recordings WHERE received_ms < $1
+         ORDER BY received_ms LIMIT $2)";
+    tx.run(DELETE, args![before_ms, AT_ONCE]).await
+}
+
 /// Deletes what has ended: sessions, join codes a day past their end, kept answers a day old.
 pub(crate) async fn ended(tx: &mut Tx, now_ms: i64) -> Result<u64> {
     const DAY_MS: i64 = 24 * 3_600_000;

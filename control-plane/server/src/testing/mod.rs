@@ -2,11 +2,13 @@
 //! a real PostgreSQL all together.
 
 mod checks_access;
+mod checks_again;
 mod checks_api;
 mod checks_door;
 mod checks_fleet;
 mod checks_keeping;
 mod checks_rollout;
+mod checks_secrets;
 mod checks_talk;
 mod contract;
 mod facts;
@@ -79,8 +81,14 @@ checks! {
     checks_talk::an_answer_that_a_device_would_refuse_is_refused,
     checks_talk::signals_go_to_runs_that_are_not_over,
     checks_talk::events_are_found_by_name,
+    checks_again::a_failed_run_is_retried_where_it_failed,
+    checks_again::all_that_failed_alike_are_retried_at_once,
+    checks_again::recordings_come_in_parts_and_are_kept_whole,
     checks_rollout::the_later_deployment_decides_whatever_the_clock_says,
     checks_rollout::a_rollback_leads_back_to_the_plugins_before,
+    checks_secrets::values_go_in_and_never_come_out,
+    checks_secrets::a_device_gets_what_its_workflows_declare_sealed_to_its_key,
+    checks_secrets::what_is_not_set_is_not_deployed_and_what_is_in_use_stays,
     checks_keeping::old_facts_go_and_the_ledger_stays,
     checks_keeping::trails_and_riddles_go_too,
     checks_keeping::too_many_bytes_go_oldest_first,

@@ -190,3 +190,37 @@ fn the_ends_of_time_do_no_harm() {
         let _ = hourly.next_after(wall_ms);
     }
 }
+
+#[test]
+fn a_slot_in_the_hour_that_is_skipped_may_be_left_out() {
+    // In Berlin, 2 o'clock of 2026-03-29 does not come.
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let shown = |cron: &Cron, after: &str, count: usize| -> Vec<String> {
+        let mut from = at(after);
+        (0..count)
+            .map(|_| {
+                from = cron.next_after(from).unwrap();
+                jiff::Timestamp::from_millisecond(from).unwrap().to_string()
+            })
+            .collect()
+    };
+    let nightly = Cron::parse("30 2 * * *", "Europe/Berlin").unwrap();
+    let begin = "2026-03-28T00:00:00Z";
+    assert_eq!(
+        shown(&nightly, begin, 3),
+        ["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]
+    );
+    let nightly = nightly.with_dst(Dst::Skip);
+    assert_eq!(shown(&nightly, begin, 2), ["2026-03-28T01:30:00Z", "2026-03-30T00:30:00Z"]);
+    let often = Cron::parse("*/20 1-3 * * *", "Europe/Berlin").unwrap().with_dst(Dst::Skip);
+    assert_eq!(
+        shown(&often, "2026-03-29T00:30:00Z", 3),
+        ["2026-03-29T00:40:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:20:00Z"],
+        "3 o'clock is a slot of its own"
+    );
+    let hourly = Cron::parse("30 * * * *", "Europe/Berlin").unwrap().with_dst(Dst::Skip);
+    assert_eq!(
+        shown(&hourly, "2026-03-29T00:00:00Z", 2),
+        ["2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z"]
+    );
+}

@@ -10,9 +10,10 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::attempts::{is_bounded, usual_retry};
+use crate::definition::cron::Dst;
 use crate::definition::model::{
-    Backoff, CatchUp, Compensation, Edge, EdgeKind, Effects, Jitter, Join, MaxExceeded, Mode,
-    OnInterrupt, Priority, Retry, ScopeIx, Step, Trigger, TriggerKind, Workflow,
+    Align, Backoff, CatchUp, Compensation, Edge, EdgeKind, Effects, Hmac, Jitter, Join,
+    MaxExceeded, Mode, OnInterrupt, Priority, Retry, ScopeIx, Step, Trigger, TriggerKind, Workflow,
 };
 use crate::expr::Expr;
 use crate::limits;
@@ -160,12 +161,21 @@ fn trigger(trigger: &Trigger) -> Json {
     let mut map = Map::new();
     put(&mut map, "id", json!(trigger.id.as_str()));
     let details = match &trigger.kind {
-        TriggerKind::Interval { every_ms } => json!({"every": duration(*every_ms)}),
-        TriggerKind::Cron { schedule, catch_up } => {
+        TriggerKind::Interval { every_ms, align, jitter_ms } => {
+            let mut interval = Map::new();
+            put(&mut interval, "every", duration(*every_ms));
+            put_unless(&mut interval, "align", align, &Align::default());
+            put_some(&mut interval, "jitter", (*jitter_ms > 0).then(|| duration(*jitter_ms)));
+            Json::Object(interval)
+        }
+        TriggerKind::Cron { schedule, catch_up, max_catch_up, jitter_ms } => {
             let mut cron = Map::new();
             put(&mut cron, "at", json!(schedule.at()));
             put(&mut cron, "tz", json!(schedule.tz()));
             put_unless(&mut cron, "catch_up", catch_up, &CatchUp::default());
+            put_unless(&mut cron, "max_catch_up", max_catch_up, &limits::CATCH_UP_RUNS);
+            put_unless(&mut cron, "dst", &schedule.dst(), &Dst::default());
+            put_some(&mut cron, "jitter", (*jitter_ms > 0).then(|| duration(*jitter_ms)));
             Json::Object(cron)
         }
         TriggerKind::Startup | TriggerKind::Manual => json!({}),
@@ -177,6 +187,7 @@ fn trigger(trigger: &Trigger) -> Json {
             Json::Object(mqtt)
         }
         TriggerKind::Event { name } => json!({"name": name}),
+        TriggerKind::Webhook { path, methods, hmac } => webhook(path, methods, hmac.as_ref()),
         TriggerKind::Workflow { workflow, status } => {
             let mut ended = Map::new();
             put(&mut ended, "name", json!(workflow.as_str()));
@@ -187,6 +198,7 @@ fn trigger(trigger: &Trigger) -> Json {
     put(&mut map, trigger.kind.key(), details);
     put_unless(&mut map, "enabled", &trigger.enabled, &true);
     put_expr(&mut map, "when", trigger.when.as_ref());
+    put_some(&mut map, "for", trigger.hold_ms.map(duration));
     put_some(&mut map, "debounce", trigger.debounce_ms.map(duration));
     put_some(&mut map, "throttle", trigger.throttle_ms.map(duration));
     let dedupe = trigger.dedupe.as_ref();
@@ -195,6 +207,26 @@ fn trigger(trigger: &Trigger) -> Json {
     put_some(&mut map, "dedupe", dedupe);
     let inputs = trigger.inputs.iter().map(|(name, value)| (name.clone(), value.source()));
     put_map(&mut map, "inputs", inputs.collect());
+    Json::Object(map)
+}
+
+fn webhook(path: &str, methods: &[String], hmac: Option<&Hmac>) -> Json {
+    let mut map = Map::new();
+    put(&mut map, "path", json!(path));
+    if methods != ["POST"] {
+        put(&mut map, "methods", json!(methods));
+    }
+    match hmac {
+        None => put(&mut map, "auth", json!("none")),
+        Some(Hmac { secret, header }) => {
+            let mut hmac = Map::new();
+            put(&mut hmac, "secret", json!(secret));
+            if header != Hmac::HEADER {
+                put(&mut hmac, "header", json!(header));
+            }
+            put(&mut map, "hmac", Json::Object(hmac));
+        }
+    }
     Json::Object(map)
 }
 

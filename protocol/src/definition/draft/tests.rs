@@ -1,6 +1,7 @@
 //! Documents, right and wrong.
 
 mod kinds;
+mod later_triggers;
 mod names;
 mod outside;
 mod properties;

@@ -1,5 +1,8 @@
 //! What starts a run: the list of triggers.
 
+mod outside;
+mod timed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
@@ -8,7 +11,6 @@ use super::problem::ProblemCode;
 use super::read::excerpt;
 use super::tree::Node;
 use super::values::written;
-use crate::definition::cron::{Cron, CronError};
 use crate::definition::model::{Dedupe, InputSpec, Trigger, TriggerKind};
 use crate::expr::{Expr, Template};
 use crate::id::{TriggerId, WorkflowName};
@@ -17,25 +19,21 @@ use crate::run::RunStatus;
 use crate::topic;
 
 /// The kinds of this version.
-pub(in crate::definition) const KINDS: [&str; 7] =
-    ["interval", "cron", "startup", "manual", "mqtt", "event", "workflow"];
-/// The kinds of the language that this version does not know.
-const LATER_KINDS: [&str; 2] = ["webhook", "file"];
-/// Keys of triggers that this version does not know.
-const LATER: [&str; 1] = ["for"];
+pub(in crate::definition) const KINDS: [&str; 8] =
+    ["interval", "cron", "startup", "manual", "mqtt", "event", "workflow", "webhook"];
+/// The kind of the language that this version does not know.
+const LATER_KIND: &str = "file";
 /// Keys of all triggers that fire by themselves.
-const COMMON: [&str; 6] = ["enabled", "inputs", "when", "debounce", "throttle", "dedupe"];
+const COMMON: [&str; 7] = ["enabled", "inputs", "when", "for", "debounce", "throttle", "dedupe"];
 
 /// Which firings of a trigger count.
 struct Filter {
     when: Option<Expr>,
+    hold_ms: Option<u64>,
     debounce_ms: Option<u64>,
     throttle_ms: Option<u64>,
     dedupe: Option<Dedupe>,
 }
-
-/// The shortest period of an interval, in milliseconds.
-const SHORTEST_MS: u64 = 100;
 
 impl Draft {
     /// Reads the list of triggers.
@@ -62,6 +60,7 @@ impl Draft {
                 let message = format!("the trigger id `{}` is taken (line {line})", trigger.id);
                 self.problems.add(ProblemCode::DupId, item.at, message);
             }
+            self.is_free_hook(&triggers, &trigger.kind, item.at);
             triggers.push(trigger);
         }
         triggers
@@ -79,7 +78,7 @@ impl Draft {
         let by_itself = !matches!(kind, Some(TriggerKind::Manual));
         let filter = self.seeing_only(&["trigger"], |draft| draft.filter(&mut fields, by_itself));
         let given = fields.take_set("inputs");
-        fields.finish(&LATER, &mut self.problems);
+        fields.finish(&[], &mut self.problems);
         let given = self.seeing_only(&["trigger"], |draft| draft.given(given, inputs));
         let by_itself = by_itself && kind.is_some();
         if by_itself && enabled != Some(false) {
@@ -93,12 +92,13 @@ impl Draft {
                 self.problems.suggest(ProblemCode::MissingKey, node.at, message, suggestion);
             }
         }
-        let Filter { when, debounce_ms, throttle_ms, dedupe } = filter?;
+        let Filter { when, hold_ms, debounce_ms, throttle_ms, dedupe } = filter?;
         Some(Trigger {
             id: id?,
             enabled: enabled.unwrap_or(true),
             inputs: given,
             when,
+            hold_ms,
             debounce_ms,
             throttle_ms,
             dedupe,
@@ -109,7 +109,7 @@ impl Draft {
     /// Reads what says which firings count.
     fn filter(&mut self, fields: &mut Fields<'_>, by_itself: bool) -> Option<Filter> {
         if !by_itself {
-            for key in ["when", "debounce", "throttle", "dedupe"] {
+            for key in ["when", "for", "debounce", "throttle", "dedupe"] {
                 if let Some(node) = fields.take_set(key) {
                     let message = format!(
                         "a `manual` trigger never fires by itself, so that `{key}` says nothing"
@@ -119,11 +119,20 @@ impl Draft {
             }
         }
         let when = fields.take_set("when").map(|node| self.expr(node, "when"));
+        let hold = fields.take_set("for").map(|node| {
+            if when.is_none() {
+                let message = "`for` says how long `when` must hold, but there is no `when`";
+                let suggestion = "add `when: trigger.payload > 80`";
+                self.problems.suggest(ProblemCode::MissingKey, node.at, message, suggestion);
+            }
+            self.bound(node, "for")
+        });
         let debounce = fields.take_set("debounce").map(|node| self.bound(node, "debounce"));
         let throttle = fields.take_set("throttle").map(|node| self.bound(node, "throttle"));
         let dedupe = fields.take_set("dedupe").map(|node| self.dedupe(node));
         Some(Filter {
             when: written(when)?,
+            hold_ms: written(hold)?,
             debounce_ms: written(debounce)?,
             throttle_ms: written(throttle)?,
             dedupe: written(dedupe)?,
@@ -192,6 +201,7 @@ impl Draft {
             Some(&"mqtt") => fields.take("mqtt").and_then(|node| self.on_message(node)),
             Some(&"event") => fields.take("event").and_then(|node| self.on_event(node)),
             Some(&"workflow") => fields.take("workflow").and_then(|node| self.on_end(node)),
+            Some(&"webhook") => fields.take("webhook").and_then(|node| self.webhook(node)),
             Some(_) => {
                 let node = fields.take("manual")?;
                 self.empty(node, "manual").map(|()| TriggerKind::Manual)
@@ -204,87 +214,23 @@ impl Draft {
     }
 
     fn no_trigger_kind(&mut self, fields: &mut Fields<'_>) {
-        if let Some(later) = LATER_KINDS.iter().find(|key| fields.has(key)) {
-            let at = fields.rest().iter().find(|e| e.key == *later).map_or(fields.at, |e| e.at);
-            fields.take(later);
-            self.problems.add(ProblemCode::Kind, at, not_of_this_version(later));
+        if fields.has(LATER_KIND) {
+            let at = fields.rest().iter().find(|e| e.key == LATER_KIND).map_or(fields.at, |e| e.at);
+            fields.take(LATER_KIND);
+            self.problems.add(ProblemCode::Kind, at, not_of_this_version(LATER_KIND));
             return;
         }
         // Asking makes them known, so that a typing error is told as an unknown key.
         for key in KINDS {
             fields.take(key);
         }
-        let is_meant = |key: &str| {
-            !COMMON.contains(&key) && !LATER.contains(&key) && nearest(key, KINDS).is_some()
-        };
+        let is_meant = |key: &str| !COMMON.contains(&key) && nearest(key, KINDS).is_some();
         if fields.rest().iter().any(|entry| is_meant(&entry.key)) {
             return;
         }
         let message = format!("the trigger has no kind: one of `{}`", KINDS.join("`, `"));
         let suggestion = "say when it fires, for example `interval: 5m`";
         self.problems.suggest(ProblemCode::Kind, fields.at, message, suggestion);
-    }
-
-    fn interval(&mut self, node: &Node) -> Option<TriggerKind> {
-        let every_ms = if node.map().is_some() {
-            let mut fields = Fields::of(node, "`interval`", &mut self.problems)?;
-            let every = fields.need("every", "every: 5m", &mut self.problems);
-            let every_ms = every.and_then(|node| self.duration(node, "every"));
-            fields.finish(&["align", "jitter"], &mut self.problems);
-            every_ms?
-        } else {
-            self.duration(node, "interval")?
-        };
-        if every_ms < SHORTEST_MS {
-            let message = format!("an interval is at least {SHORTEST_MS} ms");
-            self.problems.add(ProblemCode::Value, node.at, message);
-            return None;
-        }
-        Some(TriggerKind::Interval { every_ms })
-    }
-
-    fn cron(&mut self, node: &Node) -> Option<TriggerKind> {
-        let (mut tz, mut catch_up) = (None, None);
-        let at_node = if node.map().is_some() {
-            let mut fields = Fields::of(node, "`cron`", &mut self.problems)?;
-            let at = fields.need("at", "at: \"30 2 * * *\"", &mut self.problems);
-            if let Some(node) = fields.take_set("tz") {
-                tz = Some((node, self.text(node, "tz")?));
-            }
-            let words = ["skip", "latest", "all"];
-            let node = fields.take_set("catch_up");
-            catch_up = node.and_then(|node| self.choice(node, "catch_up", &words));
-            fields.finish(&["max_catch_up", "dst", "jitter"], &mut self.problems);
-            at?
-        } else {
-            node
-        };
-        let at = self.text(at_node, "at")?;
-        let schedule = self.schedule(at_node, &at, tz.as_ref().map(|(node, tz)| (*node, &**tz)));
-        let catch_up = catch_up.unwrap_or_default();
-        Some(TriggerKind::Cron { schedule: Box::new(schedule?), catch_up })
-    }
-
-    fn schedule(&mut self, node: &Node, at: &str, zone: Option<(&Node, &str)>) -> Option<Cron> {
-        let error = match Cron::parse(at, zone.map_or("UTC", |(_, tz)| tz)) {
-            Ok(schedule) => return Some(schedule),
-            Err(error) => error,
-        };
-        match (error, zone) {
-            (CronError::Zone(tz), Some((zone_node, _))) => {
-                let message = format!("there is no time zone `{}`", excerpt(&tz));
-                let suggestion = "use a name of the IANA database, such as `Europe/Berlin`";
-                self.problems.suggest(ProblemCode::Value, zone_node.at, message, suggestion);
-                // The fields may be wrong as well.
-                self.schedule(node, at, None);
-            }
-            (error, _) => {
-                let message = format!("`{}` is no cron expression: {error}", excerpt(at));
-                let suggestion = "write minute, hour, day, month and weekday: `30 2 * * *`";
-                self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
-            }
-        }
-        None
     }
 
     fn on_message(&mut self, node: &Node) -> Option<TriggerKind> {

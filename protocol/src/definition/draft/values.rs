@@ -13,6 +13,7 @@ use super::tree::{Node, Scalar};
 use super::{Draft, Reference};
 use crate::expr::{Expr, Path, Template};
 use crate::id::IdError;
+use crate::secret;
 use crate::time::{parse_duration_ms, seconds_to_ms};
 
 /// The longest text, in bytes, that is searched for the place of a name.
@@ -187,6 +188,9 @@ impl Draft {
         what: &str,
     ) -> Option<Template> {
         let Some(node) = node else { return Template::compile(&json!({})).ok() };
+        if self.secrets_pass {
+            self.no_reserved_keys(node);
+        }
         if node.map().is_none() && node.text().and_then(whole_expression).is_none() {
             return self.wrong_type(node, key, what);
         }
@@ -235,10 +239,23 @@ impl Draft {
         } else if !self.secrets.contains(&name) {
             let message = format!("there is no secret `{name}`; declare it under `secrets`");
             let suggestion = did_you_mean(&name, self.secrets.iter().map(String::as_str));
-            self.problems.push(ProblemCode::UnknownRef, node.at, message, suggestion);
-        } else {
-            let message = format!("`secret('{name}')`: secrets are not part of this version");
-            self.problems.add(ProblemCode::Kind, node.at, message);
+            self.problems.push(ProblemCode::Secret, node.at, message, suggestion);
+        }
+    }
+
+    /// The keys under which a secret stands in inputs once `secret()` is computed: written out they
+    /// would ask for one that is not declared.
+    fn no_reserved_keys(&mut self, node: &Node) {
+        for item in node.list().unwrap_or_default() {
+            self.no_reserved_keys(item);
+        }
+        for entry in node.map().unwrap_or_default() {
+            if secret::RESERVED_KEYS.contains(&entry.key.as_str()) {
+                let message = format!("the key `{}` is reserved", entry.key);
+                let suggestion = "write `${ secret('name') }` where the secret shall stand";
+                self.problems.suggest(ProblemCode::Secret, entry.at, message, suggestion);
+            }
+            self.no_reserved_keys(&entry.value);
         }
     }
 

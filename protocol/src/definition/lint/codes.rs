@@ -8,7 +8,7 @@ use crate::definition::model::StepKind;
 
 /// The codes of errors that the engine and the standard plugins raise. Authors and plugins add those
 /// that begin with `user.`; plugins that speak HTTP may add any that begin with `http.`.
-pub const KNOWN_CODES: [&str; 34] = [
+pub const KNOWN_CODES: [&str; 35] = [
     "timeout",
     "cancelled",
     "interrupted",
@@ -21,6 +21,7 @@ pub const KNOWN_CODES: [&str; 34] = [
     "plugin.load",
     "plugin.vars",
     "permission.denied",
+    "secret.missing",
     "expr.type",
     "expr.key",
     "expr.budget",

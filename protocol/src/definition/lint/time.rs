@@ -5,7 +5,7 @@ use super::order::Order;
 use super::places::Places;
 use super::{Code, Report, Target};
 use crate::definition::model::{
-    Backoff, DelayFor, ParallelMode, Retry, ScopeIx, Step, StepIx, StepKind, TriggerKind,
+    Align, Backoff, DelayFor, ParallelMode, Retry, ScopeIx, Step, StepIx, StepKind, TriggerKind,
 };
 use crate::time::show_duration;
 
@@ -44,8 +44,13 @@ pub(super) fn check(order: &Order<'_>, places: &Places<'_>, target: Target, repo
 fn cron(map: &Map<'_>, places: &Places<'_>, report: &mut Report) {
     let nodes = places.top("triggers").and_then(|entry| entry.value.list()).unwrap_or_default();
     for (trigger, node) in map.workflow.triggers.iter().zip(nodes) {
-        if matches!(trigger.kind, TriggerKind::Cron { .. }) && trigger.enabled {
-            let at = super::places::entry(node, "cron").map_or(node.at, |entry| entry.at);
+        let is_of_the_clock = matches!(
+            trigger.kind,
+            TriggerKind::Cron { .. } | TriggerKind::Interval { align: Align::Clock, .. }
+        );
+        if is_of_the_clock && trigger.enabled {
+            let at =
+                super::places::entry(node, trigger.kind.key()).map_or(node.at, |entry| entry.at);
             let message = format!(
                 "`{}` fires by the wall clock, and not at all until the device has learnt the time",
                 trigger.id

@@ -7,6 +7,7 @@ use super::places::{Places, entry};
 use super::sites;
 use super::{Code, Report};
 use crate::definition::draft::Place;
+use crate::definition::model::TriggerKind;
 
 pub(super) fn check(order: &Order<'_>, places: &Places<'_>, report: &mut Report) {
     let workflow = order.map().workflow;
@@ -43,6 +44,11 @@ pub(super) fn check(order: &Order<'_>, places: &Places<'_>, report: &mut Report)
             let at = super::race::place(order.map(), places, ix, name);
             let message = format!("`{}` sets `{name}`, which nothing reads", step.id);
             report.add(Code::Unused, at, message, "remove it, or hand it out under `outputs`");
+        }
+    }
+    for trigger in &workflow.triggers {
+        if let TriggerKind::Webhook { hmac: Some(hmac), .. } = &trigger.kind {
+            secrets.insert(&hmac.secret);
         }
     }
     for name in workflow.secrets.iter().filter(|name| !secrets.contains(name.as_str())) {

@@ -20,6 +20,9 @@ pub struct Trigger {
     pub inputs: BTreeMap<String, Template>,
     /// Firings for which this is not true start nothing; sees `trigger`.
     pub when: Option<Expr>,
+    /// `when` must have been true for this long without a break, in milliseconds: of what it
+    /// listens to, each topic for itself.
+    pub hold_ms: Option<u64>,
     /// It fires once nothing of its kind has come for this long, in milliseconds.
     pub debounce_ms: Option<u64>,
     /// It fires at most once in this long, in milliseconds.
@@ -39,14 +42,18 @@ pub struct Dedupe {
     pub window_ms: u64,
 }
 
-/// When a trigger fires. Kinds of the language that are not here yet (`webhook, file`) are refused
-/// by name in `draft.rs`.
+/// When a trigger fires. The kind of the language that is not here yet (`file`) is refused by name
+/// in `draft.rs`.
 #[derive(Debug, Clone)]
 pub enum TriggerKind {
-    /// Every so many milliseconds of boot time.
+    /// Every so many milliseconds.
     Interval {
         /// The period.
         every_ms: u64,
+        /// What the beats are counted from.
+        align: Align,
+        /// A beat comes up to this much later, in milliseconds; at most the period.
+        jitter_ms: u64,
     },
     /// By the wall clock.
     Cron {
@@ -54,6 +61,10 @@ pub enum TriggerKind {
         schedule: Box<Cron>,
         /// What happens to slots that passed while the device was off.
         catch_up: CatchUp,
+        /// How many of them with [`CatchUp::All`], the latest.
+        max_catch_up: u32,
+        /// A slot comes up to this much later, in milliseconds.
+        jitter_ms: u64,
     },
     /// Once per boot.
     Startup,
@@ -72,6 +83,15 @@ pub enum TriggerKind {
     Event {
         /// Its name.
         name: String,
+    },
+    /// By a request to the agent's own HTTP listener.
+    Webhook {
+        /// Path of the request, without a query.
+        path: String,
+        /// Its methods, in order.
+        methods: Vec<String>,
+        /// How it is known who sends it; `None`: by nothing, as its author has said.
+        hmac: Option<Hmac>,
     },
     /// By the end of a run of another workflow.
     Workflow {
@@ -93,9 +113,24 @@ impl TriggerKind {
             Self::Manual => "manual",
             Self::Mqtt { .. } => "mqtt",
             Self::Event { .. } => "event",
+            Self::Webhook { .. } => "webhook",
             Self::Workflow { .. } => "workflow",
         }
     }
+}
+
+/// HMAC-SHA256 over the body of a request (RFC 2104), as GitHub's webhooks have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hmac {
+    /// The name of the secret that is the key; declared by the workflow.
+    pub secret: String,
+    /// The header that carries it, `sha256=` and 64 hexadecimal digits; in lower case.
+    pub header: String,
+}
+
+impl Hmac {
+    /// The header where the author names none.
+    pub const HEADER: &str = "x-hub-signature-256";
 }
 
 /// What happens to cron slots that passed unseen.
@@ -107,6 +142,17 @@ pub enum CatchUp {
     /// One run for the latest of them.
     #[default]
     Latest,
-    /// One run each, up to 10.
+    /// One run each, up to a number.
     All,
+}
+
+/// What the beats of an interval are counted from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Align {
+    /// From the boot of the device: a beat is a length of time.
+    #[default]
+    Boot,
+    /// From 1970 UTC on the wall clock: with 15 minutes, at each quarter of an hour.
+    Clock,
 }

@@ -276,8 +276,22 @@ fn secrets_are_handles() {
     assert_eq!(expr.secrets(), ["token"]);
     let value = expr.eval(&()).unwrap();
     assert_eq!(value.to_json().unwrap(), json!({"$secret": "token"}));
-    for source in ["secret('t') == 'x'", "secret('t') + 'x'", "string(secret('t'))"] {
+    for source in ["secret('t') == 'x'", "secret('t') + 1", "string(secret('t'))"] {
         fails(source, "expr.type");
+    }
+    // Joined with text it stays a handle, whichever side it is on.
+    for (source, told) in [
+        ("'Bearer ' + secret('t')", json!({"$join": ["Bearer ", {"$secret": "t"}]})),
+        (
+            "secret('u') + ':' + secret('p')",
+            json!({"$join": [{"$secret": "u"}, ":", {"$secret": "p"}]}),
+        ),
+        ("'' + secret('t')", json!({"$secret": "t"})),
+        ("['a', 'b'].map(x, x + secret('t'))[1]", json!({"$join": ["b", {"$secret": "t"}]})),
+        ("{'h': 'x' + ('y' + secret('t'))}.h", json!({"$join": ["xy", {"$secret": "t"}]})),
+    ] {
+        let value = Expr::compile(source).unwrap().eval(&()).unwrap();
+        assert_eq!(value.to_json().unwrap(), told, "{source}");
     }
     fails("json.encode([secret('t')])", "expr.type: a secret cannot be encoded");
     // Data that looks like a handle does not become one.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use openclaw_agent_core::{
     AttemptId, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, Input, PluginTask,
-    SeenKey, Told, TriggerMark,
+    HoldChange, SeenKey, Told, TriggerMark,
 };
 use openclaw_protocol::definition::{DefinitionHash, Effects, Workflow, parse};
 use openclaw_protocol::desired::PluginPin;
@@ -28,6 +28,7 @@ pub(super) struct Disk {
     pub(super) runs: BTreeMap<u64, (RunId, Vec<FactRecord>)>,
     marks: BTreeMap<String, TriggerMark>,
     seen: Vec<SeenKey>,
+    holds: Vec<HoldChange>,
     wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     pub(super) told: Vec<Told>,
 }
@@ -43,6 +44,7 @@ impl Disk {
             self.marks.insert(format!("{} {}", mark.workflow, mark.trigger), mark.clone());
         }
         self.seen.extend(decision.seen.iter().cloned());
+        self.holds.extend(decision.holds.iter().cloned());
         self.wishes.extend(decision.wishes.iter().cloned());
         self.told.extend(decision.told.iter().cloned());
     }
@@ -164,6 +166,7 @@ impl World {
         let mut engine = engine(self.slots);
         engine.restore_marks(self.disk.marks.values().cloned());
         engine.restore_seen(self.disk.seen.iter().cloned());
+        engine.restore_holds(self.disk.holds.iter().cloned());
         engine.restore_wishes(self.disk.wishes.iter().cloned());
         for (run, facts) in self.disk.runs.values() {
             self.restore(&mut engine, run, facts);

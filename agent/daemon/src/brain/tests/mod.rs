@@ -1,14 +1,17 @@
 //! The brain on a disk that can lose its power, with hands that do nothing but remember, and with
 //! a control plane made of the same session.
 
+mod again;
 mod damage;
 mod flash;
 mod keep;
 mod peer;
 mod power;
 mod runs;
+mod secrets;
 mod site;
 mod sync;
+mod watch;
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +21,7 @@ use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::{DeviceId, Epoch, PluginName, TenantId};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
-use openclaw_protocol::report::ReportRecord;
+use openclaw_protocol::report::{Refusal, ReportRecord};
 use openclaw_protocol::run::{RunEventRecord, RunResult, RunStatus};
 use tokio::sync::mpsc::Receiver as LinkReceiver;
 use tokio::sync::oneshot;
@@ -96,6 +99,9 @@ struct Device {
     /// The site has a broker of its own.
     has_broker: bool,
     line: Option<Line>,
+    secrets: Secrets,
+    /// The way to webhooks, for the next start.
+    webhook: Option<crate::webhook::Listener>,
 }
 
 impl Device {
@@ -114,6 +120,8 @@ impl Device {
             retention: Retention::default(),
             has_broker: false,
             line: None,
+            secrets: Secrets::default(),
+            webhook: None,
         }
     }
 
@@ -162,6 +170,8 @@ impl Device {
             slots: 16,
             files: vec!["proc".into()],
             broker,
+            webhook: self.webhook.take(),
+            secrets: self.secrets.clone(),
             agent: "pump-7".into(),
             seed: 7,
         })?);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::desired::{Desired, SignedDesired};
 use openclaw_protocol::id::{Digest, RequestId};
+use openclaw_protocol::recording::RecordingPart;
 use openclaw_protocol::sync::{
     Announcement, Config, Cursor, Dropped, Output, Record, Session, chain,
 };
@@ -19,9 +20,14 @@ pub(super) struct Peer {
     pub(super) results: BTreeSet<String>,
     pub(super) reports: Vec<Report>,
     pub(super) events: usize,
+    pub(super) parts: Vec<RecordingPart>,
     pub(super) dropped: Vec<Dropped>,
     pub(super) forks: BTreeSet<u64>,
     pub(super) blobs: BTreeMap<Digest, Vec<u8>>,
+    /// Go with every desired state.
+    pub(super) secrets: Vec<openclaw_protocol::secret::SealedSecret>,
+    /// Bodies of all records that came.
+    pub(super) bodies: Vec<Vec<u8>>,
     commands: Vec<Record>,
     cursors: BTreeMap<(u64, Lane), Cursor>,
     device_log: u64,
@@ -51,9 +57,12 @@ impl Peer {
             results: BTreeSet::new(),
             reports: Vec::new(),
             events: 0,
+            parts: Vec::new(),
             dropped: Vec::new(),
             forks: BTreeSet::new(),
             blobs: BTreeMap::new(),
+            secrets: Vec::new(),
+            bodies: Vec::new(),
             commands: Vec::new(),
             cursors: BTreeMap::new(),
             device_log: 0,
@@ -157,6 +166,7 @@ impl Peer {
             if record.seq <= cursor.upto {
                 continue;
             }
+            self.bodies.push(record.body.clone());
             cursor.upto = record.seq;
             cursor.digest = record.digest;
             if let Ok(dropped) = wire::unpack::<Dropped>(Kind::Dropped, &record.body, usize::MAX) {
@@ -174,7 +184,11 @@ impl Peer {
                         wire::unpack(Kind::Report, &record.body, usize::MAX).unwrap();
                     self.reports.push(report.report);
                 }
-                Lane::History | Lane::Telemetry | Lane::Commands => self.events += 1,
+                Lane::Telemetry => {
+                    let part = wire::unpack(Kind::Recording, &record.body, usize::MAX).unwrap();
+                    self.parts.push(part);
+                }
+                Lane::History | Lane::Commands => self.events += 1,
             }
         }
         self.cursors.insert((log, lane), cursor.clone());
@@ -219,7 +233,7 @@ impl Peer {
         now: u64,
         spoil: impl FnOnce(&mut SignedDesired),
     ) {
-        let document = wire::pack(Kind::Desired, desired);
+        let document = openclaw_protocol::desired::pack(desired, &self.secrets);
         let signature = self.key.sign(&document).as_ref().to_vec();
         let mut signed = SignedDesired { document, signature };
         spoil(&mut signed);

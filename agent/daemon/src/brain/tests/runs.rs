@@ -249,6 +249,8 @@ fn made_up_hosts_do_not_hide_a_denial_that_matters() {
                 Report::Command { .. }
                 | Report::Desired { .. }
                 | Report::Inventory(_)
+                | Report::SealingKey { .. }
+                | Report::Secrets { .. }
                 | Report::Dropped { .. } => None,
             })
             .collect()

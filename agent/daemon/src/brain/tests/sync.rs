@@ -155,6 +155,8 @@ fn what_the_device_cannot_run_is_refused_by_name() {
         Report::Desired { revision, refused } => Some((*revision, refused[0].1.code.as_str())),
         Report::Command { .. }
         | Report::Inventory(_)
+        | Report::SealingKey { .. }
+        | Report::Secrets { .. }
         | Report::Security { .. }
         | Report::Dropped { .. } => None,
     });
@@ -233,6 +235,8 @@ fn commands_are_carried_out_once_and_answered() {
             Report::Command { request, outcome } => Some((request.as_str(), outcome.is_ok())),
             Report::Desired { .. }
             | Report::Inventory(_)
+            | Report::SealingKey { .. }
+            | Report::Secrets { .. }
             | Report::Security { .. }
             | Report::Dropped { .. } => None,
         })
@@ -490,6 +494,8 @@ fn commands_that_do_not_come_any_more_are_told_as_that() {
             Report::Command { .. }
             | Report::Desired { .. }
             | Report::Inventory(_)
+            | Report::SealingKey { .. }
+            | Report::Secrets { .. }
             | Report::Dropped { .. } => None,
         })
         .collect();

@@ -1,7 +1,7 @@
 //! What starts a run, with what, and what comes out of it.
 
 use openclaw_protocol::definition::{
-    CatchUp, InputSpec, MaxExceeded, Mode, Trigger, TriggerKind, Workflow,
+    Align, CatchUp, Dst, InputSpec, MaxExceeded, Mode, Trigger, TriggerKind, Workflow,
 };
 use openclaw_protocol::time::show_duration;
 
@@ -59,16 +59,29 @@ fn input(name: &str, spec: &InputSpec) -> String {
 
 fn told(trigger: &Trigger) -> Vec<String> {
     let what = match &trigger.kind {
-        TriggerKind::Interval { every_ms } => {
-            format!("every {} since boot", show_duration(*every_ms))
-        }
-        TriggerKind::Cron { schedule, catch_up } => {
-            let missed = match catch_up {
-                CatchUp::Skip => "what passes while the device is off is left out",
-                CatchUp::Latest => "of what passes while the device is off, the latest counts",
-                CatchUp::All => "what passes while the device is off is made up for, up to ten",
+        TriggerKind::Interval { every_ms, align, jitter_ms } => {
+            let from = match align {
+                Align::Boot => "since boot",
+                Align::Clock => "by the clock in UTC",
             };
-            format!("by the clock, at {} in {}; {missed}", code(schedule.at()), schedule.tz())
+            format!("every {} {from}{}", show_duration(*every_ms), later(*jitter_ms))
+        }
+        TriggerKind::Cron { schedule, catch_up, max_catch_up, jitter_ms } => {
+            let missed = match catch_up {
+                CatchUp::Skip => "what passes while the device is off is left out".to_owned(),
+                CatchUp::Latest => {
+                    "of what passes while the device is off, the latest counts".to_owned()
+                }
+                CatchUp::All => format!(
+                    "what passes while the device is off is made up for, up to {max_catch_up}"
+                ),
+            };
+            let dst = match schedule.dst() {
+                Dst::RunAfter => "",
+                Dst::Skip => "; what falls into the hour that summer time skips is left out",
+            };
+            let (at, tz) = (code(schedule.at()), schedule.tz());
+            format!("by the clock, at {at} in {tz}{}; {missed}{dst}", later(*jitter_ms))
         }
         TriggerKind::Startup => "once after each boot".to_owned(),
         TriggerKind::Manual => "by hand".to_owned(),
@@ -77,6 +90,14 @@ fn told(trigger: &Trigger) -> Vec<String> {
             format!("a message on {} of the local broker{kept}", code(topic))
         }
         TriggerKind::Event { name } => format!("the event {} on the device's bus", code(name)),
+        TriggerKind::Webhook { path, methods, hmac } => {
+            let who = match hmac {
+                None => "from anybody who reaches the device".to_owned(),
+                Some(hmac) => format!("signed with the secret {} in {}", hmac.secret, hmac.header),
+            };
+            let what = code(&format!("{} {path}", methods.join("|")));
+            format!("a request {what} to the device's own listener, {who}")
+        }
         TriggerKind::Workflow { workflow, status } if status.is_empty() => {
             format!("the end of a run of {workflow}")
         }
@@ -87,20 +108,7 @@ fn told(trigger: &Trigger) -> Vec<String> {
     };
     let off = if trigger.enabled { "" } else { " (switched off)" };
     let mut lines = vec![format!("`{}`{off}: {what}.", trigger.id)];
-    let mut filters = Vec::new();
-    if let Some(expr) = &trigger.when {
-        filters.push(format!("only if {}", code(expr.source())));
-    }
-    if let Some(same) = &trigger.dedupe {
-        let (key, window) = (code(same.key.source()), show_duration(same.window_ms));
-        filters.push(format!("for each {key} only once in {window}"));
-    }
-    if let Some(ms) = trigger.throttle_ms {
-        filters.push(format!("at most once in {}", show_duration(ms)));
-    }
-    if let Some(ms) = trigger.debounce_ms {
-        filters.push(format!("once nothing has come for {}", show_duration(ms)));
-    }
+    let filters = filters(trigger);
     if !filters.is_empty() {
         lines.push(format!("  That is, {}.", filters.join(", ")));
     }
@@ -112,6 +120,36 @@ fn told(trigger: &Trigger) -> Vec<String> {
         lines.push(format!("  It gives {}.", given.join(", ")));
     }
     lines
+}
+
+/// Which of its firings count.
+fn filters(trigger: &Trigger) -> Vec<String> {
+    let mut filters = Vec::new();
+    if let Some(expr) = &trigger.when {
+        filters.push(format!("only if {}", code(expr.source())));
+    }
+    if let Some(ms) = trigger.hold_ms {
+        filters.push(format!("once that has held for {} without a break", show_duration(ms)));
+    }
+    if let Some(same) = &trigger.dedupe {
+        let (key, window) = (code(same.key.source()), show_duration(same.window_ms));
+        filters.push(format!("for each {key} only once in {window}"));
+    }
+    if let Some(ms) = trigger.throttle_ms {
+        filters.push(format!("at most once in {}", show_duration(ms)));
+    }
+    if let Some(ms) = trigger.debounce_ms {
+        filters.push(format!("once nothing has come for {}", show_duration(ms)));
+    }
+    filters
+}
+
+/// How much later than written it may be.
+fn later(jitter_ms: u64) -> String {
+    if jitter_ms == 0 {
+        return String::new();
+    }
+    format!(", up to {} later, each device at its own moment", show_duration(jitter_ms))
 }
 
 /// What happens when runs meet.

@@ -53,7 +53,7 @@ pub(crate) fn write(value: &Value) -> Json {
         Value::Timestamp(at) => json!(at.to_string()),
         Value::Duration(length) => json!(length.to_string()),
         Value::Type(kind) => json!(kind.as_str()),
-        Value::Secret(name) => json!(name.as_ref()),
+        Value::Secret(secret) => secret.to_json(),
     };
     json!({ "type": name_of(value), "value": inner })
 }

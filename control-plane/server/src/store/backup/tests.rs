@@ -117,7 +117,7 @@ async fn a_new_generation_signs_a_document_for_every_device() {
 async fn keys_are_made_at_the_first_start_only() {
     let (dir, _, _) = backed_up().await;
     let config = config(&dir, "old");
-    for name in KEY_FILES {
+    for name in ["ca.key", "ca.pem", "desired.key"] {
         let (path, away) = (config.pki_dir().join(name), dir.path().join(name));
         fs::rename(&path, &away).unwrap();
         let error = init::open(config.clone(), Clock::System, None).await.unwrap_err().to_string();
@@ -127,4 +127,37 @@ async fn keys_are_made_at_the_first_start_only() {
         fs::rename(&away, &path).unwrap();
     }
     init::open(config, Clock::System, None).await.unwrap();
+}
+
+/// The key that secrets are encrypted with is in the backup, and needed where there are secrets.
+#[tokio::test]
+async fn secrets_survive_a_restore_and_nothing_starts_without_their_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let password = Some("correct horse battery".to_owned());
+    let opened = init::open(config(&dir, "old"), Clock::System, password).await.unwrap();
+    let tenant = TenantId::parse(DEFAULT_TENANT).unwrap();
+    let locked = opened.ctx.vault.lock(&tenant, "token", 1, "hush-hush").unwrap();
+    let mut tx = opened.ctx.db.write().await.unwrap();
+    store::secrets::put(&mut tx, &tenant, ("token", 1), locked, ("system", 1)).await.unwrap();
+    tx.commit().await.unwrap();
+    let file = dir.path().join("fleet.backup");
+    backup(&opened.ctx.config, &file).await.unwrap();
+    opened.ctx.db.close().await;
+    let bytes = fs::read(&file).unwrap();
+    assert!(!bytes.windows(9).any(|part| part == b"hush-hush"));
+
+    let config = config(&dir, "new");
+    restore(config.clone(), &file, Clock::System).await.unwrap();
+    let opened = init::open(config.clone(), Clock::System, None).await.unwrap();
+    let mut tx = opened.ctx.db.read().await.unwrap();
+    let row = store::secrets::find(&mut tx, &tenant, "token").await.unwrap().unwrap();
+    let value = opened.ctx.vault.unlock(&tenant, "token", row.version, &row.value).unwrap();
+    assert_eq!(value.as_str(), "hush-hush");
+    drop(tx);
+    opened.ctx.db.close().await;
+    drop(opened);
+
+    fs::remove_file(config.pki_dir().join(vault::KEY_FILE)).unwrap();
+    let error = init::open(config, Clock::System, None).await.unwrap_err().to_string();
+    assert!(error.contains("secrets.key") && error.contains("from the backup"), "{error}");
 }

@@ -78,9 +78,9 @@ steps:
   - {id: g, plugin: p, export: {t: "${ secret('token') }"}}
 outputs: {t: "${ secret('token') }"}
 "#), @r"
-    6:39: E_KIND: `secret('token')`: secrets are not part of this version
-    6:81: E_UNKNOWN_REF: there is no secret `tokn`; declare it under `secrets`; did you mean `token`?
+    6:81: E_SECRET: there is no secret `tokn`; declare it under `secrets`; did you mean `token`?
     7:22: E_SECRET: `secret('token')` must not stand in `set`; a secret goes into the `with` of a `plugin` step and nowhere else
+    8:24: E_EXPR: a secret can be joined with text (`'Bearer ' + secret('name')`), and nothing else
     8:24: E_SECRET: `secret('token')` must not stand in `condition`; a secret goes into the `with` of a `plugin` step and nowhere else
     9:42: E_SECRET: `secret('token')` must not stand in `payload`; a secret goes into the `with` of a `plugin` step and nowhere else
     10:18: E_SECRET: `secret('token')` must not stand in `log`; a secret goes into the `with` of a `plugin` step and nowhere else
@@ -88,6 +88,30 @@ outputs: {t: "${ secret('token') }"}
     12:36: E_SECRET: `secret('token')` must not stand in `export`; a secret goes into the `with` of a `plugin` step and nowhere else
     13:14: E_SECRET: `secret('token')` must not stand in `outputs`; a secret goes into the `with` of a `plugin` step and nowhere else
     ");
+    assert_snapshot!(wrong(r#"
+workflow: w
+secrets: [token]
+steps:
+  - {id: a, plugin: p, with: {x: {$secret: token}, y: [{$join: [a]}], z: "${ secret('token').size() }"}}
+"#), @r"
+    5:35: E_SECRET: the key `$secret` is reserved; write `${ secret('name') }` where the secret shall stand
+    5:57: E_SECRET: the key `$join` is reserved; write `${ secret('name') }` where the secret shall stand
+    5:74: E_EXPR: a secret can be joined with text (`'Bearer ' + secret('name')`), and nothing else
+    ");
+    let parsed = right(
+        "
+workflow: w
+secrets: [user, token]
+steps:
+  - id: a
+    plugin: p
+    with:
+      header: \"Bearer ${ secret('token') }\"
+      deep: [{login: \"${ secret('user') + ':' + secret('token') }\"}]
+    compensate: [{id: undo, plugin: p, with: {k: \"${ secret('token') }\"}}]
+",
+    );
+    assert_eq!(parsed.secrets, ["user", "token"]);
     assert_snapshot!(wrong("
 workflow: w
 secrets: [a, a b, a, [x]]

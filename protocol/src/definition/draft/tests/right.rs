@@ -268,10 +268,10 @@ triggers:
     );
     let kinds: Vec<String> = w.triggers.iter().map(|t| format!("{:?}", t.kind)).collect();
     assert_snapshot!(kinds.join("\n"), @r#"
-    Interval { every_ms: 5000 }
-    Interval { every_ms: 90000 }
-    Cron { schedule: "@daily" in UTC, catch_up: Latest }
-    Cron { schedule: "*/5 1-3 * * mon" in Asia/Shanghai, catch_up: All }
+    Interval { every_ms: 5000, align: Boot, jitter_ms: 0 }
+    Interval { every_ms: 90000, align: Boot, jitter_ms: 0 }
+    Cron { schedule: "@daily" in UTC, catch_up: Latest, max_catch_up: 10, jitter_ms: 0 }
+    Cron { schedule: "*/5 1-3 * * mon" in Asia/Shanghai, catch_up: All, max_catch_up: 10, jitter_ms: 0 }
     Startup
     Manual
     "#);

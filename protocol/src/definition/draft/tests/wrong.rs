@@ -39,12 +39,9 @@ steps:
   - {id: f, foreech: {in: inputs}, do: []}
   - {id: g, delay: 1, trace: effects}
 triggers:
-  - {id: m, webhook: {path: /a}}
   - {id: n, file: {path: /a}}
   - {id: o, intervall: 5s}
   - {id: p}
-  - {id: q, interval: {every: 5s, align: clock, jitter: 1s}, for: 5s}
-  - {id: r, cron: {at: '@daily', max_catch_up: 3, dst: skip, jitter: 1m}}
 "), @r"
     3:1: E_KIND: `on_update` is part of the language but not of this version
     4:1: E_KIND: `finally` is part of the language but not of this version
@@ -53,16 +50,9 @@ triggers:
     8:19: E_KIND: `plugn` is no kind of step; did you mean `plugin`?
     9:13: E_UNKNOWN_KEY: step `f` has no key `foreech`; did you mean `foreach`?
     10:23: E_KIND: `trace` is part of the language but not of this version
-    12:13: E_KIND: `webhook` is part of the language but not of this version
-    13:13: E_KIND: `file` is part of the language but not of this version
-    14:13: E_UNKNOWN_KEY: trigger `o` has no key `intervall`; did you mean `interval`?
-    15:5: E_KIND: the trigger has no kind: one of `interval`, `cron`, `startup`, `manual`, `mqtt`, `event`, `workflow`; say when it fires, for example `interval: 5m`
-    16:35: E_KIND: `align` is part of the language but not of this version
-    16:49: E_KIND: `jitter` is part of the language but not of this version
-    16:62: E_KIND: `for` is part of the language but not of this version
-    17:34: E_KIND: `max_catch_up` is part of the language but not of this version
-    17:51: E_KIND: `dst` is part of the language but not of this version
-    17:62: E_KIND: `jitter` is part of the language but not of this version
+    12:13: E_KIND: `file` is part of the language but not of this version
+    13:13: E_UNKNOWN_KEY: trigger `o` has no key `intervall`; did you mean `interval`?
+    14:5: E_KIND: the trigger has no kind: one of `interval`, `cron`, `startup`, `manual`, `mqtt`, `event`, `workflow`, `webhook`; say when it fires, for example `interval: 5m`
     ");
 }
 

@@ -1,0 +1,182 @@
+//! `for`: a condition that must hold.
+
+use openclaw_protocol::json::JsonText;
+
+use super::{World, minutes, seconds};
+use crate::{Input, Message};
+
+const HOT: &str = "
+workflow: w
+max: 100
+triggers:
+  - id: hot
+    mqtt: site/+/temp
+    when: trigger.payload > 80
+    for: 30s
+    inputs: { from: '${ trigger.topic }', temp: '${ trigger.payload }' }
+inputs: { from: { type: string }, temp: { type: number } }
+steps: [{ id: a, set: { x: 1 } }]
+outputs: { from: { value: '${ inputs.from }' }, temp: { value: '${ inputs.temp }' } }
+";
+
+fn say(world: &mut World, topic: &str, payload: &str) {
+    let payload = JsonText::parse(payload).unwrap();
+    let topic = topic.to_owned();
+    world.input("", Input::Message(Message { topic, payload, qos: 0, retained: false }));
+}
+
+fn runs(world: &World) -> usize {
+    world.results().len()
+}
+
+#[test]
+fn it_fires_once_the_condition_has_held_with_what_was_said_last() {
+    let mut world = World::new(HOT);
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(20));
+    say(&mut world, "site/a/temp", "85");
+    world.sleep(seconds(9));
+    assert_eq!(runs(&world), 0);
+    world.transcript();
+    world.pass(seconds(1));
+    let told = world.transcript();
+    assert!(told.contains(r#"Completed {"from":"site/a/temp","temp":85}"#), "{told}");
+    // It still holds: nothing new.
+    say(&mut world, "site/a/temp", "90");
+    world.sleep(minutes(5));
+    assert_eq!(runs(&world), 1);
+    // It has not, and does again.
+    say(&mut world, "site/a/temp", "70");
+    say(&mut world, "site/a/temp", "90");
+    world.sleep(minutes(1));
+    assert_eq!(runs(&world), 2);
+}
+
+#[test]
+fn one_break_begins_it_anew() {
+    let mut world = World::new(HOT);
+    for _ in 0..5 {
+        say(&mut world, "site/a/temp", "81");
+        world.sleep(seconds(29));
+        say(&mut world, "site/a/temp", "80");
+        world.sleep(seconds(29));
+    }
+    assert_eq!(runs(&world), 0);
+    // What cannot be told is a break as well.
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(20));
+    say(&mut world, "site/a/temp", "\"broken\"");
+    world.sleep(minutes(5));
+    assert_eq!(runs(&world), 0);
+}
+
+#[test]
+fn each_topic_counts_for_itself() {
+    let mut world = World::new(HOT);
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(20));
+    say(&mut world, "site/b/temp", "81");
+    say(&mut world, "site/b/temp", "10");
+    say(&mut world, "site/c/temp", "99");
+    world.sleep(seconds(10));
+    assert_eq!(runs(&world), 1, "a");
+    world.sleep(seconds(20));
+    assert_eq!(runs(&world), 2, "c");
+    world.sleep(minutes(5));
+    assert_eq!(runs(&world), 2);
+}
+
+#[test]
+fn after_a_restart_nothing_fires_on_what_nobody_has_seen() {
+    for reboot in [false, true] {
+        let mut world = World::new(HOT);
+        say(&mut world, "site/a/temp", "81");
+        world.sleep(seconds(20));
+        world.sync();
+        world.alive = Some(world.now);
+        if reboot {
+            world.reboot(minutes(60));
+        } else {
+            world.restart(true);
+        }
+        world.sleep(minutes(10));
+        assert_eq!(runs(&world), 0, "reboot: {reboot}");
+        // It has lapsed meanwhile, and begins anew.
+        say(&mut world, "site/a/temp", "81");
+        world.sleep(seconds(29));
+        assert_eq!(runs(&world), 0);
+        world.sleep(seconds(1));
+        assert_eq!(runs(&world), 1);
+    }
+}
+
+#[test]
+fn a_fresh_message_confirms_what_was_counted_before_and_not_the_time_between() {
+    let mut world = World::new(HOT);
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(20));
+    world.sync();
+    world.alive = Some(world.now);
+    world.reboot(minutes(60));
+    world.pass(seconds(5));
+    say(&mut world, "site/a/temp", "82");
+    world.sleep(seconds(9));
+    assert_eq!(runs(&world), 0, "29 s were seen");
+    world.sleep(seconds(1));
+    assert_eq!(runs(&world), 1);
+    // That it has fired is not forgotten either.
+    world.alive = Some(world.now);
+    world.restart(true);
+    say(&mut world, "site/a/temp", "83");
+    world.sleep(minutes(5));
+    assert_eq!(runs(&world), 1);
+}
+
+#[test]
+fn a_break_before_a_power_cut_is_known_after_it() {
+    let mut world = World::new(HOT);
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(20));
+    say(&mut world, "site/a/temp", "20");
+    world.alive = Some(world.now);
+    world.reboot(minutes(1));
+    say(&mut world, "site/a/temp", "82");
+    world.sleep(seconds(29));
+    assert_eq!(runs(&world), 0);
+    world.sleep(seconds(1));
+    assert_eq!(runs(&world), 1);
+}
+
+#[test]
+fn another_condition_begins_anew_and_the_same_one_goes_on() {
+    let mut world = World::new(HOT);
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(20));
+    world.deploy();
+    world.sleep(seconds(10));
+    assert_eq!(runs(&world), 1, "a new revision with the same condition");
+    say(&mut world, "site/a/temp", "70");
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(20));
+    world.workflows = vec![super::world::workflow(&HOT.replace("> 80", "> 79"))];
+    world.deploy();
+    world.sleep(minutes(5));
+    assert_eq!(runs(&world), 1);
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(30));
+    assert_eq!(runs(&world), 2);
+}
+
+#[test]
+fn there_is_room_for_so_many_topics() {
+    let mut world = World::new(HOT);
+    for n in 0..openclaw_protocol::limits::HOLDS {
+        say(&mut world, &format!("site/{n}/temp"), "81");
+    }
+    world.transcript();
+    let text = JsonText::parse("99").unwrap();
+    let message =
+        Message { topic: "site/one-more/temp".into(), payload: text, qos: 0, retained: false };
+    world.input("one more", Input::Message(message));
+    assert_eq!(world.transcript(), "> one more\n  told dropped hold.full\n");
+}
