@@ -4,7 +4,7 @@
 //! In reading order: names ([`id`]), bounds ([`limits`]), time ([`time`]), what people write
 //! ([`definition`], [`expr`], [`plugin`]), what a device tells of a run ([`run`]), what goes down
 //! ([`desired`], [`command`]) and up ([`report`]), how it travels ([`wire`], [`topic`], [`sync`]),
-//! and the shapes of the HTTP API ([`api`]).
+//! and the shapes of the HTTP API ([`api`]). Maps and sets that stay small are [`ordered`].
 
 pub mod api;
 pub mod command;
@@ -14,6 +14,7 @@ pub mod expr;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod ordered;
 pub mod plugin;
 pub mod report;
 pub mod run;

@@ -3,12 +3,11 @@
 //! `plugin.toml` is the author's file; [`Manifest::from_toml`] is the only way in, so a
 //! [`Manifest`] in hand has valid names, a semantic version and known permissions.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::id::{IdError, PluginName};
 use crate::limits;
+use crate::ordered::VecMap;
 
 /// A checked plugin manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +39,7 @@ pub struct Manifest {
     pub limits: CallLimits,
     /// The callable actions by name. The only action of a simple plugin is `execute`.
     #[serde(default = "default_actions")]
-    pub actions: BTreeMap<String, Action>,
+    pub actions: VecMap<String, Action>,
 }
 
 /// One callable action of a plugin.
@@ -238,8 +237,8 @@ fn bad_http(entry: &str, reason: &'static str) -> ManifestError {
     ManifestError::Permission { kind: "http", entry: entry.to_owned(), reason }
 }
 
-fn default_actions() -> BTreeMap<String, Action> {
-    BTreeMap::from([("execute".to_owned(), Action::default())])
+fn default_actions() -> VecMap<String, Action> {
+    VecMap::from([("execute".to_owned(), Action::default())])
 }
 
 #[cfg(test)]

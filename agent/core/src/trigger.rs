@@ -5,11 +5,10 @@
 //! again, however the wall clock steps. Nothing is looked up on the wall clock while it is
 //! certainly wrong.
 
-use std::collections::BTreeMap;
-
 use openclaw_protocol::definition::{CatchUp, Cron, Trigger, TriggerKind};
 use openclaw_protocol::expr::{Timestamp, Value};
 use openclaw_protocol::id::{TriggerId, WorkflowName};
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
 use crate::effect::TriggerMark;
@@ -29,7 +28,7 @@ const WINDOWS_MS: [i64; 5] =
 pub(crate) type TriggerKey = (WorkflowName, TriggerId);
 
 /// How far each trigger has fired.
-pub(crate) type Marks = BTreeMap<TriggerKey, TriggerMark>;
+pub(crate) type Marks = VecMap<TriggerKey, TriggerMark>;
 
 /// A trigger that can fire by itself.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 //! Everything has a default, so an empty file is a configuration. What an enrolled device knows
 //! of its fleet is not here but in the state file that enrolment writes (`identity.rs`).
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use openclaw_protocol::id::PluginName;
+use openclaw_protocol::ordered::VecMap;
 use serde::Deserialize;
 
 use crate::limits;
@@ -42,7 +42,7 @@ pub struct Config {
     /// What is said on standard error.
     pub log_level: LogLevel,
     /// Logical directories offered to plugins: name → absolute path.
-    pub files: BTreeMap<String, PathBuf>,
+    pub files: VecMap<String, PathBuf>,
     /// Narrows the network grants of plugins.
     pub http: Http,
     /// How the connection behaves.
@@ -58,7 +58,7 @@ pub struct Config {
     /// How far the wall clock is believed.
     pub clock: Clock,
     /// Settings that plugins may read, by plugin name.
-    pub plugin_config: BTreeMap<String, BTreeMap<String, String>>,
+    pub plugin_config: VecMap<String, VecMap<String, String>>,
 }
 
 /// `[http]`
@@ -189,7 +189,7 @@ impl Default for Config {
             socket: None,
             slots: limits::SLOTS,
             log_level: LogLevel::default(),
-            files: BTreeMap::new(),
+            files: VecMap::new(),
             http: Http::default(),
             link: Link::default(),
             local_broker: None,
@@ -197,7 +197,7 @@ impl Default for Config {
             retention: Retention::default(),
             standalone: None,
             clock: Clock::default(),
-            plugin_config: BTreeMap::new(),
+            plugin_config: VecMap::new(),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Where the names in an expression get their values.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value as Json;
 
 use super::value::Value;
+use crate::ordered::VecMap;
 
 /// A name and the fields below it as far as they are written out: `["steps", "read", "output"]`.
 pub type Path = Vec<String>;
@@ -41,7 +40,7 @@ impl Scope for () {
     }
 }
 
-impl Scope for BTreeMap<String, Value> {
+impl Scope for VecMap<String, Value> {
     fn lookup(&self, name: &str) -> Option<Value> {
         self.get(name).cloned()
     }

@@ -1,12 +1,11 @@
 //! The brain's end of the control plane: the sync session and what it asks of the store.
 
-use std::collections::BTreeMap;
-
 use openclaw_agent_core::{Deployed, Input, StartRequest, Told};
 use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::id::WorkflowName;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::RECORD_BYTES;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Report;
 use openclaw_protocol::sync::{Config, Cursor, Dropped, Lane, Output, Record, Session};
 use openclaw_protocol::wire::{self, Kind};
@@ -59,7 +58,7 @@ impl Fleet {
         self.desired.deployed()
     }
 
-    pub(super) fn refused(&self) -> BTreeMap<String, String> {
+    pub(super) fn refused(&self) -> VecMap<String, String> {
         self.desired.refused()
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome, Input, Publication};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::Report;
 use openclaw_protocol::run::RunError;
 
@@ -29,7 +30,7 @@ pub(super) struct Site {
     /// Why there is none.
     fault: Option<String>,
     /// Topics that the broker does not let the agent hear.
-    deaf: BTreeSet<String>,
+    deaf: VecSet<String>,
     filters: Filters,
     /// What is to be heard may have changed.
     stale: bool,
@@ -37,7 +38,7 @@ pub(super) struct Site {
     waiting: BTreeMap<u64, Waiting>,
     waiting_bytes: usize,
     /// Those that an attempt waits for.
-    confirms: BTreeMap<AttemptId, u64>,
+    confirms: VecMap<AttemptId, u64>,
     next: u64,
     /// Those that are on their way.
     sent: BTreeSet<u64>,
@@ -65,12 +66,12 @@ impl Site {
             broker,
             connection: None,
             fault: None,
-            deaf: BTreeSet::new(),
+            deaf: VecSet::new(),
             filters: Filters::default(),
             stale: true,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
-            confirms: BTreeMap::new(),
+            confirms: VecMap::new(),
             next: 1,
             sent: BTreeSet::new(),
             sent_upto: 0,
@@ -334,11 +335,11 @@ impl Brain {
 /// What to subscribe to so that everything is heard that is asked for, and nothing twice: brokers
 /// may deliver a message once for each filter that it matches, so a filter goes that another one
 /// covers. What is too much goes by the end of the alphabet.
-fn wanted(asked: BTreeSet<(String, u8)>) -> BTreeMap<String, u8> {
+fn wanted(asked: VecSet<(String, u8)>) -> VecMap<String, u8> {
     if asked.len() > limits::FILTERS {
         tracing::error!(asked = asked.len(), most = limits::FILTERS, "too many topics to hear");
     }
-    let mut filters: BTreeMap<String, u8> = asked.into_iter().take(limits::FILTERS).collect();
+    let mut filters: VecMap<String, u8> = asked.into_iter().take(limits::FILTERS).collect();
     let wide: Vec<String> =
         filters.keys().filter(|filter| filter.contains(['+', '#'])).cloned().collect();
     for cover in wide {

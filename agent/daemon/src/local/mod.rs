@@ -9,9 +9,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use openclaw_agent_core::replay::Recording;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::Run;
 use serde::{Deserialize, Serialize};
@@ -179,9 +178,9 @@ pub struct Status {
     /// Workflows in force.
     pub workflows: usize,
     /// Their names and versions.
-    pub in_force: BTreeMap<String, String>,
+    pub in_force: VecMap<String, String>,
     /// Workflows that do not run here, and why.
-    pub refused: BTreeMap<String, String>,
+    pub refused: VecMap<String, String>,
     /// Revision of the desired state in force, 0 for none.
     pub desired_revision: u64,
     /// Runs that are not settled.
@@ -200,7 +199,7 @@ pub struct Status {
     /// Records that the control plane does not have yet.
     pub backlog: u64,
     /// The same, by lane.
-    pub outstanding: BTreeMap<String, u64>,
+    pub outstanding: VecMap<String, u64>,
     /// The site's own broker.
     #[serde(default)]
     pub local_broker: LocalBrokerStatus,
