@@ -20,6 +20,7 @@ pub mod report;
 pub mod run;
 pub mod sync;
 pub mod time;
+pub mod toml_text;
 pub mod topic;
 pub mod wire;
 pub mod zone;

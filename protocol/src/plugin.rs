@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{IdError, PluginName};
 use crate::limits;
 use crate::ordered::VecMap;
+use crate::toml_text::from_toml;
 
 /// A checked plugin manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,8 +173,7 @@ impl Manifest {
     /// # Errors
     /// Says what is wrong and, for syntax, where.
     pub fn from_toml(text: &str) -> Result<Self, ManifestError> {
-        let manifest: Self =
-            toml::from_str(text).map_err(|e| ManifestError::Toml(e.to_string()))?;
+        let manifest: Self = from_toml(text).map_err(|e| ManifestError::Toml(e.to_string()))?;
         manifest.check()?;
         Ok(manifest)
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use openclaw_protocol::id::PluginName;
 use openclaw_protocol::ordered::VecMap;
+use openclaw_protocol::toml_text::from_toml;
 use serde::Deserialize;
 
 use crate::limits;
@@ -300,7 +301,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
+        let config: Self = from_toml(text)
             .map_err(|e| ConfigError::Toml { path: path.to_owned(), reason: e.to_string() })?;
         match config.fault() {
             None => Ok(config),
