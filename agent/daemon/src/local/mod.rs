@@ -4,12 +4,12 @@
 //! both directions, lines and connections bounded.
 
 mod client;
+mod fields;
 mod peer;
 mod server;
 #[cfg(test)]
 mod tests;
 
-use openclaw_agent_core::replay::Recording;
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::Run;
@@ -21,8 +21,8 @@ pub use server::{Server, listen};
 use crate::logs::Line;
 
 /// What is asked: one line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
     /// How the agent is.
     Status,
@@ -62,7 +62,6 @@ pub enum Request {
         /// The signal's name.
         name: String,
         /// What goes with it.
-        #[serde(default)]
         data: serde_json::Value,
     },
     /// Answer an approval.
@@ -74,10 +73,8 @@ pub enum Request {
         /// One of its choices.
         choice: String,
         /// The form as filled in.
-        #[serde(default)]
         form: serde_json::Map<String, serde_json::Value>,
         /// In whose name; the user at the other end of the socket where absent.
-        #[serde(default)]
         by: Option<String>,
     },
     /// A run's recording for a replay at the desk, a part at a time.
@@ -132,8 +129,9 @@ pub enum Answer {
     Line(Line),
     /// To [`Request::Export`]: a part of its facts, and how many there are in all.
     Recording {
-        /// The recording with some of its facts.
-        recording: Box<Recording>,
+        /// The [`Recording`](openclaw_agent_core::replay::Recording) with some of its facts, as JSON:
+        /// who asks passes it on unread.
+        recording: serde_json::Value,
         /// All of them.
         facts: usize,
     },
