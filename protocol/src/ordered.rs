@@ -6,6 +6,7 @@
 //! tens of thousands of entries, such as the engine's runs and timers, stays with `BTreeMap`.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::{Bound, Index, RangeBounds, RangeFull};
 
@@ -242,20 +243,39 @@ impl<K: Ord, V> VecMap<K, V> {
     /// Of entries in any order; of those with equal keys the last one counts.
     fn of(mut entries: Vec<(K, V)>) -> Self {
         if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
-            let order = order(entries.len(), &|a, b| entries[a].0.cmp(&entries[b].0));
-            let mut loose: Vec<Option<(K, V)>> = entries.into_iter().map(Some).collect();
-            entries = order.into_iter().filter_map(|at| loose[at].take()).collect();
+            sort_by(&mut entries, &|(a, _), (b, _)| a.cmp(b));
+            entries.dedup_by(|later, kept| {
+                let same = later.0 == kept.0;
+                if same {
+                    std::mem::swap(later, kept);
+                }
+                same
+            });
         }
         Self { entries }
     }
 }
 
-/// The places of `count` things in the order of the things, without those that an equal one
-/// follows. One sort for all types, and no second one to keep equal things in order.
-fn order(count: usize, compare: &dyn Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
+/// Puts things in order; equal ones stay as they stand. One sort for all types, where the standard
+/// library's weigh 4 KB for each: for what is sorted seldom, or is short.
+pub fn sort<T: Ord>(things: &mut Vec<T>) {
+    sort_by(things, &T::cmp);
+}
+
+/// As [`sort`], in another order.
+pub fn sort_by<T>(things: &mut Vec<T>, compare: &dyn Fn(&T, &T) -> Ordering) {
+    if things.is_sorted_by(|a, b| compare(a, b).is_le()) {
+        return;
+    }
+    let places = places(things.len(), &|a, b| compare(&things[a], &things[b]));
+    let mut loose: Vec<Option<T>> = things.drain(..).map(Some).collect();
+    things.extend(places.into_iter().filter_map(|at| loose[at].take()));
+}
+
+/// The places of `count` things in the order of the things.
+fn places(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let mut places: Vec<usize> = (0..count).collect();
-    places.sort_unstable_by(|a, b| compare(*a, *b).then(b.cmp(a)));
-    places.dedup_by(|later, kept| compare(*later, *kept).is_eq());
+    places.sort_unstable_by(|a, b| compare(*a, *b).then(a.cmp(b)));
     places
 }
 

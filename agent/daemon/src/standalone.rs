@@ -136,7 +136,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, StandaloneError> {
             return Err(wrong(dir, &format!("there are more than {most} entries")));
         }
     }
-    paths.sort_unstable();
+    openclaw_protocol::ordered::sort(&mut paths);
     Ok(paths)
 }
 

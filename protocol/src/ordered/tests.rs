@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{VecMap, VecSet};
+use super::{VecMap, VecSet, sort, sort_by};
 
 /// One thing to do with a map.
 #[derive(Debug, Clone)]
@@ -146,6 +146,19 @@ proptest! {
         let bytes = postcard::to_allocvec(&keys).unwrap();
         prop_assert_eq!(&postcard::to_allocvec(&ours).unwrap(), &bytes);
         prop_assert_eq!(&postcard::from_bytes::<VecSet<String>>(&bytes).unwrap(), &ours);
+    }
+
+    #[test]
+    fn things_are_sorted_as_the_standard_library_sorts_them(
+        mut things in prop::collection::vec((0u8..9, any::<u16>()), 0..60),
+    ) {
+        let mut theirs = things.clone();
+        sort_by(&mut things, &|a, b| b.0.cmp(&a.0));
+        theirs.sort_by(|a, b| b.0.cmp(&a.0));
+        prop_assert_eq!(&things, &theirs);
+        sort(&mut things);
+        theirs.sort();
+        prop_assert_eq!(things, theirs);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_protocol::id::RunId;
+use openclaw_protocol::ordered::VecSet;
 use openclaw_protocol::run::{Run, RunEventRecord, RunResult};
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
@@ -30,7 +31,7 @@ impl Views {
         runs: impl Iterator<Item = &'a RunId>,
     ) -> Result<Self, StoreError> {
         let mut views = Self::default();
-        let open: BTreeSet<&RunId> = runs.collect();
+        let open: VecSet<&RunId> = runs.collect();
         let mut first = 0;
         while !open.is_empty() {
             let records = store.load(Lane::History, first, u64::MAX, READ_BYTES)?;

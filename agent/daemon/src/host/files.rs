@@ -79,7 +79,7 @@ impl Files {
             let is_dir = entry.file_type() == FileType::Directory;
             entries.push(DirEntry { name: name.to_owned(), is_dir });
         }
-        entries.sort_unstable();
+        openclaw_protocol::ordered::sort(&mut entries);
         Ok(entries)
     }
 

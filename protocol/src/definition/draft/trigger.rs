@@ -349,7 +349,7 @@ impl Draft {
         });
         fields.finish(&[], &mut self.problems);
         let mut status = ends.unwrap_or(Some(Vec::new()))?;
-        status.sort_unstable();
+        crate::ordered::sort(&mut status);
         status.dedup();
         Some(TriggerKind::Workflow { workflow: name?, status })
     }
