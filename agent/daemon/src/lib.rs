@@ -22,6 +22,7 @@ pub mod local_mqtt;
 pub mod logs;
 pub mod signals;
 pub mod standalone;
+mod stderr;
 pub mod store;
 pub mod tls;
 
