@@ -268,8 +268,13 @@ pub fn sort_by<T>(things: &mut Vec<T>, compare: &dyn Fn(&T, &T) -> Ordering) {
         return;
     }
     let places = places(things.len(), &|a, b| compare(&things[a], &things[b]));
-    let mut loose: Vec<Option<T>> = things.drain(..).map(Some).collect();
-    things.extend(places.into_iter().filter_map(|at| loose[at].take()));
+    let mut loose = Vec::with_capacity(things.len());
+    for thing in std::mem::take(things) {
+        loose.push(Some(thing));
+    }
+    for at in places {
+        things.extend(loose[at].take());
+    }
 }
 
 /// The places of `count` things in the order of the things.

@@ -30,7 +30,7 @@ pub struct TomlError {
 /// The text is not TOML, or not what the type wants.
 pub fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
     let read = DeTable::parse(text)
-        .map_err(|e| Fault { message: e.message().to_owned(), at: e.span().map(|span| span.start) })
+        .map_err(|e| Fault::new(e.message().to_owned(), e.span().map(|span| span.start)))
         .and_then(|table| T::deserialize(whole(table)));
     read.map_err(|fault| fault.placed(text))
 }
@@ -40,30 +40,34 @@ fn whole(table: Spanned<DeTable<'_>>) -> Reader<'_> {
     Reader(Spanned::new(0..0, DeValue::Table(table.into_inner())))
 }
 
-/// What is wrong, and at which byte of the text once that is known.
+/// What is wrong, and at which byte of the text once that is known. Behind a pointer, since what is
+/// derived moves it at every field.
 #[derive(Debug)]
-struct Fault {
-    message: String,
-    at: Option<usize>,
-}
+struct Fault(Box<(String, Option<usize>)>);
 
 impl Fault {
+    fn new(message: String, at: Option<usize>) -> Self {
+        Self(Box::new((message, at)))
+    }
+
     /// The innermost place counts.
-    fn within(self, start: usize) -> Self {
-        Self { at: self.at.or(Some(start)), ..self }
+    fn within(mut self, start: usize) -> Self {
+        self.0.1.get_or_insert(start);
+        self
     }
 
     fn placed(self, text: &str) -> TomlError {
-        let before = text.get(..self.at.unwrap_or(0)).unwrap_or(text);
+        let (message, at) = *self.0;
+        let before = text.get(..at.unwrap_or(0)).unwrap_or(text);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        TomlError { line, column, message: self.message }
+        TomlError { line, column, message }
     }
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.0)
     }
 }
 
@@ -71,7 +75,7 @@ impl std::error::Error for Fault {}
 
 impl serde::de::Error for Fault {
     fn custom<M: std::fmt::Display>(message: M) -> Self {
-        Self { message: message.to_string(), at: None }
+        Self::new(message.to_string(), None)
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Site {
     /// What is to be heard may have changed.
     stale: bool,
     /// Messages that wait, durable or about to be.
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Box<Waiting>>,
     waiting_bytes: usize,
     /// Those that an attempt waits for.
     confirms: VecMap<AttemptId, u64>,
@@ -120,10 +120,10 @@ impl Site {
         if let Some(attempt) = &one.confirm {
             self.confirms.insert(attempt.clone(), one.seq);
         }
-        self.waiting.insert(one.seq, one);
+        self.waiting.insert(one.seq, Box::new(one));
     }
 
-    fn remove(&mut self, seq: u64) -> Option<Waiting> {
+    fn remove(&mut self, seq: u64) -> Option<Box<Waiting>> {
         self.sent.remove(&seq);
         let one = self.waiting.remove(&seq)?;
         self.waiting_bytes -= one.bytes;
@@ -158,7 +158,7 @@ impl Site {
         }
         let mut gone = Vec::new();
         while self.is_full(one.bytes) {
-            let unwanted = |(seq, one): (&u64, &Waiting)| one.confirm.is_none().then_some(*seq);
+            let unwanted = |(seq, one): (&u64, &Box<Waiting>)| one.confirm.is_none().then_some(*seq);
             let Some(oldest) = self.waiting.iter().find_map(unwanted) else {
                 // All that is kept is waited for by its sender, and nobody waits for this.
                 self.dropped += 1;

@@ -183,7 +183,7 @@ pub struct Store {
     heads: VecMap<Lane, Head>,
     peer: PeerRow,
     next_run: u64,
-    open: BTreeMap<u64, OpenState>,
+    open: BTreeMap<u64, Box<OpenState>>,
     settled_bytes: u64,
     age: Age,
     /// Place of the next fact in the journal.

@@ -148,10 +148,9 @@ impl Store {
             let row = RUNS.unseal(key.value(), value.value());
             match row.and_then(|row| rows::unpack::<RunRow>(RUNS.0, row)) {
                 Ok(row) => {
-                    self.open.insert(
-                        number,
-                        OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 },
-                    );
+                    let callees = Keep::default();
+                    let open = OpenState { row, callees, facts: 0, bytes: 0 };
+                    self.open.insert(number, Box::new(open));
                 }
                 Err(e) => drop(damaged.insert(number, e.damage()?)),
             }

@@ -47,8 +47,8 @@ impl Store {
             let definition = DefinitionHash(String::new());
             let (modules, first) = (Vec::new(), self.journal_next);
             let row = RunRow { run, definition, modules, first };
-            self.open
-                .insert(*number, OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 });
+            let open = OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 };
+            self.open.insert(*number, Box::new(open));
         }
         self.read_beginnings(&read.open_table(JOURNAL.definition())?, damaged)
     }
@@ -89,7 +89,8 @@ impl Store {
             if !wanted.contains_key(&number) {
                 continue;
             }
-            let Some(OpenState { row, .. }) = self.open.get_mut(&number) else { continue };
+            let Some(open) = self.open.get_mut(&number) else { continue };
+            let row = &mut open.row;
             row.first = row.first.min(place);
             let fact = JOURNAL.unseal(key.value(), value.value()).and_then(unpack_fact);
             let Ok((0, FactRecord { fact: Fact::Accepted { definition, pins, .. }, .. })) = fact
