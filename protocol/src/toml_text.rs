@@ -20,7 +20,8 @@ pub struct TomlError {
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
-    /// What is wrong. Quotes names and values of the wrong type, but no other part of the text.
+    /// Of which key, with its tables, and what is wrong. Quotes names and values of the wrong type,
+    /// but no other part of the text.
     pub message: String,
 }
 
@@ -40,24 +41,41 @@ fn whole(table: Spanned<DeTable<'_>>) -> Reader<'_> {
     Reader(Spanned::new(0..0, DeValue::Table(table.into_inner())))
 }
 
-/// What is wrong, and at which byte of the text once that is known. Behind a pointer, since what is
-/// derived moves it at every field.
+/// What is wrong. Behind a pointer, since what is derived moves it at every field.
 #[derive(Debug)]
-struct Fault(Box<(String, Option<usize>)>);
+struct Fault(Box<Told>);
+
+#[derive(Debug)]
+struct Told {
+    message: String,
+    /// At which byte of the text, once that is known.
+    at: Option<usize>,
+    /// Under which key, as far as it is known, with its tables.
+    path: String,
+}
 
 impl Fault {
     fn new(message: String, at: Option<usize>) -> Self {
-        Self(Box::new((message, at)))
+        Self(Box::new(Told { message, at, path: String::new() }))
     }
 
     /// The innermost place counts.
     fn within(mut self, start: usize) -> Self {
-        self.0.1.get_or_insert(start);
+        self.0.at.get_or_insert(start);
+        self
+    }
+
+    fn under(mut self, key: &str) -> Self {
+        let inner = std::mem::take(&mut self.0.path);
+        self.0.path = if inner.is_empty() { key.to_owned() } else { format!("{key}.{inner}") };
         self
     }
 
     fn placed(self, text: &str) -> TomlError {
-        let (message, at) = *self.0;
+        let Told { mut message, at, path } = *self.0;
+        if !path.is_empty() {
+            message = format!("`{path}`: {message}");
+        }
         let before = text.get(..at.unwrap_or(0)).unwrap_or(text);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
@@ -67,7 +85,7 @@ impl Fault {
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.0)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -180,7 +198,8 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 
 struct Entries<'t> {
     entries: <DeTable<'t> as IntoIterator>::IntoIter,
-    value: Option<Spanned<DeValue<'t>>>,
+    /// The value to come, and its key.
+    value: Option<(DeString<'t>, Spanned<DeValue<'t>>)>,
 }
 
 impl<'de> MapAccess<'de> for Entries<'de> {
@@ -191,14 +210,15 @@ impl<'de> MapAccess<'de> for Entries<'de> {
         seed: K,
     ) -> Result<Option<K::Value>, Fault> {
         let Some((key, value)) = self.entries.next() else { return Ok(None) };
-        self.value = Some(value);
-        let read = seed.deserialize(named(key.get_ref()));
-        read.map(Some).map_err(|fault| fault.within(key.span().start))
+        let start = key.span().start;
+        let (key, _) = self.value.insert((key.into_inner(), value));
+        seed.deserialize(named(key)).map(Some).map_err(|fault| fault.within(start))
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        let value = self.value.take().ok_or_else(|| Fault::custom("a value before its key"))?;
-        seed.deserialize(Reader(value))
+        let entry = self.value.take();
+        let (key, value) = entry.ok_or_else(|| Fault::custom("a value before its key"))?;
+        seed.deserialize(Reader(value)).map_err(|fault| fault.under(&key))
     }
 }
 
@@ -254,10 +274,15 @@ mod tests {
             ("kind = 'pump'", 1, 1, "missing field `name`"),
             ("name = 'a'\nkind = 'pump'\nöl = 1", 3, 1, ""),
             ("name = 'a'\nkind = 'pump'\n  oil = 1", 3, 3, "unknown field `oil`"),
-            ("name = 'a'\nkind = 'pump'\nport = 70000", 3, 8, "70000"),
+            (
+                "name = 'a'\nkind = 'pump'\nport = 70000",
+                3,
+                8,
+                "`port`: invalid value: integer `70000`",
+            ),
             ("name = 'a'\nkind = 'pump'\nport = 99999999999999999999", 3, 8, "too large"),
             ("name = 1979-05-27\nkind = 'pump'", 1, 8, "no date"),
-            ("name = 'a'\nkind = 'pump'\n[marks]\n'ä' = 1", 4, 7, "expected a boolean"),
+            ("name = 'a'\nkind = 'pump'\n[marks]\n'ä' = 1", 4, 7, "`marks.ä`: invalid type"),
             ("name = 'a'\nkind = 'pump'\n[[parts]]\nwait = 1", 3, 1, "missing field `weight`"),
             ("name = 'a'\nname = 'b'\nkind = 'pump'", 2, 1, "duplicate key"),
         ] {
