@@ -40,6 +40,7 @@ pub struct Manifest {
     pub limits: CallLimits,
     /// The callable actions by name. The only action of a simple plugin is `execute`.
     #[serde(default = "default_actions")]
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, Action>))]
     pub actions: VecMap<String, Action>,
 }
 

@@ -1,5 +1,7 @@
 //! Where the names in an expression get their values.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 use super::value::Value;
@@ -37,6 +39,12 @@ pub trait Scope {
 impl Scope for () {
     fn lookup(&self, _name: &str) -> Option<Value> {
         None
+    }
+}
+
+impl Scope for BTreeMap<String, Value> {
+    fn lookup(&self, name: &str) -> Option<Value> {
+        self.get(name).cloned()
     }
 }
 
