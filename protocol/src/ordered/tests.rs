@@ -154,7 +154,7 @@ proptest! {
     ) {
         let mut theirs = things.clone();
         sort_by(&mut things, &|a, b| b.0.cmp(&a.0));
-        theirs.sort_by(|a, b| b.0.cmp(&a.0));
+        theirs.sort_by_key(|thing| std::cmp::Reverse(thing.0));
         prop_assert_eq!(&things, &theirs);
         sort(&mut things);
         theirs.sort();

@@ -158,8 +158,8 @@ impl Site {
         }
         let mut gone = Vec::new();
         while self.is_full(one.bytes) {
-            let unwanted = |(seq, one): (&u64, &Box<Waiting>)| one.confirm.is_none().then_some(*seq);
-            let Some(oldest) = self.waiting.iter().find_map(unwanted) else {
+            let unwanted = self.waiting.iter().find(|(_, one)| one.confirm.is_none());
+            let Some(oldest) = unwanted.map(|(seq, _)| *seq) else {
                 // All that is kept is waited for by its sender, and nobody waits for this.
                 self.dropped += 1;
                 return Kept::Dropped;
