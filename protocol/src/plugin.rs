@@ -3,12 +3,12 @@
 //! `plugin.toml` is the author's file; [`Manifest::from_toml`] is the only way in, so a
 //! [`Manifest`] in hand has valid names, a semantic version and known permissions.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::id::{IdError, PluginName};
 use crate::limits;
+use crate::ordered::VecMap;
+use crate::toml_text::from_toml;
 
 /// A checked plugin manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +40,8 @@ pub struct Manifest {
     pub limits: CallLimits,
     /// The callable actions by name. The only action of a simple plugin is `execute`.
     #[serde(default = "default_actions")]
-    pub actions: BTreeMap<String, Action>,
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, Action>))]
+    pub actions: VecMap<String, Action>,
 }
 
 /// One callable action of a plugin.
@@ -173,8 +174,7 @@ impl Manifest {
     /// # Errors
     /// Says what is wrong and, for syntax, where.
     pub fn from_toml(text: &str) -> Result<Self, ManifestError> {
-        let manifest: Self =
-            toml::from_str(text).map_err(|e| ManifestError::Toml(e.to_string()))?;
+        let manifest: Self = from_toml(text).map_err(|e| ManifestError::Toml(e.to_string()))?;
         manifest.check()?;
         Ok(manifest)
     }
@@ -238,8 +238,8 @@ fn bad_http(entry: &str, reason: &'static str) -> ManifestError {
     ManifestError::Permission { kind: "http", entry: entry.to_owned(), reason }
 }
 
-fn default_actions() -> BTreeMap<String, Action> {
-    BTreeMap::from([("execute".to_owned(), Action::default())])
+fn default_actions() -> VecMap<String, Action> {
+    VecMap::from([("execute".to_owned(), Action::default())])
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! same definition means the same on every device, and a replay years later agrees with the run.
 //! They are kept deflated, a quarter of their size, and unpacked when a zone is first named.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::tz::TimeZone;
+
+use crate::ordered::VecMap;
 
 /// Zones remembered; a device knows one or two.
 const REMEMBERED: usize = 16;
@@ -16,7 +17,7 @@ const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/zones.bin"));
 /// Release of the IANA database, such as `2026b`.
 pub const TZDB: &str = env!("OPENCLAW_TZDB");
 
-static KNOWN: Mutex<BTreeMap<String, TimeZone>> = Mutex::new(BTreeMap::new());
+static KNOWN: Mutex<VecMap<String, TimeZone>> = Mutex::new(VecMap::new());
 
 /// The zone of this IANA name, in any case; `None` if there is no such zone.
 #[must_use]

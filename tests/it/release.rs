@@ -12,7 +12,7 @@ use openclaw_protocol::run::{Run, RunStatus};
 use serde_json::Value;
 
 /// The most that the stripped program may weigh, in bytes.
-const SIZE: u64 = 7 * 1024 * 1024;
+const SIZE: u64 = 6 * 1024 * 1024;
 /// When a guest is told to stop, in milliseconds; it must have stopped at twice that.
 const WALL_MS: i64 = 2_000;
 /// What a plugin may hold, the native stack of its worker, and the agent itself, in KiB.

@@ -1,6 +1,6 @@
 //! How runs come to be: wishes, triggers, and the concurrency mode that lets them in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{MaxExceeded, Mode, Priority, StepKind, Workflow};
@@ -8,6 +8,7 @@ use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::expr::{Template, Value};
 use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::StepPath;
 use openclaw_protocol::time::Stamp;
@@ -385,15 +386,15 @@ impl Engine {
 }
 
 /// The names that expressions of a trigger see.
-pub(crate) fn trigger_names(data: &Value) -> BTreeMap<String, Value> {
-    let mut names = BTreeMap::new();
+pub(crate) fn trigger_names(data: &Value) -> VecMap<String, Value> {
+    let mut names = VecMap::new();
     names.insert("trigger".to_owned(), data.clone());
     names
 }
 
 /// What a trigger gives as inputs.
 fn trigger_inputs(
-    templates: Option<&BTreeMap<String, Template>>,
+    templates: Option<&VecMap<String, Template>>,
     data: &Value,
 ) -> Result<JsonText, Refused> {
     let names = trigger_names(data);

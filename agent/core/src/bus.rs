@@ -1,11 +1,10 @@
 //! What is said on the device: messages of the local broker, events, ends of runs; and who hears it.
 
-use std::collections::BTreeSet;
-
 use openclaw_protocol::definition::{StepKind, Trigger, TriggerKind};
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::{RunError, RunStatus, StepPath};
 use openclaw_protocol::time::Stamp;
@@ -44,7 +43,7 @@ impl Engine {
     /// The topic filters that the shell is to subscribe to on the local broker, each with the
     /// highest quality of service that somebody asks for.
     #[must_use]
-    pub fn subscriptions(&self) -> BTreeSet<(String, u8)> {
+    pub fn subscriptions(&self) -> VecSet<(String, u8)> {
         let triggers = self.deployed.values().filter(|one| one.triggers_enabled).flat_map(|one| {
             one.plan.workflow.triggers.iter().filter(|trigger| trigger.enabled).filter_map(
                 |trigger| {
@@ -60,7 +59,7 @@ impl Engine {
                 Source::Event(_) | Source::Signal(_) => None,
             })
         });
-        let mut wanted = std::collections::BTreeMap::new();
+        let mut wanted = VecMap::new();
         for (filter, qos) in triggers.chain(waits) {
             let known = wanted.entry(filter).or_insert(qos);
             *known = qos.max(*known);

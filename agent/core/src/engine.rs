@@ -6,6 +6,7 @@ use std::sync::Arc;
 use openclaw_protocol::definition::{DefinitionHash, Workflow};
 use openclaw_protocol::id::{Epoch, RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::RunStatus;
 use openclaw_protocol::time::{ClockTrust, Stamp};
@@ -48,7 +49,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) config: Config,
-    pub(crate) deployed: BTreeMap<WorkflowName, Deployment>,
+    pub(crate) deployed: VecMap<WorkflowName, Deployment>,
     pub(crate) marks: Marks,
     /// Runs that are not settled, by number.
     pub(crate) runs: BTreeMap<u64, Box<Held>>,
@@ -74,9 +75,9 @@ pub struct Engine {
     /// Steps that wait for a point in time, over all runs.
     pub(crate) delayed: usize,
     /// What became of operators' wishes.
-    pub(crate) requests: BTreeMap<RequestId, Result<RunId, Refusal>>,
+    pub(crate) requests: VecMap<RequestId, Result<RunId, Refusal>>,
     pub(crate) request_order: VecDeque<RequestId>,
-    pub(crate) plans: BTreeMap<DefinitionHash, Arc<Plan>>,
+    pub(crate) plans: VecMap<DefinitionHash, Arc<Plan>>,
     pub(crate) next_run: u64,
     pub(crate) last_alive: Option<Stamp>,
     /// `Restarted` has been seen, and whether it was unclean.
@@ -130,7 +131,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
-            deployed: BTreeMap::new(),
+            deployed: VecMap::new(),
             marks: Marks::new(),
             runs: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -144,9 +145,9 @@ impl Engine {
             deadlines: BTreeSet::new(),
             unfinished: BTreeSet::new(),
             delayed: 0,
-            requests: BTreeMap::new(),
+            requests: VecMap::new(),
             request_order: VecDeque::new(),
-            plans: BTreeMap::new(),
+            plans: VecMap::new(),
             next_run: 1,
             last_alive: None,
             started: None,

@@ -1,12 +1,13 @@
 //! What holds a trigger back: its `when`, `for`, `dedupe`, `throttle` and `debounce`, in this order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{Trigger, Workflow};
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::id::{RunId, TriggerId, WorkflowName};
 use openclaw_protocol::limits::DEDUPE_KEYS;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::time::Stamp;
 
 use crate::admission::{Refused, trigger_names};
@@ -17,7 +18,7 @@ use crate::trigger::TriggerKey;
 
 /// What the triggers remember of their firings.
 #[derive(Debug, Default)]
-pub(crate) struct Gates(BTreeMap<TriggerKey, Gate>);
+pub(crate) struct Gates(VecMap<TriggerKey, Gate>);
 
 #[derive(Debug, Default)]
 struct Gate {

@@ -1,12 +1,12 @@
 //! What may happen to the engine: the closed list of causes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{Priority, Workflow};
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::{RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::StepPath;
 
 use crate::effect::AttemptId;
@@ -18,7 +18,7 @@ pub struct Deployed {
     /// The checked definition.
     pub workflow: Arc<Workflow>,
     /// Plugin reference as written (`name[.action]@range`) → the version it is pinned to.
-    pub pins: BTreeMap<String, Arc<PluginPin>>,
+    pub pins: VecMap<String, Arc<PluginPin>>,
     /// Whether its triggers fire.
     pub triggers_enabled: bool,
 }

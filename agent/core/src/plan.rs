@@ -1,11 +1,11 @@
 //! A definition made ready to run: the checked workflow and the look-ups the engine needs of it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{PluginCall, Scope, ScopeIx, Step, StepIx, StepKind, Workflow};
 use openclaw_protocol::desired::PluginPin;
+use openclaw_protocol::ordered::VecMap;
 
 /// Plugin references as written, and the versions they are pinned to.
 pub(crate) type Pins = Arc<Vec<(String, Arc<PluginPin>)>>;
@@ -13,13 +13,13 @@ pub(crate) type Pins = Arc<Vec<(String, Arc<PluginPin>)>>;
 /// A workflow with its steps by id and by place in their scope. Shared by all its runs.
 pub(crate) struct Plan {
     pub(crate) workflow: Arc<Workflow>,
-    ids: BTreeMap<String, StepIx>,
+    ids: VecMap<String, StepIx>,
     positions: Vec<usize>,
 }
 
 impl Plan {
     pub(crate) fn new(workflow: Arc<Workflow>) -> Self {
-        let mut ids = BTreeMap::new();
+        let mut ids = VecMap::new();
         for (at, step) in workflow.steps.iter().enumerate() {
             ids.insert(step.id.as_str().to_owned(), StepIx(u16::try_from(at).unwrap_or(u16::MAX)));
         }
@@ -52,7 +52,7 @@ impl Plan {
     /// The pins that the workflow's plugin steps refer to, out of those that are offered.
     pub(crate) fn pins_used(
         &self,
-        offered: &BTreeMap<String, Arc<PluginPin>>,
+        offered: &VecMap<String, Arc<PluginPin>>,
     ) -> Vec<(String, Arc<PluginPin>)> {
         let calls: Vec<&PluginCall> = self.workflow.steps.iter().filter_map(call_of).collect();
         offered

@@ -4,11 +4,12 @@
 //! [`PRIORITY_AGING_MS`](limits::PRIORITY_AGING_MS), so nothing starves: within a level the oldest
 //! is always the most urgent, so only the heads of four lines need comparing.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use openclaw_protocol::definition::Priority;
 use openclaw_protocol::id::{RunId, WorkflowName};
 use openclaw_protocol::limits;
+use openclaw_protocol::ordered::VecSet;
 use openclaw_protocol::run::RunError;
 use openclaw_protocol::time::Stamp;
 
@@ -55,7 +56,7 @@ pub(crate) struct Queue {
     lines: [BTreeMap<Place, Entry>; 4],
     places: BTreeMap<Entry, (usize, Place)>,
     arrivals: u64,
-    running: BTreeSet<AttemptId>,
+    running: VecSet<AttemptId>,
     failed: VecDeque<FailedRun>,
 }
 
@@ -66,7 +67,7 @@ impl Queue {
             lines: Default::default(),
             places: BTreeMap::new(),
             arrivals: 0,
-            running: BTreeSet::new(),
+            running: VecSet::new(),
             failed: VecDeque::new(),
         }
     }

@@ -4,13 +4,14 @@
 //! [`Run::apply`] is the only way to change it, in life and after a restart, so what was folded
 //! from the journal is what was there before.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{Priority, StepIx};
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::id::{RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus};
 use openclaw_protocol::time::Stamp;
 
@@ -51,7 +52,7 @@ pub(crate) struct Head {
     pub(crate) parent: Option<Parent>,
     pub(crate) callees: Vec<Pinned>,
     /// Results that steps are given instead of being run.
-    pub(crate) given: BTreeMap<StepPath, JsonText>,
+    pub(crate) given: VecMap<StepPath, JsonText>,
     pub(crate) accepted: Stamp,
 }
 
@@ -97,10 +98,10 @@ pub(crate) struct Run {
     pub(crate) phase: Phase,
     pub(crate) began: Option<Stamp>,
     /// Scopes that are not settled.
-    pub(crate) scopes: BTreeMap<ScopeKey, Box<ScopeState>>,
-    pub(crate) views: BTreeMap<u32, Box<View>>,
+    pub(crate) scopes: VecMap<ScopeKey, Box<ScopeState>>,
+    pub(crate) views: VecMap<u32, Box<View>>,
     pub(crate) next_view: u32,
-    pub(crate) timers: BTreeMap<TimerKey, Timer>,
+    pub(crate) timers: VecMap<TimerKey, Timer>,
     pub(crate) agenda: VecDeque<Task>,
     /// Shared by all plugin calls of the run; the engine only carries them.
     pub(crate) plugin_vars: Option<Vec<u8>>,
@@ -113,14 +114,14 @@ pub(crate) struct Run {
     /// A `succeed` step has ended the run: its outputs, or `None` for the declared ones.
     pub(crate) succeeding: Option<Option<Value>>,
     /// What would undo the steps that have succeeded, by the scope it counts for.
-    pub(crate) undo: BTreeMap<Option<StepRef>, Vec<Undo>>,
+    pub(crate) undo: VecMap<Option<StepRef>, Vec<Undo>>,
     pub(crate) undo_bytes: usize,
     /// The run's own compensations under way.
     pub(crate) undoing: Option<Box<Undoing>>,
     /// Signals that no `wait` has taken yet, oldest first.
     pub(crate) signals: VecDeque<(String, Value)>,
     /// Step instances that wait for something to be said or to become true.
-    pub(crate) listening: BTreeSet<StepRef>,
+    pub(crate) listening: VecSet<StepRef>,
     pub(crate) settled_steps: u32,
     /// What counts against the bound of a run's history: settled steps and iterations.
     pub(crate) history: u32,
@@ -195,21 +196,21 @@ impl Run {
         let mut run = Self {
             phase: Phase::Pending,
             began: None,
-            scopes: BTreeMap::new(),
-            views: BTreeMap::from([(MAIN_VIEW, Box::new(view))]),
+            scopes: VecMap::new(),
+            views: VecMap::from([(MAIN_VIEW, Box::new(view))]),
             next_view: MAIN_VIEW + 1,
-            timers: BTreeMap::new(),
+            timers: VecMap::new(),
             agenda: VecDeque::new(),
             plugin_vars: None,
             error: None,
             cancelled: None,
             hard_stop: false,
             succeeding: None,
-            undo: BTreeMap::new(),
+            undo: VecMap::new(),
             undo_bytes: 0,
             undoing: None,
             signals: VecDeque::new(),
-            listening: BTreeSet::new(),
+            listening: VecSet::new(),
             settled_steps: 0,
             history: 0,
             told: 0,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use openclaw_protocol::definition::{EdgeKind, Join, ScopeIx, Step, StepIx, StepKind};
 use openclaw_protocol::expr::Value;
+use openclaw_protocol::ordered::{sort, sort_by};
 use openclaw_protocol::run::{RunError, StepStatus};
 
 use crate::effect::StopReason;
@@ -237,7 +238,8 @@ impl Turn<'_> {
             };
             edges.push((edge.to, taken));
         }
-        edges.sort_unstable_by_key(|(to, taken)| (self.plan.step(*to).id.as_str(), *taken));
+        let key = |(to, taken): &(StepIx, bool)| (self.plan.step(*to).id.as_str(), *taken);
+        sort_by(&mut edges, &|a, b| key(a).cmp(&key(b)));
         Ok(edges)
     }
 
@@ -260,12 +262,13 @@ impl Turn<'_> {
                     self.settle_idle(&at, StepStatus::Skipped);
                     let mut dead: Vec<StepIx> =
                         plan.step(to).edges.iter().map(|edge| edge.to).collect();
-                    dead.sort_unstable_by_key(|to| plan.step(*to).id.as_str());
+                    let id = |to: &StepIx| plan.step(*to).id.as_str();
+                    sort_by(&mut dead, &|a, b| id(a).cmp(id(b)));
                     waiting.extend(dead.into_iter().map(|to| (to, false)));
                 }
             }
         }
-        launches.sort_unstable();
+        sort(&mut launches);
         for ix in launches {
             self.run.agenda.push_back(Task::Launch(StepRef { scope: Arc::clone(scope), ix }));
         }

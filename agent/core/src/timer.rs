@@ -96,7 +96,7 @@ impl Run {
             .filter(|(_, timer)| timer.is_due(now))
             .map(|(key, timer)| (timer.due_ms, key))
             .collect();
-        due.sort_unstable();
+        openclaw_protocol::ordered::sort(&mut due);
         due.into_iter()
             .map(|(_, key)| {
                 let path = key.step.as_ref().map(|at| self.path(at));

@@ -7,11 +7,10 @@
 
 mod slots;
 
-use std::collections::BTreeMap;
-
 use openclaw_protocol::definition::{Align, CatchUp, Cron, Trigger, TriggerKind};
 use openclaw_protocol::expr::{Timestamp, Value};
 use openclaw_protocol::id::{TriggerId, WorkflowName};
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
 use crate::effect::TriggerMark;
@@ -27,7 +26,7 @@ const LOOK_MS: u64 = 60_000;
 pub(crate) type TriggerKey = (WorkflowName, TriggerId);
 
 /// How far each trigger has fired.
-pub(crate) type Marks = BTreeMap<TriggerKey, TriggerMark>;
+pub(crate) type Marks = VecMap<TriggerKey, TriggerMark>;
 
 /// A trigger that can fire by itself.
 #[derive(Debug)]

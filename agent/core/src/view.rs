@@ -3,12 +3,12 @@
 //! Each branch of a `parallel` has a view of its own, taken when the step starts. Taking one is
 //! two reference counts: the maps are shared until one side writes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::StepIx;
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::limits;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::{RunError, StepStatus};
 
 use crate::fault;
@@ -36,10 +36,10 @@ pub(crate) struct StepResult {
 /// Variables and the latest result of each step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct View {
-    vars: Arc<BTreeMap<String, Kept>>,
-    results: Arc<BTreeMap<StepIx, StepResult>>,
+    vars: Arc<VecMap<String, Kept>>,
+    results: Arc<VecMap<StepIx, StepResult>>,
     /// What `export` wrote since the view was taken; outlives a branch.
-    exported: BTreeMap<String, Kept>,
+    exported: VecMap<String, Kept>,
     bytes: usize,
 }
 
@@ -51,7 +51,7 @@ impl View {
             (name, Kept { value, bytes })
         });
         // Not collected, which would sort it first with code of its own.
-        let mut vars = BTreeMap::new();
+        let mut vars = VecMap::new();
         vars.extend(kept);
         let bytes = vars.values().map(|kept| kept.bytes).sum();
         Self { vars: Arc::new(vars), bytes, ..Self::default() }
@@ -59,7 +59,7 @@ impl View {
 
     /// The view a branch gets.
     pub(crate) fn fork(&self) -> Self {
-        Self { exported: BTreeMap::new(), ..self.clone() }
+        Self { exported: VecMap::new(), ..self.clone() }
     }
 
     /// Whether `export` wrote something since the view was taken.

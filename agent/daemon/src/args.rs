@@ -3,12 +3,12 @@
 
 mod verbs;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use lexopt::Arg;
+use openclaw_protocol::ordered::VecMap;
 use serde_json::{Map, Value};
 
 use verbs::{Flag, GLOBAL, VERBS, Verb};
@@ -172,7 +172,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Typed, UsageErro
 #[derive(Debug, Default)]
 struct Given {
     operands: Vec<String>,
-    values: BTreeMap<&'static str, Vec<String>>,
+    values: VecMap<&'static str, Vec<String>>,
 }
 
 impl Given {

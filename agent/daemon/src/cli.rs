@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use openclaw_agent_core::replay::Recording;
 use openclaw_protocol::run::{Run, RunStatus};
 use openclaw_protocol::time::rfc3339_seconds;
 use serde::Serialize;
@@ -90,23 +89,24 @@ pub fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
 /// Prints a recording, which comes in parts.
 async fn export(config: &Config, run: String) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.socket_path()).await?;
-    let mut whole: Option<Recording> = None;
+    let mut whole: Option<Value> = None;
+    let mut skip = 0;
     loop {
-        let skip = whole.as_ref().map_or(0, |recording| recording.facts.len());
         let answer = client.ask(&Request::Export { run: run.clone(), skip }).await?;
-        let Answer::Recording { recording, facts } = answer else {
+        let Answer::Recording { mut recording, facts } = answer else {
             anyhow::bail!("the agent did not give the recording")
         };
-        anyhow::ensure!(
-            !recording.facts.is_empty(),
-            "the run's journal has been removed meanwhile"
-        );
-        match &mut whole {
-            Some(whole) => whole.facts.extend(recording.facts),
-            None => whole = Some(*recording),
+        let Some(part) = recording["facts"].as_array_mut() else {
+            anyhow::bail!("the agent's recording has no facts; is it of another version?")
+        };
+        anyhow::ensure!(!part.is_empty(), "the run's journal has been removed meanwhile");
+        skip += part.len();
+        match whole.as_mut().and_then(|whole| whole["facts"].as_array_mut()) {
+            Some(all) => all.append(part),
+            None => whole = Some(recording),
         }
-        if let Some(whole) = whole.as_ref().filter(|whole| whole.facts.len() >= facts) {
-            return line(&serde_json::to_string(whole)?);
+        if let Some(whole) = whole.as_ref().filter(|_| skip >= facts) {
+            return line(&whole.to_string());
         }
     }
 }

@@ -3,12 +3,13 @@
 //! Everything has a default, so an empty file is a configuration. What an enrolled device knows
 //! of its fleet is not here but in the state file that enrolment writes (`identity.rs`).
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use openclaw_protocol::id::PluginName;
+use openclaw_protocol::ordered::VecMap;
+use openclaw_protocol::toml_text::from_toml;
 use serde::Deserialize;
 
 use crate::limits;
@@ -45,7 +46,7 @@ pub struct Config {
     /// What is said on standard error.
     pub log_level: LogLevel,
     /// Logical directories offered to plugins: name → absolute path.
-    pub files: BTreeMap<String, PathBuf>,
+    pub files: VecMap<String, PathBuf>,
     /// Narrows the network grants of plugins.
     pub http: Http,
     /// How the connection behaves.
@@ -66,7 +67,7 @@ pub struct Config {
     /// How far the wall clock is believed.
     pub clock: Clock,
     /// Settings that plugins may read, by plugin name.
-    pub plugin_config: BTreeMap<String, BTreeMap<String, String>>,
+    pub plugin_config: VecMap<String, VecMap<String, String>>,
 }
 
 /// `[http]`
@@ -209,7 +210,7 @@ impl Default for Config {
             socket: None,
             slots: limits::SLOTS,
             log_level: LogLevel::default(),
-            files: BTreeMap::new(),
+            files: VecMap::new(),
             http: Http::default(),
             link: Link::default(),
             local_broker: None,
@@ -219,7 +220,7 @@ impl Default for Config {
             retention: Retention::default(),
             standalone: None,
             clock: Clock::default(),
-            plugin_config: BTreeMap::new(),
+            plugin_config: VecMap::new(),
         }
     }
 }
@@ -322,7 +323,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
+        let config: Self = from_toml(text)
             .map_err(|e| ConfigError::Toml { path: path.to_owned(), reason: e.to_string() })?;
         match config.fault() {
             None => Ok(config),

@@ -25,7 +25,6 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerified;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -33,7 +32,7 @@ use crate::agent::DATABASE;
 use crate::identity::{self, Credentials, Identity};
 use crate::limits;
 use crate::secrets;
-use crate::tls::{self, Chain, TlsTime, Trust};
+use crate::tls::{self, Chain, TlsTime, Trust, Wire};
 
 /// What a join code says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +206,7 @@ async fn post(
         .await
         .with_context(|| format!("cannot reach {host}:{}", target.port))?;
     if !target.https {
-        return exchange(stream, target, request).await;
+        return exchange(Box::new(stream), target, request).await;
     }
     let mut config = tls::trusting(Pinned(code.fingerprint))?.with_no_client_auth();
     config.time_provider = Arc::new(time);
@@ -216,17 +215,14 @@ async fn post(
         .connect(name, stream)
         .await
         .with_context(|| format!("{host} is not the server this join code is for"))?;
-    exchange(stream, target, request).await
+    exchange(Box::new(stream), target, request).await
 }
 
-async fn exchange<S>(
-    stream: S,
+async fn exchange(
+    stream: Box<dyn Wire>,
     target: &Target,
     request: &EnrollRequest,
-) -> anyhow::Result<EnrollResponse>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> anyhow::Result<EnrollResponse> {
     let body = serde_json::to_vec(request)?;
     let message = Request::post(&target.path)
         .header(HOST, format!("{}:{}", target.host, target.port))

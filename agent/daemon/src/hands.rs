@@ -4,7 +4,7 @@
 //! are made when they are needed and go when they have been idle for a while; each has the native
 //! stack that the interpreter wants. A panic costs its call, not the agent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use openclaw_agent_core::{AttemptId, AttemptOutcome, PluginTask, StopReason};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::RunError;
 use openclaw_protocol::wire::{self, Kind};
 use openclaw_sandbox::{Call, Context, Fault, Level, Module, Outcome, Sandbox, Stop};
@@ -52,7 +53,7 @@ pub struct Kit {
     /// The secrets of this device.
     pub secrets: Secrets,
     /// Settings by plugin name.
-    pub plugin_config: Arc<BTreeMap<String, BTreeMap<String, String>>>,
+    pub plugin_config: Arc<VecMap<String, VecMap<String, String>>>,
 }
 
 /// The worker pool.
@@ -75,7 +76,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    flags: BTreeMap<AttemptId, Arc<Flag>>,
+    flags: VecMap<AttemptId, Arc<Flag>>,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -271,7 +272,7 @@ impl Shared {
         let deadline_ms = clock::boot_ms().saturating_add(task.timeout_ms);
         let watch =
             || flag.stop().or_else(|| (clock::boot_ms() >= deadline_ms).then_some(Stop::Timeout));
-        let none = BTreeMap::new();
+        let none = VecMap::new();
         let vars = task.vars.as_deref().map(unpack_vars).transpose();
         let call = Call {
             export: &task.export,
@@ -376,7 +377,7 @@ fn output_json(bytes: Vec<u8>) -> Result<JsonText, String> {
     Ok(JsonText::parse(&text).unwrap_or_else(|_| JsonText::of(&serde_json::Value::String(text))))
 }
 
-fn unpack_vars(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+fn unpack_vars(bytes: &[u8]) -> Result<VecMap<String, Vec<u8>>, String> {
     wire::unpack(Kind::Row, bytes, 2 * openclaw_sandbox::limits::VARS_BYTES)
         .map_err(|e| format!("the run's variables cannot be read: {e}"))
 }
@@ -452,7 +453,7 @@ mod tests {
 
     #[test]
     fn variables_survive_packing() {
-        let vars = BTreeMap::from([("a".to_owned(), vec![1, 2])]);
+        let vars = VecMap::from([("a".to_owned(), vec![1, 2])]);
         assert_eq!(unpack_vars(&wire::pack(Kind::Row, &vars)).unwrap(), vars);
         assert!(unpack_vars(b"nonsense").is_err());
     }

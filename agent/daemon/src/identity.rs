@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
+use openclaw_protocol::toml_text::{TomlError, from_toml};
 use serde::{Deserialize, Serialize};
 
 const CREDENTIALS: &str = "credentials.toml";
@@ -178,12 +179,12 @@ pub(crate) fn refuse_open_key(path: &Path) -> Result<(), IdentityError> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, IdentityError> {
-    let damaged = |e: toml::de::Error| IdentityError::State {
+    let damaged = |e: TomlError| IdentityError::State {
         path: path.to_owned(),
-        // Its display would quote the line, and a line may be of the key.
-        reason: e.message().to_owned(),
+        // What is wrong, and nothing of what is written there: it may be of the key.
+        reason: e.message,
     };
-    toml::from_str(&read(path)?).map_err(damaged)
+    from_toml(&read(path)?).map_err(damaged)
 }
 
 /// A file as text.

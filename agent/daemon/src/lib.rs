@@ -25,6 +25,7 @@ pub mod secret_files;
 pub mod secrets;
 pub mod signals;
 pub mod standalone;
+mod stderr;
 pub mod store;
 pub mod tls;
 pub mod webhook;

@@ -3,7 +3,6 @@
 //! Whoever may write to these directories decides what runs, so a plugin has every permission
 //! that its manifest asks for, narrowed as always by the agent's own configuration.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use openclaw_protocol::definition::{self, PluginCall};
 use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::limits as shared;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::plugin::Manifest;
 
 use crate::config::Standalone;
@@ -51,7 +51,7 @@ pub fn load(config: &Standalone, offers: Offers<'_>) -> Result<Loaded, Standalon
         None => Vec::new(),
     };
     let mut loaded = Loaded::default();
-    let mut modules: BTreeMap<Digest, &Plugin> = BTreeMap::new();
+    let mut modules: VecMap<Digest, &Plugin> = VecMap::new();
     for path in entries(&config.workflows)? {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         if !matches!(extension, "yaml" | "yml" | "json") {
@@ -67,7 +67,7 @@ pub fn load(config: &Standalone, offers: Offers<'_>) -> Result<Loaded, Standalon
         if let Some((_, message)) = offers.lacks(&workflow) {
             return Err(wrong(&path, &message));
         }
-        let mut pins = BTreeMap::new();
+        let mut pins = VecMap::new();
         for (reference, call) in workflow.plugin_refs() {
             let plugin = choose(&plugins, call).map_err(|e| wrong(&path, &e))?;
             modules.insert(plugin.digest, plugin);
@@ -135,7 +135,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, StandaloneError> {
             return Err(wrong(dir, &format!("there are more than {most} entries")));
         }
     }
-    paths.sort();
+    openclaw_protocol::ordered::sort(&mut paths);
     Ok(paths)
 }
 

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ConfigBuilder, DigitallySignedStruct};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock;
 use crate::identity::Credentials;
@@ -21,6 +22,12 @@ use crate::identity::Credentials;
 #[derive(Debug, thiserror::Error)]
 #[error("the device's key or certificates cannot be used ({0}); enrol the device again")]
 pub struct CredentialsError(String);
+
+/// A connection, with TLS or without. Behind a pointer, so that all that is built on connections is
+/// in the program once.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// Chooses the provider of all cryptography, once for the process. Anybody may call it again.
 pub fn install_provider() {

@@ -204,10 +204,11 @@ async fn exported(config: &Config, run: &str) -> Recording {
         let Answer::Recording { recording, facts } = ask(config, request).await else {
             panic!("no recording");
         };
+        let recording: Recording = serde_json::from_value(recording).unwrap();
         assert!(!recording.facts.is_empty());
         match &mut whole {
             Some(whole) => whole.facts.extend(recording.facts),
-            None => whole = Some(*recording),
+            None => whole = Some(recording),
         }
         if let Some(whole) = whole.take_if(|whole| whole.facts.len() == facts) {
             return whole;

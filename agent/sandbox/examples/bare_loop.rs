@@ -4,11 +4,11 @@
 //! `bare_loop PLUGIN_DIR INPUT_FILE SECONDS` prints calls a second.
 #![expect(clippy::print_stdout, reason = "a program of its own")]
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::plugin::Manifest;
 use openclaw_sandbox::{
     Call, Context, DirEntry, Host, HostError, HttpRequest, HttpResponse, STACK_BYTES, Sandbox,
@@ -43,7 +43,7 @@ fn calls_per_second(
 ) -> Result<f64, String> {
     let sandbox = Sandbox::new();
     let module = sandbox.load(digest_of(module), module).map_err(|e| e.to_string())?;
-    let config = BTreeMap::new();
+    let config = VecMap::new();
     let begun = Instant::now();
     let mut count = 0_u32;
     while begun.elapsed() < time {
@@ -51,7 +51,7 @@ fn calls_per_second(
             export: "execute",
             input,
             config: &config,
-            vars: BTreeMap::new(),
+            vars: VecMap::new(),
             limits: manifest.limits,
             permissions: &manifest.permissions,
             context: Context::default(),

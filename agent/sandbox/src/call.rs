@@ -1,9 +1,9 @@
 //! One call of a plugin: what goes in, what comes out, and the ways it can fail.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use openclaw_plugin_abi::{Context, Failure, Level};
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
 
 use crate::host::Stop;
@@ -17,9 +17,9 @@ pub struct Call<'a> {
     /// The input, usually JSON.
     pub input: &'a [u8],
     /// The plugin's settings.
-    pub config: &'a BTreeMap<String, String>,
+    pub config: &'a VecMap<String, String>,
     /// The run's variables as the last committed attempt left them.
-    pub vars: BTreeMap<String, Vec<u8>>,
+    pub vars: VecMap<String, Vec<u8>>,
     /// What the call may use at most.
     pub limits: CallLimits,
     /// What the plugin was granted, not what it asked for.
@@ -34,7 +34,7 @@ pub struct Outcome {
     /// The output's bytes, or why there are none.
     pub result: Result<Vec<u8>, Fault>,
     /// The run's variables afterwards; commit them only with a success.
-    pub vars: BTreeMap<String, Vec<u8>>,
+    pub vars: VecMap<String, Vec<u8>>,
     /// What the plugin logged, oldest first.
     pub logs: Vec<LogLine>,
     /// Log lines that were over the limits.
@@ -74,7 +74,7 @@ pub struct Fault {
 impl Call<'_> {
     /// A call of nothing with nothing, for where only the host's functions are of interest.
     pub(crate) fn nothing() -> Self {
-        static CONFIG: BTreeMap<String, String> = BTreeMap::new();
+        static CONFIG: VecMap<String, String> = VecMap::new();
         static PERMISSIONS: Permissions =
             Permissions { http: Vec::new(), files: Vec::new(), time: false, random: false };
         let limits = CallLimits { fuel: 0, memory_bytes: 0, output_bytes: 0 };
@@ -82,7 +82,7 @@ impl Call<'_> {
             export: "",
             input: &[],
             config: &CONFIG,
-            vars: BTreeMap::new(),
+            vars: VecMap::new(),
             limits,
             permissions: &PERMISSIONS,
             context: Context::default(),
@@ -95,7 +95,7 @@ impl Outcome {
     pub(crate) fn of(fault: Fault) -> Self {
         Self {
             result: Err(fault),
-            vars: BTreeMap::new(),
+            vars: VecMap::new(),
             logs: Vec::new(),
             logs_dropped: 0,
             fuel_used: 0,

@@ -215,7 +215,7 @@ impl<'a> Desk<'a> {
     fn list_dir(&mut self, state: &mut State, dir: &str, path: &str) -> Result<Vec<u8>, Refusal> {
         let path = self.granted_path(state, dir, path)?;
         let mut entries = self.host.list_dir(dir, &path)?;
-        entries.sort();
+        openclaw_protocol::ordered::sort(&mut entries);
         let mut names = Vec::new();
         for DirEntry { name, is_dir } in entries {
             if names.len() + name.len() + 2 > limits::LISTING_BYTES {

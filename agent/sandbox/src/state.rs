@@ -1,8 +1,7 @@
 //! What one call keeps on the host's side while its guest runs.
 
-use std::collections::BTreeMap;
-
 use openclaw_plugin_abi::{Context, Level, Status};
+use openclaw_protocol::ordered::VecMap;
 use wasmi::Memory;
 
 use crate::arena::Arena;
@@ -25,8 +24,8 @@ pub(crate) struct State {
     pub(crate) memory: Option<Memory>,
     pub(crate) limiter: Limiter,
     pub(crate) logs: Logs,
-    pub(crate) config: BTreeMap<String, String>,
-    pub(crate) vars: BTreeMap<String, Vec<u8>>,
+    pub(crate) config: VecMap<String, String>,
+    pub(crate) vars: VecMap<String, Vec<u8>>,
     pub(crate) context: Context,
     /// Status and header block of the last response, for the Extism functions.
     pub(crate) http_status: i32,

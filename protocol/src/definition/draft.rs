@@ -29,7 +29,7 @@ mod workflow;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 pub(super) use fields::did_you_mean;
@@ -48,6 +48,7 @@ use super::graph::Flow;
 use super::model::{DefinitionHash, Retry, Scope, ScopeIx, Step, StepIx, Workflow};
 use crate::expr::Path;
 use crate::limits;
+use crate::ordered::VecMap;
 
 /// Reads and checks a workflow document, in YAML 1.2 or JSON, in the authoring or the canonical
 /// form.
@@ -78,13 +79,13 @@ struct Draft {
     /// By [`ScopeIx`].
     scopes: Vec<ScopeDraft>,
     /// Where each step id was first given, and in which scope.
-    ids: BTreeMap<String, (Place, ScopeIx)>,
+    ids: VecMap<String, (Place, ScopeIx)>,
     /// What an expression at the place being read sees.
     sight: Rc<Sight>,
     /// What is seen where each step stands.
-    sights: BTreeMap<String, Rc<Sight>>,
+    sights: VecMap<String, Rc<Sight>>,
     /// Where each name was first bound, by a `foreach` or `catch`.
-    bound: BTreeMap<String, Place>,
+    bound: VecMap<String, Place>,
     /// Inside a `compensate`.
     compensating: bool,
     /// Inside the `with` of a plugin step, the one place for secrets.

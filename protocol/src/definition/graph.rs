@@ -1,9 +1,8 @@
 //! Edges, entries, cycles and reachability of a scope.
 
-use std::collections::BTreeMap;
-
 use super::draft::{Place, ProblemCode, Problems};
 use super::model::{Edge, EdgeKind, Join, ScopeIx, StepIx};
+use crate::ordered::VecMap;
 
 /// Edges that may lead to one step.
 const INCOMING: usize = 1_000;
@@ -44,7 +43,7 @@ pub(super) struct Joined {
 pub(super) fn join(
     here: ScopeIx,
     flows: &[Flow],
-    ids: &BTreeMap<String, (Place, ScopeIx)>,
+    ids: &VecMap<String, (Place, ScopeIx)>,
     problems: &mut Problems,
 ) -> Joined {
     let graph = flows.iter().any(|flow| flow.written);
@@ -81,10 +80,10 @@ type Links = Vec<Vec<(usize, EdgeKind)>>;
 fn targets(
     here: ScopeIx,
     flows: &[Flow],
-    ids: &BTreeMap<String, (Place, ScopeIx)>,
+    ids: &VecMap<String, (Place, ScopeIx)>,
     problems: &mut Problems,
 ) -> Links {
-    let positions: BTreeMap<&str, usize> =
+    let positions: VecMap<&str, usize> =
         flows.iter().enumerate().map(|(n, flow)| (flow.id.as_str(), n)).collect();
     let mut links = Vec::with_capacity(flows.len());
     for flow in flows {

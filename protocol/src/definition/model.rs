@@ -3,8 +3,6 @@
 //! Steps and scopes live in two flat arenas and refer to one another by index, so that walking a
 //! workflow never recurses and every reference is known to be good. Only `draft.rs` builds one.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 mod kind;
@@ -16,6 +14,7 @@ pub use trigger::*;
 use crate::expr::{Expr, Template};
 use crate::id::{StepId, WorkflowName};
 use crate::limits;
+use crate::ordered::VecMap;
 
 /// Index of a step in [`Workflow::steps`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,15 +68,15 @@ pub struct Workflow {
     /// Bound of a whole run, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// Declared inputs by name.
-    pub inputs: BTreeMap<String, InputSpec>,
+    pub inputs: VecMap<String, InputSpec>,
     /// Outputs by name, evaluated when the run has succeeded.
-    pub outputs: BTreeMap<String, Template>,
+    pub outputs: VecMap<String, Template>,
     /// Secrets it may name, by their logical names.
     pub secrets: Vec<String>,
     /// When the compensations that no inner `sequence` took are run.
     pub compensation: Compensation,
     /// Variables and their first values (a JSON object's entries).
-    pub vars: BTreeMap<String, serde_json::Value>,
+    pub vars: VecMap<String, serde_json::Value>,
     /// What starts a run.
     pub triggers: Vec<Trigger>,
     /// The top-level scope.

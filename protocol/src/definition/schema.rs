@@ -6,7 +6,6 @@
 //! let through. Every other keyword is refused when the document is read, so that nothing looks
 //! enforced that is not.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Number, Value as Json};
@@ -17,6 +16,7 @@ use crate::api::ProblemItem;
 use crate::expr::{Expr, Value};
 use crate::json::JsonText;
 use crate::limits;
+use crate::ordered::VecMap;
 
 /// Keywords that constrain.
 pub(super) const ENFORCED: [&str; 16] = [
@@ -163,7 +163,7 @@ impl Workflow {
 /// # Errors
 /// As [`Workflow::check_inputs`].
 pub fn check_against(
-    declared: &BTreeMap<String, InputSpec>,
+    declared: &VecMap<String, InputSpec>,
     given: &JsonText,
 ) -> Result<JsonText, Vec<InputProblem>> {
     let mut problems = Faults::default();
@@ -173,7 +173,7 @@ pub fn check_against(
 }
 
 fn checked(
-    declared: &BTreeMap<String, InputSpec>,
+    declared: &VecMap<String, InputSpec>,
     given: &JsonText,
     problems: &mut Faults,
 ) -> Option<JsonText> {
@@ -242,7 +242,7 @@ pub(super) fn kind_named(name: &str) -> Option<InputKind> {
 pub(super) fn matches(pattern: &str, text: &str) -> Option<bool> {
     let literal = Json::String(pattern.to_owned());
     let expr = Expr::compile(&format!("text.matches({literal})")).ok()?;
-    let scope = BTreeMap::from([("text".to_owned(), Value::String(text.into()))]);
+    let scope = VecMap::from([("text".to_owned(), Value::String(text.into()))]);
     match expr.eval(&scope) {
         Ok(Value::Bool(found)) => Some(found),
         _ => None,

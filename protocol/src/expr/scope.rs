@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::value::Value;
+use crate::ordered::VecMap;
 
 /// A name and the fields below it as far as they are written out: `["steps", "read", "output"]`.
 pub type Path = Vec<String>;
@@ -42,6 +43,12 @@ impl Scope for () {
 }
 
 impl Scope for BTreeMap<String, Value> {
+    fn lookup(&self, name: &str) -> Option<Value> {
+        self.get(name).cloned()
+    }
+}
+
+impl Scope for VecMap<String, Value> {
     fn lookup(&self, name: &str) -> Option<Value> {
         self.get(name).cloned()
     }

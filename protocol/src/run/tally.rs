@@ -4,13 +4,13 @@
 //! All of it follows from the view and is made anew where it is not at hand, as after the view was
 //! stored and read again.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
 
 use super::{StepPath, StepStatus, StepView};
 use crate::limits::{RUN_VIEW_BYTES, RUN_VIEW_STEPS};
+use crate::ordered::VecMap;
 
 /// What follows a composite's path in the paths of steps inside it.
 pub(super) const BELOW: [char; 4] = ['/', '[', '#', '~'];
@@ -21,12 +21,12 @@ const HEAD_SLACK_BYTES: usize = 256;
 /// See [the module](self).
 #[derive(Clone, Default)]
 pub(super) struct Tally {
-    positions: BTreeMap<String, usize>,
+    positions: VecMap<String, usize>,
     /// Bytes of JSON of each step, in the order of the view.
     sizes: Vec<usize>,
     steps_bytes: usize,
     head_bytes: usize,
-    open: BTreeMap<String, Open>,
+    open: VecMap<String, Open>,
     /// Open steps that wait for a point in time.
     delayed: usize,
     /// Open steps that do not, and have no open step inside them.

@@ -3,13 +3,12 @@
 //! One blob is fetched at a time, a few chunks ahead, in order of the wishes; a blob that the peer
 //! does not have stands back for a while and lets the next one go first.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::id::Digest;
 use crate::limits::{
     CHUNK_BYTES, CHUNKS_AHEAD, CHUNKS_SERVED, DESIRED_BYTES, MISSING_BLOB_MS, MODULE_BYTES,
     RESEND_MS, WANTS,
 };
+use crate::ordered::{VecMap, VecSet};
 
 use super::pace::Pace;
 use super::{Frame, Output};
@@ -33,7 +32,7 @@ struct Fetch {
     /// Chunks were asked for up to here.
     asked: u32,
     /// Chunks that came too early.
-    early: BTreeMap<u32, Vec<u8>>,
+    early: VecMap<u32, Vec<u8>>,
     /// Not asked for (again) before this.
     wait_ms: u64,
     /// The peer does not have it: others go first until `wait_ms`.
@@ -49,7 +48,7 @@ impl Fetches {
             offset,
             total: 0,
             asked: offset,
-            early: BTreeMap::new(),
+            early: VecMap::new(),
             wait_ms: 0,
             missing: false,
             tries: 0,
@@ -190,7 +189,7 @@ impl Fetch {
 
 /// Chunks being read for the peer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Serving(BTreeSet<(Digest, u32)>);
+pub(super) struct Serving(VecSet<(Digest, u32)>);
 
 impl Serving {
     /// Whether to read this chunk: not one that is being read already, and only so many.

@@ -4,12 +4,11 @@
 //! lane only what follows is taken, and only where its digest follows as well; a gap is dropped,
 //! since the peer repeats it. Of an unordered lane anything new is taken.
 
-use std::collections::BTreeMap;
-
 use crate::limits::{
     ACK_RANGES, BATCH_RECORDS, BATCH_UNPACKED_BYTES, CHUNK_BYTES, RECORD_BYTES, REDELIVER_MS,
     WINDOW_BATCHES,
 };
+use crate::ordered::VecMap;
 
 use super::batch::{Numbered, is_marker};
 use super::ranges::Ranges;
@@ -33,7 +32,7 @@ pub(super) struct Inbox {
     /// Committed or handed over.
     have: Ranges,
     /// Handed over, by last number: the first number, digest and length.
-    pending: BTreeMap<u64, (u64, u64, usize)>,
+    pending: VecMap<u64, (u64, u64, usize)>,
     pending_bytes: usize,
     /// When something was last handed over or committed.
     moved_ms: u64,
@@ -67,7 +66,7 @@ impl Inbox {
         Self {
             have: Ranges::of(&committed, u64::MAX),
             committed,
-            pending: BTreeMap::new(),
+            pending: VecMap::new(),
             pending_bytes: 0,
             moved_ms: 0,
             parts: Vec::new(),

@@ -1,9 +1,10 @@
 //! The session: one side of the sync, as a pure state machine.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::id::Digest;
 use crate::limits::{CHUNK_BYTES, FRAME_BYTES};
+use crate::ordered::{VecMap, VecSet};
 use crate::wire::{self, Kind, WireError};
 
 use super::batch;
@@ -24,9 +25,9 @@ pub struct Session {
     pub(super) log: u64,
     pub(super) peer_log: u64,
     /// Own lanes, most urgent first.
-    pub(super) outboxes: BTreeMap<Lane, Outbox>,
+    pub(super) outboxes: VecMap<Lane, Outbox>,
     /// The peer's lanes.
-    pub(super) inboxes: BTreeMap<Lane, Inbox>,
+    pub(super) inboxes: VecMap<Lane, Inbox>,
     pub(super) link: Link,
     pub(super) register: Register,
     pub(super) fetches: Fetches,
@@ -36,7 +37,7 @@ pub struct Session {
     /// What the shell is reading. One at a time, so that the most urgent lane always goes first.
     pub(super) loading: Option<(Lane, u64, u64)>,
     /// Lanes of the peer whose cursor has moved or seems unknown to it.
-    pub(super) acks_due: BTreeSet<Lane>,
+    pub(super) acks_due: VecSet<Lane>,
     pub(super) outputs: VecDeque<Output>,
 }
 
@@ -60,7 +61,7 @@ impl Session {
             pace: Pace::new(config.seed),
             budget: Budget::new(),
             loading: None,
-            acks_due: BTreeSet::new(),
+            acks_due: VecSet::new(),
             outputs: VecDeque::new(),
         }
     }

@@ -1,11 +1,11 @@
 //! `foreach`: its body for each item, several at the same time if wanted, each with its own view.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{Foreach, Tolerate};
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::limits;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::{RunError, StepPath};
 
 use super::{Begun, Work};
@@ -21,14 +21,14 @@ pub(crate) struct Each {
     items: Vec<Value>,
     /// What every iteration sees at first, also one that begins later.
     snapshot: View,
-    running: BTreeMap<usize, ScopeKey>,
+    running: VecMap<usize, ScopeKey>,
     /// The first item whose iteration has not begun.
     next: usize,
     /// By item; `null` where its iteration has not ended well.
     results: Vec<Value>,
     results_bytes: usize,
     /// What iterations that ended well export, by item.
-    exports: BTreeMap<usize, View>,
+    exports: VecMap<usize, View>,
     ended: usize,
     failed: usize,
     /// Why the step will fail, once that is certain. What runs is being cancelled.
@@ -79,10 +79,10 @@ impl Turn<'_> {
             results: vec![Value::Null; items.len()],
             items,
             snapshot,
-            running: BTreeMap::new(),
+            running: VecMap::new(),
             next: 0,
             results_bytes: 2,
-            exports: BTreeMap::new(),
+            exports: VecMap::new(),
             ended: 0,
             failed: 0,
             failure: None,

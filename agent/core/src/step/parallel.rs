@@ -1,10 +1,10 @@
 //! `parallel`: branches at the same time, each with its own view of the variables.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{ParallelMode, ScopeIx, StepIx};
 use openclaw_protocol::expr::Value;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::RunError;
 
 use super::{Begun, Work};
@@ -19,10 +19,10 @@ use crate::view::View;
 pub(crate) struct Parallel {
     /// What every branch sees at first, also one that begins later.
     snapshot: View,
-    running: BTreeMap<usize, ScopeKey>,
+    running: VecMap<usize, ScopeKey>,
     /// The first branch that has not begun.
     next: usize,
-    ended: BTreeMap<usize, Ended>,
+    ended: VecMap<usize, Ended>,
     /// How the step will end, once that is certain.
     verdict: Option<Result<(), RunError>>,
     /// In the order of the journal.
@@ -87,9 +87,9 @@ impl Turn<'_> {
         let snapshot = self.run.views.get(&view).map(|view| view.fork()).unwrap_or_default();
         let parallel = Parallel {
             snapshot,
-            running: BTreeMap::new(),
+            running: VecMap::new(),
             next: 0,
-            ended: BTreeMap::new(),
+            ended: VecMap::new(),
             verdict: None,
             first_error: None,
         };

@@ -1,13 +1,14 @@
 //! Runs taken out of the journal: to be replayed at the desk, or to be done again.
 
 use openclaw_agent_core::replay::{RECORDING, Recording};
-use openclaw_agent_core::{Again, Fact, Input, StartRequest};
+use openclaw_agent_core::{Again, Fact, FactRecord, Input, StartRequest};
 use openclaw_protocol::id::RunId;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits as shared;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::{RunStatus, StepPath};
 use openclaw_protocol::zone::TZDB;
+use serde_json::Value;
 
 use super::Brain;
 use super::answer::answer_of;
@@ -21,16 +22,12 @@ impl Brain {
             Ok(recording) => recording,
             Err(refusal) => return Answer::Error(refusal),
         };
-        let facts = recording.facts.len();
-        let mut bytes = recording.definition.len();
-        let page = recording.facts.drain(..).skip(skip).take_while(|record| {
-            let first = bytes == recording.definition.len();
-            bytes += serde_json::to_vec(record).map_or(0, |json| json.len());
-            first || bytes <= limits::EXPORT_PART_BYTES
-        });
-        let page = page.collect();
-        recording.facts = page;
-        Answer::Recording { recording: Box::new(recording), facts }
+        let records = std::mem::take(&mut recording.facts);
+        let facts = records.len();
+        match part(&recording, records.get(skip..).unwrap_or_default()) {
+            Ok(recording) => Answer::Recording { recording, facts },
+            Err(e) => Answer::error("store.failed", e.to_string()),
+        }
     }
 
     /// Does a failed run again, from where it failed unless `whole`, with the definition that is in
@@ -103,6 +100,23 @@ impl Brain {
         let own = self.standalone.iter().find(|deployed| deployed.workflow.hash == *hash);
         own.map(|deployed| deployed.workflow.canonical.clone())
     }
+}
+
+/// A recording with as many of these records as go into one part, at least one.
+fn part(recording: &Recording, records: &[FactRecord]) -> serde_json::Result<Value> {
+    let mut bytes = recording.definition.len();
+    let mut page = Vec::new();
+    for record in records {
+        let record = serde_json::to_value(record)?;
+        bytes += record.to_string().len();
+        if !page.is_empty() && bytes > limits::EXPORT_PART_BYTES {
+            break;
+        }
+        page.push(record);
+    }
+    let mut recording = serde_json::to_value(recording)?;
+    recording["facts"] = Value::Array(page);
+    Ok(recording)
 }
 
 /// The results that the new run starts with.

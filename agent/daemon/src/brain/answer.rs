@@ -1,11 +1,10 @@
 //! Answers to local requests.
 
-use std::collections::BTreeMap;
-
 use openclaw_agent_core::{Input, StartRequest, Told};
 use openclaw_protocol::id::{RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::EVENT_NAME_BYTES;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::{Run, StepPath};
 use openclaw_protocol::sync::Lane;
@@ -220,7 +219,7 @@ impl Brain {
             delayed: queue.delayed,
             slots: self.slots,
             backlog: outstanding.iter().map(|(_, count)| count).sum(),
-            outstanding: BTreeMap::from(outstanding),
+            outstanding: VecMap::from(outstanding),
             local_broker: self.site.status(),
             commits: self.store.commits(),
             syncs: self.store.syncs(),

@@ -3,7 +3,7 @@
 //! What was asked for is of the plugin's choosing, so it decides nothing here: a plugin that asks
 //! for a thousand made-up hosts is told of once at each of its steps, and hides nobody else.
 
-use std::collections::BTreeMap;
+use openclaw_protocol::ordered::VecMap;
 
 /// After the first denial of a place, further ones are counted for this long.
 pub(super) const WINDOW_MS: u64 = 600_000;
@@ -32,7 +32,7 @@ struct Window {
 
 /// The denials of the time at hand.
 #[derive(Debug, Default)]
-pub(super) struct Denials(BTreeMap<Place, Window>);
+pub(super) struct Denials(VecMap<Place, Window>);
 
 impl Denials {
     /// Takes a denial. What to tell of it, if it is the first of its place for a while.

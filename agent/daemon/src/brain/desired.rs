@@ -5,12 +5,11 @@
 //! each start as well. Modules are fetched by digest and tried before anything changes. What this
 //! device cannot run is refused by name; the rest is put into force all the same.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use openclaw_agent_core::Deployed;
 use openclaw_protocol::desired::{self, Desired, SignedDesired};
 use openclaw_protocol::id::{Digest, Generation, WorkflowName};
 use openclaw_protocol::limits as shared;
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::{Refusal, Report};
 use openclaw_protocol::secret::SealedSecret;
 use openclaw_protocol::sync::Announcement;
@@ -29,7 +28,7 @@ pub(super) struct DesiredState {
     workflows: Vec<Deployed>,
     refused: Vec<(String, Refusal)>,
     /// Modules of the one in force that this device cannot run, and why.
-    unusable: BTreeMap<Digest, String>,
+    unusable: VecMap<Digest, String>,
     /// The document that is being fetched.
     wanted: Option<Announcement>,
     /// A document whose modules are being fetched and tried.
@@ -37,7 +36,7 @@ pub(super) struct DesiredState {
     /// A document that was refused: not fetched again.
     rejected: Option<Digest>,
     /// Modules in force that are damaged or gone here: fetched again.
-    repairs: BTreeSet<Digest>,
+    repairs: VecSet<Digest>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,13 +49,13 @@ struct Verified {
 #[derive(Debug)]
 struct Next {
     verified: Verified,
-    missing: BTreeSet<Digest>,
+    missing: VecSet<Digest>,
     /// Modules that are here and being tried.
-    trying: BTreeSet<Digest>,
+    trying: VecSet<Digest>,
     /// Modules that this device can run.
-    usable: BTreeSet<Digest>,
+    usable: VecSet<Digest>,
     /// Modules that this device cannot run, and why.
-    unusable: BTreeMap<Digest, String>,
+    unusable: VecMap<Digest, String>,
 }
 
 impl DesiredState {
@@ -91,7 +90,7 @@ impl DesiredState {
         workflows.map(|one| &one.name)
     }
 
-    pub(super) fn refused(&self) -> BTreeMap<String, String> {
+    pub(super) fn refused(&self) -> VecMap<String, String> {
         self.refused.iter().map(|(name, r)| (name.clone(), r.message.clone())).collect()
     }
 
@@ -121,7 +120,7 @@ impl DesiredState {
     }
 
     /// Blobs of which parts may be here: the wanted document, the next state's modules, repairs.
-    pub(super) fn fetched(&self) -> BTreeSet<Digest> {
+    pub(super) fn fetched(&self) -> VecSet<Digest> {
         let next = self.next.as_ref().map(Next::digests).unwrap_or_default();
         let document = self.wanted.iter().map(|wanted| wanted.digest);
         next.into_iter().chain(document).chain(self.repairs.iter().copied()).collect()
@@ -147,20 +146,20 @@ impl Next {
     fn new(verified: Verified) -> Self {
         Self {
             verified,
-            missing: BTreeSet::new(),
-            trying: BTreeSet::new(),
-            usable: BTreeSet::new(),
-            unusable: BTreeMap::new(),
+            missing: VecSet::new(),
+            trying: VecSet::new(),
+            usable: VecSet::new(),
+            unusable: VecMap::new(),
         }
     }
 
-    fn digests(&self) -> BTreeSet<Digest> {
+    fn digests(&self) -> VecSet<Digest> {
         self.verified.digests()
     }
 }
 
 impl Verified {
-    fn digests(&self) -> BTreeSet<Digest> {
+    fn digests(&self) -> VecSet<Digest> {
         self.document.plugins.iter().map(|pin| pin.digest).collect()
     }
 

@@ -1,11 +1,10 @@
 //! The brain's end of the control plane: the sync session and what it asks of the store.
 
-use std::collections::BTreeMap;
-
 use openclaw_agent_core::{Deployed, Input};
 use openclaw_protocol::id::WorkflowName;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::RECORD_BYTES;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Report;
 use openclaw_protocol::sync::{Config, Cursor, Dropped, Lane, Output, Record, Session};
 use openclaw_protocol::wire::{self, Kind};
@@ -58,7 +57,7 @@ impl Fleet {
         self.desired.deployed()
     }
 
-    pub(super) fn refused(&self) -> BTreeMap<String, String> {
+    pub(super) fn refused(&self) -> VecMap<String, String> {
         self.desired.refused()
     }
 

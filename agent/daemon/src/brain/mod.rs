@@ -24,7 +24,6 @@ mod views;
 mod watch;
 mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +31,7 @@ use openclaw_agent_core::{
     AttemptId, Config as EngineConfig, Decision, Deployed, Effect, Engine, Input, Told,
 };
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::{Inventory, Report};
 use openclaw_protocol::secret::HeldSecret;
 use openclaw_protocol::sync::Lane;
@@ -102,7 +102,7 @@ pub struct Brain {
     fleet: Option<Fleet>,
     link_fault: Option<String>,
     standalone: Vec<Deployed>,
-    in_force: BTreeMap<String, String>,
+    in_force: VecMap<String, String>,
     slots: u16,
     files: Vec<String>,
     secrets: Secrets,
@@ -117,11 +117,11 @@ pub struct Brain {
     /// Runs that were ended at this start because what was kept of them is damaged.
     ended_damaged: usize,
     /// Calls that were made and not answered.
-    in_flight: BTreeSet<AttemptId>,
+    in_flight: VecSet<AttemptId>,
     /// The control plane is there, as the device's own bus has heard.
     linked: bool,
     denials: Denials,
-    dropped: BTreeMap<(String, &'static str), u32>,
+    dropped: VecMap<(String, &'static str), u32>,
     dropped_told_ms: u64,
     committed_ms: u64,
     high_water_wall_ms: i64,
@@ -174,7 +174,7 @@ impl Brain {
             fleet,
             link_fault: parts.link_fault,
             standalone,
-            in_force: BTreeMap::new(),
+            in_force: VecMap::new(),
             slots: parts.slots,
             files: parts.files,
             secrets: parts.secrets,
@@ -186,10 +186,10 @@ impl Brain {
             views,
             waiters: Waiters::default(),
             ended_damaged: broken.len(),
-            in_flight: BTreeSet::new(),
+            in_flight: VecSet::new(),
             linked: false,
             denials: Denials::default(),
-            dropped: BTreeMap::new(),
+            dropped: VecMap::new(),
             dropped_told_ms: now.boot_ms,
             committed_ms: now.boot_ms,
             high_water_wall_ms: restored.high_water_wall_ms,
@@ -378,7 +378,7 @@ impl Brain {
     /// have a name, the control plane's is meant.
     fn redeploy(&mut self) {
         let mut deployed = self.fleet.as_ref().map(Fleet::deployed).unwrap_or_default();
-        let names: BTreeSet<_> = deployed.iter().map(|d| d.workflow.name.clone()).collect();
+        let names: VecSet<_> = deployed.iter().map(|d| d.workflow.name.clone()).collect();
         deployed
             .extend(self.standalone.iter().filter(|d| !names.contains(&d.workflow.name)).cloned());
         self.in_force = deployed

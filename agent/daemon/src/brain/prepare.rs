@@ -1,12 +1,12 @@
 //! Which workflows of a desired state this device can run, and why it cannot run the others.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_agent_core::Deployed;
 use openclaw_protocol::definition;
 use openclaw_protocol::desired::{Desired, DesiredWorkflow};
 use openclaw_protocol::id::Digest;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 
 use crate::offers::Offers;
@@ -15,7 +15,7 @@ use crate::offers::Offers;
 pub(super) fn prepare(
     document: &Desired,
     offers: Offers<'_>,
-    unusable: &BTreeMap<Digest, String>,
+    unusable: &VecMap<Digest, String>,
 ) -> (Vec<Deployed>, Vec<(String, Refusal)>) {
     let mut workflows = Vec::new();
     let mut refused = Vec::new();
@@ -32,7 +32,7 @@ fn prepare_one(
     document: &Desired,
     one: &DesiredWorkflow,
     offers: Offers<'_>,
-    unusable: &BTreeMap<Digest, String>,
+    unusable: &VecMap<Digest, String>,
 ) -> Result<Deployed, Refusal> {
     let refuse = |code: &str, message: String| Refusal { code: code.to_owned(), message };
     let workflow = definition::parse(one.definition.as_str())
@@ -44,7 +44,7 @@ fn prepare_one(
     if let Some((code, message)) = offers.lacks(&workflow) {
         return Err(refuse(code, message));
     }
-    let mut pins = BTreeMap::new();
+    let mut pins = VecMap::new();
     for (reference, index) in &one.pins {
         let Some(pin) = document.plugins.get(usize::from(*index)) else {
             let message = format!("`{reference}` points at no plugin");

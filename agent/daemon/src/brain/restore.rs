@@ -1,18 +1,18 @@
 //! Runs taken back at a start, with the definitions they were accepted with.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_agent_core::Engine;
 use openclaw_protocol::definition::{self, DefinitionHash, Workflow};
+use openclaw_protocol::ordered::VecMap;
 
 use crate::store::{OpenRun, Store, StoreError};
 
 /// Stored definitions, each read once for all runs of a start.
 pub(super) struct Definitions<'s> {
     store: &'s Store,
-    known: RefCell<BTreeMap<DefinitionHash, Result<Arc<Workflow>, String>>>,
+    known: RefCell<VecMap<DefinitionHash, Result<Arc<Workflow>, String>>>,
 }
 
 impl<'s> Definitions<'s> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome, Input, Publication};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::Report;
 use openclaw_protocol::run::RunError;
 
@@ -29,15 +30,15 @@ pub(super) struct Site {
     /// Why there is none.
     fault: Option<String>,
     /// Topics that the broker does not let the agent hear.
-    deaf: BTreeSet<String>,
+    deaf: VecSet<String>,
     filters: Filters,
     /// What is to be heard may have changed.
     stale: bool,
     /// Messages that wait, durable or about to be.
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Box<Waiting>>,
     waiting_bytes: usize,
     /// Those that an attempt waits for.
-    confirms: BTreeMap<AttemptId, u64>,
+    confirms: VecMap<AttemptId, u64>,
     next: u64,
     /// Those that are on their way.
     sent: BTreeSet<u64>,
@@ -65,12 +66,12 @@ impl Site {
             broker,
             connection: None,
             fault: None,
-            deaf: BTreeSet::new(),
+            deaf: VecSet::new(),
             filters: Filters::default(),
             stale: true,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
-            confirms: BTreeMap::new(),
+            confirms: VecMap::new(),
             next: 1,
             sent: BTreeSet::new(),
             sent_upto: 0,
@@ -119,10 +120,10 @@ impl Site {
         if let Some(attempt) = &one.confirm {
             self.confirms.insert(attempt.clone(), one.seq);
         }
-        self.waiting.insert(one.seq, one);
+        self.waiting.insert(one.seq, Box::new(one));
     }
 
-    fn remove(&mut self, seq: u64) -> Option<Waiting> {
+    fn remove(&mut self, seq: u64) -> Option<Box<Waiting>> {
         self.sent.remove(&seq);
         let one = self.waiting.remove(&seq)?;
         self.waiting_bytes -= one.bytes;
@@ -157,8 +158,8 @@ impl Site {
         }
         let mut gone = Vec::new();
         while self.is_full(one.bytes) {
-            let unwanted = |(seq, one): (&u64, &Waiting)| one.confirm.is_none().then_some(*seq);
-            let Some(oldest) = self.waiting.iter().find_map(unwanted) else {
+            let unwanted = self.waiting.iter().find(|(_, one)| one.confirm.is_none());
+            let Some(oldest) = unwanted.map(|(seq, _)| *seq) else {
                 // All that is kept is waited for by its sender, and nobody waits for this.
                 self.dropped += 1;
                 return Kept::Dropped;
@@ -334,11 +335,11 @@ impl Brain {
 /// What to subscribe to so that everything is heard that is asked for, and nothing twice: brokers
 /// may deliver a message once for each filter that it matches, so a filter goes that another one
 /// covers. What is too much goes by the end of the alphabet.
-fn wanted(asked: BTreeSet<(String, u8)>) -> BTreeMap<String, u8> {
+fn wanted(asked: VecSet<(String, u8)>) -> VecMap<String, u8> {
     if asked.len() > limits::FILTERS {
         tracing::error!(asked = asked.len(), most = limits::FILTERS, "too many topics to hear");
     }
-    let mut filters: BTreeMap<String, u8> = asked.into_iter().take(limits::FILTERS).collect();
+    let mut filters: VecMap<String, u8> = asked.into_iter().take(limits::FILTERS).collect();
     let wide: Vec<String> =
         filters.keys().filter(|filter| filter.contains(['+', '#'])).cloned().collect();
     for cover in wide {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_protocol::id::RunId;
+use openclaw_protocol::ordered::VecSet;
 use openclaw_protocol::run::{Run, RunEventRecord, RunResult};
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
@@ -16,7 +17,7 @@ const READ_BYTES: usize = 256 * 1024;
 /// Views of open runs, by number.
 #[derive(Debug, Default)]
 pub(super) struct Views {
-    open: BTreeMap<u64, Run>,
+    open: BTreeMap<u64, Box<Run>>,
     /// Runs of which the last event told before the start is known to be the last one: no record
     /// after it is damaged.
     whole: BTreeSet<u64>,
@@ -30,7 +31,7 @@ impl Views {
         runs: impl Iterator<Item = &'a RunId>,
     ) -> Result<Self, StoreError> {
         let mut views = Self::default();
-        let open: BTreeSet<&RunId> = runs.collect();
+        let open: VecSet<&RunId> = runs.collect();
         let mut first = 0;
         while !open.is_empty() {
             let records = store.load(Lane::History, first, u64::MAX, READ_BYTES)?;
@@ -55,7 +56,8 @@ impl Views {
 
     pub(super) fn apply(&mut self, event: &RunEventRecord) {
         let Some(number) = event.run.number() else { return };
-        self.open.entry(number).or_insert_with(|| Run::new(event.run.clone())).apply(event);
+        let fresh = || Box::new(Run::new(event.run.clone()));
+        self.open.entry(number).or_insert_with(fresh).apply(event);
     }
 
     /// The number of the event that ends a run at the start. Where events of it may be missing,
@@ -77,16 +79,16 @@ impl Views {
             view.trigger.clone_from(&result.trigger);
             view.accepted_wall_ms = Some(result.accepted.wall_ms);
         }
-        stored(view)
+        stored(*view)
     }
 
     pub(super) fn open(&self, run: &RunId) -> Option<&Run> {
-        self.open.get(&run.number()?).filter(|view| view.id == *run)
+        self.open.get(&run.number()?).map(Box::as_ref).filter(|view| view.id == *run)
     }
 
     /// Open runs, newest first.
     pub(super) fn newest(&self) -> impl Iterator<Item = &Run> {
-        self.open.values().rev()
+        self.open.values().rev().map(Box::as_ref)
     }
 }
 

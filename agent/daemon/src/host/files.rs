@@ -9,12 +9,12 @@
 //! memory are theirs, the agent's own first of all. Whatever path ends on a proc file system is
 //! walked component by component too, and there what belongs to a process is refused.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+use openclaw_protocol::ordered::VecMap;
 use openclaw_sandbox::{DirEntry, HostError};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
@@ -24,13 +24,13 @@ use crate::limits;
 /// The logical directories that the configuration offers.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
-    dirs: BTreeMap<String, PathBuf>,
+    dirs: VecMap<String, PathBuf>,
 }
 
 impl Files {
     /// Offers these.
     #[must_use]
-    pub fn new(dirs: BTreeMap<String, PathBuf>) -> Self {
+    pub fn new(dirs: VecMap<String, PathBuf>) -> Self {
         Self { dirs }
     }
 
@@ -79,7 +79,7 @@ impl Files {
             let is_dir = entry.file_type() == FileType::Directory;
             entries.push(DirEntry { name: name.to_owned(), is_dir });
         }
-        entries.sort();
+        openclaw_protocol::ordered::sort(&mut entries);
         Ok(entries)
     }
 
@@ -183,7 +183,7 @@ mod tests {
         symlink(dir.path().join("secret"), root.join("absolute")).unwrap();
         symlink("..", root.join("out")).unwrap();
         symlink("sub/file", root.join("inside")).unwrap();
-        let dirs = BTreeMap::from([("data".into(), root), ("proc".into(), "/proc".into())]);
+        let dirs = VecMap::from([("data".into(), root), ("proc".into(), "/proc".into())]);
         (dir, Files::new(dirs))
     }
 

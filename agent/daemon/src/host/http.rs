@@ -20,12 +20,11 @@ use openclaw_sandbox::grants::HttpGrants;
 use openclaw_sandbox::target::{Host as Name, Target};
 use openclaw_sandbox::{HostError, HttpRequest, HttpResponse, Stop};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::limits;
-use crate::tls::TlsTime;
+use crate::tls::{TlsTime, Wire};
 
 /// How often a waiting request looks whether it shall stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -97,9 +96,9 @@ impl Http {
                 .connect(name, stream)
                 .await
                 .map_err(|e| failed(target, &format!("TLS: {e}")))?;
-            send(stream, message, request).await
+            send(Box::new(stream), message, request).await
         } else {
-            send(stream, message, request).await
+            send(Box::new(stream), message, request).await
         };
         response.map_err(|e| match e {
             Refused::TooLarge(max) => {
@@ -216,14 +215,11 @@ enum Refused {
     Broken(String),
 }
 
-async fn send<S>(
-    stream: S,
+async fn send(
+    stream: Box<dyn Wire>,
     message: Request<Full<Bytes>>,
     request: &HttpRequest,
-) -> Result<HttpResponse, Refused>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<HttpResponse, Refused> {
     let broken = |e: hyper::Error| Refused::Broken(e.to_string());
     let (mut sender, connection) = http1::Builder::new()
         .max_headers(limits::HTTP_HEADERS)

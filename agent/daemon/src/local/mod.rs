@@ -4,14 +4,13 @@
 //! both directions, lines and connections bounded.
 
 mod client;
+mod fields;
 mod peer;
 mod server;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use openclaw_agent_core::replay::Recording;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::Run;
 use serde::{Deserialize, Serialize};
@@ -22,8 +21,8 @@ pub use server::{Server, listen};
 use crate::logs::Line;
 
 /// What is asked: one line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
     /// How the agent is.
     Status,
@@ -63,7 +62,6 @@ pub enum Request {
         /// The signal's name.
         name: String,
         /// What goes with it.
-        #[serde(default)]
         data: serde_json::Value,
     },
     /// Answer an approval.
@@ -75,10 +73,8 @@ pub enum Request {
         /// One of its choices.
         choice: String,
         /// The form as filled in.
-        #[serde(default)]
         form: serde_json::Map<String, serde_json::Value>,
         /// In whose name; the user at the other end of the socket where absent.
-        #[serde(default)]
         by: Option<String>,
     },
     /// A run's recording for a replay at the desk, a part at a time.
@@ -133,8 +129,9 @@ pub enum Answer {
     Line(Line),
     /// To [`Request::Export`]: a part of its facts, and how many there are in all.
     Recording {
-        /// The recording with some of its facts.
-        recording: Box<Recording>,
+        /// The [`Recording`](openclaw_agent_core::replay::Recording) with some of its facts, as JSON:
+        /// who asks passes it on unread.
+        recording: serde_json::Value,
         /// All of them.
         facts: usize,
     },
@@ -179,9 +176,9 @@ pub struct Status {
     /// Workflows in force.
     pub workflows: usize,
     /// Their names and versions.
-    pub in_force: BTreeMap<String, String>,
+    pub in_force: VecMap<String, String>,
     /// Workflows that do not run here, and why.
-    pub refused: BTreeMap<String, String>,
+    pub refused: VecMap<String, String>,
     /// Revision of the desired state in force, 0 for none.
     pub desired_revision: u64,
     /// Runs that are not settled.
@@ -200,7 +197,7 @@ pub struct Status {
     /// Records that the control plane does not have yet.
     pub backlog: u64,
     /// The same, by lane.
-    pub outstanding: BTreeMap<String, u64>,
+    pub outstanding: VecMap<String, u64>,
     /// The site's own broker.
     #[serde(default)]
     pub local_broker: LocalBrokerStatus,

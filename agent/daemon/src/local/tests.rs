@@ -160,3 +160,113 @@ async fn logs_follow() {
     client.next().await.unwrap();
     assert_eq!(client.next().await.unwrap(), Answer::End);
 }
+
+/// What the command line of this version writes, and what any other asker may leave out.
+#[test]
+fn requests_are_read_as_they_are_written() {
+    let run = || "run-1".to_owned();
+    let some: serde_json::Map<_, _> =
+        [("a".to_owned(), serde_json::json!([1, null]))].into_iter().collect();
+    let (step, choice) = ("ask".to_owned(), "yes".to_owned());
+    let all = [
+        Request::Status,
+        Request::Runs { limit: 7 },
+        Request::Show { run: run() },
+        Request::Start { workflow: "w".to_owned(), inputs: some.clone() },
+        Request::Wait { run: run() },
+        Request::Cancel { run: run(), force: true },
+        Request::Signal { run: run(), name: "go".to_owned(), data: serde_json::json!({"n": 1}) },
+        Request::Signal { run: run(), name: "go".to_owned(), data: serde_json::Value::Null },
+        Request::Approve { run: run(), step, choice, form: some, by: Some("Ann".to_owned()) },
+        Request::Export { run: run(), skip: 3 },
+        Request::Retry { run: run(), whole: false },
+        Request::Results { limit: 0 },
+        Request::Logs { after: u64::MAX, run: Some(run()), follow: true },
+        Request::Logs { after: 0, run: None, follow: false },
+    ];
+    for request in all {
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request, "{line}");
+    }
+    let line = r#"{"run":"r","step":"s","op":"approve","choice":"c"}"#;
+    let Ok(Request::Approve { form, by: None, .. }) = serde_json::from_str(line) else {
+        panic!("an answer without a form, in nobody's name")
+    };
+    assert!(form.is_empty());
+}
+
+#[test]
+fn what_is_no_request_is_told_why() {
+    for (line, part) in [
+        (r#"{"op":"dance"}"#, "`dance`"),
+        (r#"{"limit":1}"#, "missing field `op`"),
+        (r#"{"op":"runs"}"#, "missing field `limit`"),
+        (r#"{"op":"runs","limit":-1}"#, "`limit`"),
+        (r#"{"op":"show","run":"r","steps":1}"#, "`steps`"),
+        (r#"{"op":"approve","run":"r","step":"s","choice":"c","form":null}"#, "`form`"),
+        (r#"["op"]"#, "a map"),
+        (r#"{"op":"status""#, "EOF"),
+    ] {
+        let error = serde_json::from_str::<Request>(line).unwrap_err().to_string();
+        assert!(error.contains(part), "{line} said: {error}");
+    }
+}
+
+#[test]
+fn answers_are_read_as_they_are_written() {
+    let status = Status {
+        version: "1.2.3".to_owned(),
+        device: Some("pump-7".to_owned()),
+        in_force: [("w".to_owned(), "1.0.0".to_owned())].into(),
+        outstanding: [("history".to_owned(), u64::MAX)].into(),
+        local_broker: LocalBrokerStatus {
+            topics_refused: vec!["a/#".to_owned()],
+            ..LocalBrokerStatus::default()
+        },
+        ..Status::default()
+    };
+    let run = openclaw_protocol::run::Run::new(
+        openclaw_protocol::id::RunId::parse("0123456789ab-1").unwrap(),
+    );
+    let row = RunRow { error: Some("e".to_owned()), settled_wall_ms: Some(-1), ..RunRow::of(&run) };
+    let settled_wall_ms = 5;
+    let line = "what".to_owned();
+    let logs = Logs::default();
+    logs.push(7, "info", "r", "s", &line);
+    let all = [
+        Answer::Status(Box::new(status)),
+        Answer::Runs(vec![row, RunRow::of(&run)]),
+        Answer::Results(vec![ResultRow { run: "r".to_owned(), settled_wall_ms }]),
+        Answer::Run(Box::new(run)),
+        Answer::Accepted { run: "r".to_owned() },
+        Answer::Line(logs.after(0, None).remove(0)),
+        Answer::Recording { recording: serde_json::json!({"facts": [1]}), facts: 3 },
+        Answer::End,
+        Answer::error("a.b", "no"),
+    ];
+    for answer in all {
+        let line = serde_json::to_string(&answer).unwrap();
+        assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), answer, "{line}");
+    }
+}
+
+/// An agent of another version may say more, and one of an older version less.
+#[test]
+fn answers_of_other_versions_are_read_as_far_as_they_go() {
+    let mut status = serde_json::to_value(Answer::Status(Box::default())).unwrap();
+    let fields = status["status"].as_object_mut().unwrap();
+    fields.insert("weather".to_owned(), "fine".into());
+    for late in ["damaged", "local_broker", "device"] {
+        fields.remove(late).unwrap();
+    }
+    assert_eq!(serde_json::from_value::<Answer>(status).unwrap(), Answer::Status(Box::default()));
+    for (line, part) in [
+        (r#"{"dance":1}"#, "`dance`"),
+        (r#"{"accepted":{}}"#, "missing field `run`"),
+        (r#"{"status":{"version":"1"}}"#, "missing field `pid`"),
+        (r#"{"runs":[{"run":"r","workflow":"w","status":"flying"}]}"#, "`flying`"),
+    ] {
+        let error = serde_json::from_str::<Answer>(line).unwrap_err().to_string();
+        assert!(error.contains(part), "{line} said: {error}");
+    }
+}

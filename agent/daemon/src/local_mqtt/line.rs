@@ -1,10 +1,11 @@
 //! One connection to the site's broker: what was asked of it, and what it has not answered yet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use openclaw_agent_core::limits::MESSAGE_DATA_BYTES;
 use openclaw_agent_core::{Message, Publication};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::VecMap;
 use rumqttc::{AsyncClient, Publish, QoS, SubscribeFilter};
 
 use super::ToSend;
@@ -21,18 +22,18 @@ pub(super) struct Line {
     pub(super) number: u64,
     pub(super) is_up: bool,
     /// What has been asked for.
-    pub(super) filters: BTreeMap<String, u8>,
+    pub(super) filters: VecMap<String, u8>,
     /// The client had no room for all that is to be asked for.
     pub(super) behind: bool,
     /// Filters in packets that the client has not sent yet, and in those it has, by their number.
     pub(super) asking: VecDeque<Vec<String>>,
-    pub(super) asked: BTreeMap<u16, Vec<String>>,
+    pub(super) asked: VecMap<u16, Vec<String>>,
     /// Messages that the client does not have yet.
     pub(super) queue: VecDeque<ToSend>,
     /// Messages that the client has not sent yet.
     pub(super) sending: VecDeque<u64>,
     /// Messages that the broker has not acknowledged yet, by the number of their packet.
-    pub(super) unacknowledged: BTreeMap<u16, u64>,
+    pub(super) unacknowledged: VecMap<u16, u64>,
     /// Something was published on it.
     pub(super) progress: bool,
 }
@@ -43,13 +44,13 @@ impl Line {
             client,
             number,
             is_up: false,
-            filters: BTreeMap::new(),
+            filters: VecMap::new(),
             behind: false,
             asking: VecDeque::new(),
-            asked: BTreeMap::new(),
+            asked: VecMap::new(),
             queue: VecDeque::new(),
             sending: VecDeque::new(),
-            unacknowledged: BTreeMap::new(),
+            unacknowledged: VecMap::new(),
             progress: false,
         }
     }
@@ -70,10 +71,7 @@ impl Line {
     }
 
     /// An error where the client has no room: the rest is asked for later.
-    pub(super) fn ask(
-        &mut self,
-        wanted: &BTreeMap<String, u8>,
-    ) -> Result<(), rumqttc::ClientError> {
+    pub(super) fn ask(&mut self, wanted: &VecMap<String, u8>) -> Result<(), rumqttc::ClientError> {
         let gone: Vec<String> =
             self.filters.keys().filter(|known| !wanted.contains_key(*known)).cloned().collect();
         for filter in gone {

@@ -10,12 +10,12 @@ mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use openclaw_agent_core::{Message, Publication};
 use openclaw_protocol::definition::{StepKind, TriggerKind, Wait, WaitSource, Workflow};
+use openclaw_protocol::ordered::VecMap;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 pub use task::LocalMqtt;
@@ -26,7 +26,7 @@ use crate::limits;
 use crate::tls::TlsTime;
 
 /// Topic filters and the quality of service that is asked for.
-pub type Filters = Arc<BTreeMap<String, u8>>;
+pub type Filters = Arc<VecMap<String, u8>>;
 
 /// What the site's broker says.
 #[derive(Debug)]

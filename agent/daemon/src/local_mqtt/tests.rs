@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use openclaw_agent_core::limits::MESSAGE_DATA_BYTES;
+use openclaw_protocol::ordered::VecMap;
 use rcgen::{CertificateParams, KeyPair};
 use rumqttc::mqttbytes::v4::{
     ConnAck, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe,
@@ -236,11 +237,11 @@ async fn it_logs_in_and_asks_for_what_is_wanted_and_changes() {
 #[tokio::test]
 async fn more_filters_than_fit_at_once_are_all_asked_for() {
     let site = Site::new(|_, _| {}).await;
-    let many: BTreeMap<String, u8> = (0..2_000).map(|n| (format!("t/{n:04}"), 0)).collect();
+    let many: VecMap<String, u8> = (0..2_000).map(|n| (format!("t/{n:04}"), 0)).collect();
     site.broker.subscribe(Arc::new(many.clone()));
     let mut session = site.accept().await;
     session.greet().await;
-    let mut asked = BTreeMap::new();
+    let mut asked = VecMap::new();
     while asked.len() < many.len() {
         asked.extend(session.subscribed(&[]).await.into_iter().map(|(filter, _)| (filter, 0)));
     }

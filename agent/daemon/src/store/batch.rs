@@ -1,12 +1,11 @@
 //! What one transaction writes.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use openclaw_agent_core::limits::REQUESTS;
 use openclaw_agent_core::{FactRecord, HoldChange, Publication, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RequestId, RunId, TriggerId, WorkflowName};
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::sync::{Cursor, Lane};
 use openclaw_protocol::wire::{self, Kind};
@@ -32,7 +31,7 @@ pub struct Batch {
     /// How long conditions of triggers have held, where that changed.
     pub holds: Vec<HoldChange>,
     /// Firings of triggers of all other workflows are forgotten.
-    pub keep_seen: Option<BTreeSet<WorkflowName>>,
+    pub keep_seen: Option<VecSet<WorkflowName>>,
     /// Messages for the site's broker, each with its number.
     pub publications: Vec<(u64, Publication)>,
     /// Numbers of messages that are sent, or not to be sent any more. They go after the new ones
@@ -59,13 +58,13 @@ pub struct Batch {
     /// The desired state in force.
     pub desired: Option<SignedDesired>,
     /// Modules of the desired state in force that this device cannot run, and why.
-    pub unusable: Option<BTreeMap<Digest, String>>,
+    pub unusable: Option<VecMap<Digest, String>>,
     /// The desired state that is being fetched for; `Some(None)` removes it.
     pub pending: Option<Option<SignedDesired>>,
     /// Everything else of these kinds goes, but for what unsettled runs are pinned to.
     pub keep: Option<Keep>,
     /// Parts of all other blobs go.
-    pub keep_chunks: Option<BTreeSet<Digest>>,
+    pub keep_chunks: Option<VecSet<Digest>>,
     /// Highest trusted wall time, milliseconds since 1970 UTC.
     pub high_water_wall_ms: Option<i64>,
     /// The agent stops cleanly.
@@ -87,9 +86,9 @@ pub struct Chunk {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keep {
     /// Definitions.
-    pub definitions: BTreeSet<DefinitionHash>,
+    pub definitions: VecSet<DefinitionHash>,
     /// Blobs.
-    pub blobs: BTreeSet<Digest>,
+    pub blobs: VecSet<Digest>,
 }
 
 impl Batch {

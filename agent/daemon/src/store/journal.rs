@@ -64,7 +64,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut runs = write.open_table(RUNS.definition())?;
         RUNS.put(&mut runs, &number.to_be_bytes(), &rows::pack(&row))?;
-        self.open.insert(number, OpenState { row, callees, facts: 0, bytes: 0 });
+        self.open.insert(number, Box::new(OpenState { row, callees, facts: 0, bytes: 0 }));
         self.next_run = self.next_run.max(number + 1);
         let mut meta = write.open_table(META.definition())?;
         META.put(&mut meta, b"next_run", &self.next_run.to_le_bytes())?;

@@ -23,10 +23,11 @@ mod space;
 mod tests;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_protocol::id::Epoch;
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::sync::{Cursor, Holding, Lane};
 use openclaw_protocol::time::Stamp;
 use openclaw_protocol::wire::{VERSION, WireError};
@@ -180,10 +181,10 @@ pub struct Store {
     run_epoch: Epoch,
     log: u64,
     retention: Retention,
-    heads: BTreeMap<Lane, Head>,
+    heads: VecMap<Lane, Head>,
     peer: PeerRow,
     next_run: u64,
-    open: BTreeMap<u64, OpenState>,
+    open: BTreeMap<u64, Box<OpenState>>,
     settled_bytes: u64,
     age: Age,
     /// Place of the next fact in the journal.
@@ -227,7 +228,7 @@ impl Store {
             run_epoch: fresh_epoch,
             log: fresh_epoch.0,
             retention,
-            heads: BTreeMap::new(),
+            heads: VecMap::new(),
             peer: PeerRow::default(),
             next_run: 1,
             open: BTreeMap::new(),
@@ -386,7 +387,7 @@ impl Store {
     /// of the workflows that they may call.
     #[must_use]
     pub fn pinned(&self) -> Keep {
-        let mut keep = Keep { definitions: BTreeSet::new(), blobs: BTreeSet::new() };
+        let mut keep = Keep { definitions: VecSet::new(), blobs: VecSet::new() };
         for state in self.open.values() {
             keep.definitions.insert(state.row.definition.clone());
             keep.blobs.extend(state.row.modules.iter().copied());

@@ -189,7 +189,7 @@ fn believed(ranges: &[(u64, u64)], upto: u64, last: u64) -> Vec<(u64, u64)> {
         .filter(|(first, end)| first <= end && *end > upto && *end <= last)
         .map(|(first, end)| ((*first).max(upto + 1), *end))
         .collect();
-    sound.sort_unstable();
+    openclaw_protocol::ordered::sort(&mut sound);
     let mut merged: Vec<(u64, u64)> = Vec::new();
     for (first, end) in sound {
         match merged.last_mut() {

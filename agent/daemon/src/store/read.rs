@@ -1,11 +1,10 @@
 //! What the store is asked: records, definitions, views, desired state, parts of blobs.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use openclaw_agent_core::FactRecord;
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RunId};
+use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::sync::{Lane, Record};
 use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
@@ -139,8 +138,8 @@ impl Store {
     pub(super) fn recent_definitions(
         &self,
         write: &WriteTransaction,
-    ) -> Result<BTreeSet<DefinitionHash>, StoreError> {
-        let mut kept = BTreeSet::new();
+    ) -> Result<VecSet<DefinitionHash>, StoreError> {
+        let mut kept = VecSet::new();
         for entry in write.open_table(SETTLED.definition())?.iter()?.rev() {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
@@ -174,10 +173,10 @@ impl Store {
     ///
     /// # Errors
     /// The database fails or the row is damaged.
-    pub fn unusable(&self) -> Result<(BTreeMap<Digest, String>, bool), StoreError> {
+    pub fn unusable(&self) -> Result<(VecMap<Digest, String>, bool), StoreError> {
         let read = self.db.begin_read()?;
         let meta = read.open_table(META.definition())?;
-        let Some(row) = META.fetch(&meta, b"unusable")? else { return Ok((BTreeMap::new(), true)) };
+        let Some(row) = META.fetch(&meta, b"unusable")? else { return Ok((VecMap::new(), true)) };
         let row: UnusableRow = rows::unpack(META.0, &row)?;
         Ok((row.modules, row.agent == env!("CARGO_PKG_VERSION")))
     }

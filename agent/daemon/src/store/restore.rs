@@ -1,10 +1,9 @@
 //! What the store knows when the agent starts: everything it has to go on with.
 
-use std::collections::BTreeMap;
-
 use openclaw_agent_core::{Fact, FactRecord, HoldChange, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::{Epoch, RequestId, RunId};
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::time::Stamp;
 use redb::{ReadableDatabase, ReadableTable};
@@ -145,17 +144,16 @@ impl Store {
                 Err(e) => restored.damaged.push(e.damage()?),
             }
         }
-        let mut damaged = BTreeMap::new();
+        let mut damaged = VecMap::new();
         for entry in read.open_table(RUNS.definition())?.iter()? {
             let (key, value) = entry?;
             let number = tail_u64(key.value()).unwrap_or(0);
             let row = RUNS.unseal(key.value(), value.value());
             match row.and_then(|row| rows::unpack::<RunRow>(RUNS.0, row)) {
                 Ok(row) => {
-                    self.open.insert(
-                        number,
-                        OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 },
-                    );
+                    let callees = Keep::default();
+                    let open = OpenState { row, callees, facts: 0, bytes: 0 };
+                    self.open.insert(number, Box::new(open));
                 }
                 Err(e) => drop(damaged.insert(number, e.damage()?)),
             }
@@ -170,13 +168,13 @@ impl Store {
     fn fold_journal(
         &mut self,
         journal: &impl ReadableTable<&'static [u8], &'static [u8]>,
-        mut damaged: BTreeMap<u64, String>,
+        mut damaged: VecMap<u64, String>,
         restored: &mut Restored,
     ) -> Result<(), StoreError> {
         let Some(first) = self.open.values().map(|state| state.row.first).min() else {
             return Ok(());
         };
-        let mut facts: BTreeMap<u64, Vec<FactRecord>> = BTreeMap::new();
+        let mut facts: VecMap<u64, Vec<FactRecord>> = VecMap::new();
         for entry in journal.range(fact_key(first, 0).as_slice()..)? {
             let (key, value) = entry?;
             let Some((_, number)) = fact_key_parts(key.value()) else { continue };
@@ -199,7 +197,7 @@ impl Store {
             }
         }
         for (number, state) in &self.open {
-            let facts = facts.remove(number).unwrap_or_default();
+            let facts = facts.get_mut(number).map(std::mem::take).unwrap_or_default();
             let begins =
                 matches!(facts.first(), Some(FactRecord { fact: Fact::Accepted { .. }, .. }));
             let RunRow { run, definition, .. } = &state.row;

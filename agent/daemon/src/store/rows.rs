@@ -1,10 +1,9 @@
 //! What the store's own rows hold. Packed with `wire::pack` behind a version byte; each struct is
 //! append-only by version, as everything that is kept.
 
-use std::collections::BTreeMap;
-
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::{Digest, RequestId, RunId};
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::StepPath;
 use openclaw_protocol::sync::Cursor;
@@ -82,7 +81,7 @@ pub(super) struct UnusableRow {
     /// Version of the agent that tried them.
     pub(super) agent: String,
     /// Each with the reason.
-    pub(super) modules: BTreeMap<Digest, String>,
+    pub(super) modules: VecMap<Digest, String>,
 }
 
 /// What became of an operator's wish.

@@ -1,11 +1,10 @@
 //! What can still be said of a run whose own row is damaged: its facts know all but its id, and
 //! what was told of it knows that.
 
-use std::collections::BTreeMap;
-
 use openclaw_agent_core::{Fact, FactRecord};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::RunId;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::RunEventRecord;
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
@@ -29,7 +28,7 @@ impl Store {
         &mut self,
         read: &ReadTransaction,
         restored: &Restored,
-        damaged: &mut BTreeMap<u64, String>,
+        damaged: &mut VecMap<u64, String>,
     ) -> Result<(), StoreError> {
         if damaged.is_empty() {
             return Ok(());
@@ -48,8 +47,8 @@ impl Store {
             let definition = DefinitionHash(String::new());
             let (modules, first) = (Vec::new(), self.journal_next);
             let row = RunRow { run, definition, modules, first };
-            self.open
-                .insert(*number, OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 });
+            let open = OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 };
+            self.open.insert(*number, Box::new(open));
         }
         self.read_beginnings(&read.open_table(JOURNAL.definition())?, damaged)
     }
@@ -58,10 +57,10 @@ impl Store {
     fn ids_told(
         &self,
         read: &ReadTransaction,
-        wanted: &BTreeMap<u64, String>,
-    ) -> Result<BTreeMap<u64, RunId>, StoreError> {
+        wanted: &VecMap<u64, String>,
+    ) -> Result<VecMap<u64, RunId>, StoreError> {
         let table = read.open_table(OUTBOX.definition())?;
-        let mut ids = BTreeMap::new();
+        let mut ids = VecMap::new();
         let mut first = 0;
         loop {
             let records = outbox::load(&table, Lane::History, first, u64::MAX, READ_BYTES)?;
@@ -82,7 +81,7 @@ impl Store {
     fn read_beginnings(
         &mut self,
         journal: &impl ReadableTable<&'static [u8], &'static [u8]>,
-        wanted: &BTreeMap<u64, String>,
+        wanted: &VecMap<u64, String>,
     ) -> Result<(), StoreError> {
         for entry in journal.iter()? {
             let (key, value) = entry?;
@@ -90,7 +89,8 @@ impl Store {
             if !wanted.contains_key(&number) {
                 continue;
             }
-            let Some(OpenState { row, .. }) = self.open.get_mut(&number) else { continue };
+            let Some(open) = self.open.get_mut(&number) else { continue };
+            let row = &mut open.row;
             row.first = row.first.min(place);
             let fact = JOURNAL.unseal(key.value(), value.value()).and_then(unpack_fact);
             let Ok((0, FactRecord { fact: Fact::Accepted { definition, pins, .. }, .. })) = fact

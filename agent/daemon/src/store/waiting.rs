@@ -5,11 +5,10 @@
 //! sent; how many there may be is its business. Keys are kept by trigger, each trigger's numbered from the oldest, so
 //! that the bound of one trigger costs a look at its two ends.
 
-use std::collections::BTreeSet;
-
 use openclaw_agent_core::{AttemptId, Publication, SeenKey};
 use openclaw_protocol::id::{TriggerId, WorkflowName};
 use openclaw_protocol::limits::DEDUPE_KEYS;
+use openclaw_protocol::ordered::VecSet;
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::batch::Batch;
@@ -88,7 +87,7 @@ pub(super) fn write_seen(write: &WriteTransaction, batch: &Batch) -> Result<(), 
         return Ok(());
     }
     let mut table = write.open_table(SEEN.definition())?;
-    let mut grown = BTreeSet::new();
+    let mut grown = VecSet::new();
     for one in &batch.seen {
         let trigger = trigger_key(&one.workflow, &one.trigger);
         let next = ends(&table, &trigger)?.map_or(0, |(_, last)| last + 1);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::plugin::Permissions;
 use openclaw_sandbox::{HttpResponse, Level, LoadError, Sandbox, Stop, digest_of};
 
@@ -93,8 +94,8 @@ fn settings_and_variables_are_found_or_not() {
          (drop (call $config_get (i32.const 0) (i32.const 4))) (call $show) (i32.const 0)",
     );
     let setup = Setup {
-        config: BTreeMap::from([("unit".into(), "celsius".into())]),
-        vars: BTreeMap::from([("unit".into(), b"ab".to_vec())]),
+        config: VecMap::from([("unit".into(), "celsius".into())]),
+        vars: VecMap::from([("unit".into(), b"ab".to_vec())]),
         ..Setup::default()
     };
     assert_eq!(setup.run(&module, &mut Fake::default()).result.unwrap(), b"celsius");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
 use openclaw_sandbox::{
     Call, Context, DirEntry, Host, HostError, HttpRequest, HttpResponse, Module, Outcome,
@@ -73,8 +74,8 @@ impl Host for Fake {
 pub(crate) struct Setup {
     pub(crate) export: &'static str,
     pub(crate) input: Vec<u8>,
-    pub(crate) config: BTreeMap<String, String>,
-    pub(crate) vars: BTreeMap<String, Vec<u8>>,
+    pub(crate) config: VecMap<String, String>,
+    pub(crate) vars: VecMap<String, Vec<u8>>,
     pub(crate) limits: CallLimits,
     pub(crate) permissions: Permissions,
     pub(crate) context: Context,
@@ -93,8 +94,8 @@ impl Default for Setup {
         Self {
             export: "execute",
             input: b"{}".to_vec(),
-            config: BTreeMap::new(),
-            vars: BTreeMap::new(),
+            config: VecMap::new(),
+            vars: VecMap::new(),
             limits: CallLimits::default(),
             permissions: Permissions::default(),
             context,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::plugin::{Manifest, Permissions};
 use openclaw_sandbox::{HttpResponse, Module, Outcome, Sandbox, digest_of};
 use serde::Deserialize;
@@ -22,7 +23,7 @@ struct Case {
     action: Option<String>,
     input: Value,
     #[serde(default)]
-    config: BTreeMap<String, String>,
+    config: VecMap<String, String>,
     /// In place of what the manifest asks for.
     #[serde(default)]
     permissions: Option<Permissions>,
@@ -243,8 +244,8 @@ fn a_plugin_of_the_extism_kit_runs_as_it_is() {
     let module = loaded(&repository().join("target/plugins-interop/extism-rust.wasm"));
     let greet = Setup {
         input: br#"{"name":"Ada"}"#.to_vec(),
-        config: BTreeMap::from([("greeting".into(), "good day".into())]),
-        vars: BTreeMap::from([("calls".into(), 41_u32.to_le_bytes().to_vec())]),
+        config: VecMap::from([("greeting".into(), "good day".into())]),
+        vars: VecMap::from([("calls".into(), 41_u32.to_le_bytes().to_vec())]),
         ..Setup::default()
     };
     let outcome = greet.run(&module, &mut Fake::default());

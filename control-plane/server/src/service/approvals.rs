@@ -1,7 +1,5 @@
 //! Approvals: the open ones of all devices, and the answers of people.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -9,6 +7,7 @@ use openclaw_protocol::api::{Approval, Decide, Page, ProblemItem, Requests, Role
 use openclaw_protocol::command::Command;
 use openclaw_protocol::definition::{InputKind, InputSpec, check_against};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::StepPath;
 
 use super::idempotency::{self, Key};
@@ -117,7 +116,7 @@ fn check_may(who: &Principal, roles: &[String]) -> Outcome<()> {
 
 /// Refuses a form that the device would refuse: the check is the device's own.
 fn check_form(asked: &Asked, form: &JsonText) -> Outcome<()> {
-    let declared: BTreeMap<String, InputSpec> = asked
+    let declared: VecMap<String, InputSpec> = asked
         .form
         .iter()
         .map(|(name, schema)| {

@@ -3,8 +3,6 @@
 mod blocks;
 mod outside;
 
-use std::collections::BTreeSet;
-
 use serde_json::json;
 
 use super::Draft;
@@ -20,6 +18,7 @@ use crate::definition::model::{
 use crate::expr::{Expr, Timestamp};
 use crate::id::PluginName;
 use crate::limits;
+use crate::ordered::VecSet;
 
 /// Where a step being read stands.
 pub(super) struct Around<'s, 'a> {
@@ -195,7 +194,7 @@ impl Draft {
 
     /// Notes cases of which an earlier one takes everything.
     fn cases_differ(&mut self, items: &[Node], cases: &[Option<Case>]) {
-        let mut seen = BTreeSet::new();
+        let mut seen = VecSet::new();
         for (item, case) in items.iter().zip(cases) {
             let Some(Case { test: CaseTest::Is(value), .. }) = case else { continue };
             if value.is_literal() && !seen.insert(value.source().to_string()) {

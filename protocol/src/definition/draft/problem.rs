@@ -5,6 +5,7 @@ use std::fmt;
 use super::fields::did_you_mean;
 use super::read::excerpt;
 use crate::api::ProblemItem;
+use crate::ordered::sort_by;
 
 /// Problems told of one document; more are only counted.
 const TOLD: usize = 50;
@@ -237,7 +238,8 @@ impl Problems {
         if self.found.is_empty() {
             self.add(ProblemCode::Type, Place { line: 1, column: 1 }, "this is no workflow");
         }
-        self.found.sort_unstable_by_key(|problem| (problem.line, problem.column, problem.code));
+        let place = |problem: &Problem| (problem.line, problem.column, problem.code);
+        sort_by(&mut self.found, &|a, b| place(a).cmp(&place(b)));
         self.found.dedup();
         let omitted = self.found.len().saturating_sub(TOLD) + self.dropped;
         self.found.truncate(TOLD);

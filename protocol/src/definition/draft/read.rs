@@ -5,7 +5,7 @@
 //! never read recursively, so no input can exhaust the stack.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Number, Value as Json};
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span};
@@ -13,6 +13,7 @@ use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span};
 use super::problem::{Place, ProblemCode, Problems};
 use super::tree::{Entry, Node, Scalar, Tree};
 use crate::limits;
+use crate::ordered::VecMap;
 
 /// Aliases (`*name`) in one document.
 const ALIASES: usize = 64;
@@ -85,7 +86,7 @@ struct Reader<'a, 'p> {
     text: &'a str,
     problems: &'p mut Problems,
     open: Vec<Frame>,
-    anchors: BTreeMap<usize, Node>,
+    anchors: VecMap<usize, Node>,
     aliases: usize,
     copied: usize,
     root: Option<Node>,
@@ -105,7 +106,7 @@ enum Content {
 
 impl<'a, 'p> Reader<'a, 'p> {
     fn new(text: &'a str, problems: &'p mut Problems) -> Self {
-        let (open, anchors) = (Vec::new(), BTreeMap::new());
+        let (open, anchors) = (Vec::new(), VecMap::new());
         Self { text, problems, open, anchors, aliases: 0, copied: 0, root: None }
     }
 

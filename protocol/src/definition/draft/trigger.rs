@@ -3,8 +3,6 @@
 mod outside;
 mod timed;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::Draft;
 use super::fields::{Fields, did_you_mean, nearest, not_of_this_version};
 use super::problem::ProblemCode;
@@ -15,6 +13,7 @@ use crate::definition::model::{Dedupe, InputSpec, Trigger, TriggerKind};
 use crate::expr::{Expr, Template};
 use crate::id::{TriggerId, WorkflowName};
 use crate::limits;
+use crate::ordered::{VecMap, VecSet};
 use crate::run::RunStatus;
 use crate::topic;
 
@@ -40,7 +39,7 @@ impl Draft {
     pub(super) fn triggers(
         &mut self,
         node: Option<&Node>,
-        inputs: &BTreeMap<String, InputSpec>,
+        inputs: &VecMap<String, InputSpec>,
     ) -> Vec<Trigger> {
         let Some(node) = node else { return Vec::new() };
         let Some(items) = node.list() else {
@@ -52,7 +51,7 @@ impl Draft {
             self.problems.add(ProblemCode::Limit, node.at, message);
             return Vec::new();
         }
-        let mut seen = BTreeMap::new();
+        let mut seen = VecMap::new();
         let mut triggers = Vec::new();
         for item in items {
             let Some(trigger) = self.trigger(item, inputs) else { continue };
@@ -66,7 +65,7 @@ impl Draft {
         triggers
     }
 
-    fn trigger(&mut self, node: &Node, inputs: &BTreeMap<String, InputSpec>) -> Option<Trigger> {
+    fn trigger(&mut self, node: &Node, inputs: &VecMap<String, InputSpec>) -> Option<Trigger> {
         let mut fields = Fields::of(node, "a trigger", &mut self.problems)?;
         let id = fields.need("id", "id: some_name", &mut self.problems);
         let id = id.and_then(|node| self.name(node, "id", TriggerId::parse));
@@ -157,16 +156,16 @@ impl Draft {
     fn given(
         &mut self,
         node: Option<&Node>,
-        inputs: &BTreeMap<String, InputSpec>,
-    ) -> BTreeMap<String, Template> {
-        let mut given = BTreeMap::new();
-        let Some(node) = node else { return given };
+        inputs: &VecMap<String, InputSpec>,
+    ) -> VecMap<String, Template> {
+        let mut given = Vec::new();
+        let Some(node) = node else { return VecMap::new() };
         let Some(entries) = node.map() else {
             self.wrong_type::<()>(node, "inputs", "a map from input names to values");
-            return given;
+            return VecMap::new();
         };
         // An input whose own schema is wrong is known all the same.
-        let known: BTreeSet<String> = inputs.keys().chain(&self.inputs).cloned().collect();
+        let known: VecSet<String> = inputs.keys().chain(&self.inputs).cloned().collect();
         for entry in entries {
             if !known.contains(&entry.key) && !self.problems.is_full() {
                 let message = format!("the workflow has no input `{}`", excerpt(&entry.key));
@@ -174,10 +173,10 @@ impl Draft {
                 self.problems.push(ProblemCode::UnknownRef, entry.at, message, suggestion);
             }
             if let Some(template) = self.template(&entry.value, "inputs") {
-                given.insert(entry.key.clone(), template);
+                given.push((entry.key.clone(), template));
             }
         }
-        given
+        given.into_iter().collect()
     }
 
     fn trigger_kind(&mut self, fields: &mut Fields<'_>) -> Option<TriggerKind> {
@@ -296,7 +295,7 @@ impl Draft {
         });
         fields.finish(&[], &mut self.problems);
         let mut status = ends.unwrap_or(Some(Vec::new()))?;
-        status.sort_unstable();
+        crate::ordered::sort(&mut status);
         status.dedup();
         Some(TriggerKind::Workflow { workflow: name?, status })
     }

@@ -1,7 +1,5 @@
 //! The keys of the document itself.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value as Json;
 
 use super::fields::Fields;
@@ -16,6 +14,7 @@ use crate::definition::model::{
 use crate::expr::Template;
 use crate::id::{StepId, WorkflowName};
 use crate::limits;
+use crate::ordered::VecMap;
 
 /// Keys of the language that this version does not know.
 const LATER: [&str; 2] = ["finally", "on_update"];
@@ -162,29 +161,29 @@ impl Draft {
         names
     }
 
-    fn inputs(&mut self, node: Option<&Node>) -> BTreeMap<String, InputSpec> {
-        let mut inputs = BTreeMap::new();
-        let Some(node) = node else { return inputs };
+    fn inputs(&mut self, node: Option<&Node>) -> VecMap<String, InputSpec> {
+        let mut inputs = Vec::new();
+        let Some(node) = node else { return VecMap::new() };
         let Some(entries) = node.map() else {
             self.wrong_type::<()>(node, "inputs", "a map from input names to their schemas");
-            return inputs;
+            return VecMap::new();
         };
         for entry in entries {
             self.variable_name("an input", &entry.key, entry.at);
             self.inputs.insert(entry.key.clone());
             if let Some(spec) = self.input("input", &entry.key, &entry.value) {
-                inputs.insert(entry.key.clone(), spec);
+                inputs.push((entry.key.clone(), spec));
             }
         }
-        inputs
+        inputs.into_iter().collect()
     }
 
-    fn variables(&mut self, node: Option<&Node>) -> BTreeMap<String, Json> {
-        let mut vars = BTreeMap::new();
-        let Some(node) = node else { return vars };
+    fn variables(&mut self, node: Option<&Node>) -> VecMap<String, Json> {
+        let mut vars = Vec::new();
+        let Some(node) = node else { return VecMap::new() };
         let Some(entries) = node.map() else {
             self.wrong_type::<()>(node, "vars", "a map from variable names to first values");
-            return vars;
+            return VecMap::new();
         };
         for entry in entries {
             self.variable_name("a variable", &entry.key, entry.at);
@@ -195,26 +194,26 @@ impl Draft {
                 let suggestion = "compute it in a `set` step";
                 self.problems.suggest(ProblemCode::Value, entry.value.at, message, suggestion);
             }
-            vars.insert(entry.key.clone(), value);
+            vars.push((entry.key.clone(), value));
         }
-        vars
+        vars.into_iter().collect()
     }
 
-    fn outputs(&mut self, node: Option<&Node>) -> BTreeMap<String, Template> {
-        let mut outputs = BTreeMap::new();
-        let Some(node) = node else { return outputs };
+    fn outputs(&mut self, node: Option<&Node>) -> VecMap<String, Template> {
+        let mut outputs = Vec::new();
+        let Some(node) = node else { return VecMap::new() };
         let Some(entries) = node.map() else {
             self.wrong_type::<()>(node, "outputs", "a map from output names to `{type, value}`");
-            return outputs;
+            return VecMap::new();
         };
         for entry in entries {
             self.variable_name("an output", &entry.key, entry.at);
             let value = self.output(&entry.key, &entry.value);
             if let Some(template) = value.and_then(|node| self.template(node, "outputs")) {
-                outputs.insert(entry.key.clone(), template);
+                outputs.push((entry.key.clone(), template));
             }
         }
-        outputs
+        outputs.into_iter().collect()
     }
 
     /// The value of an output: `{type, value}`, or the value itself where that is no map with a

@@ -2,12 +2,12 @@
 //! how they ended, and which are certain to run at all.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 
 use super::map::{Map, scopes_of};
 use crate::definition::model::{
     EdgeKind, Join, LoopTest, ParallelMode, ScopeIx, Step, StepIx, StepKind,
 };
+use crate::ordered::VecMap;
 
 /// How a step ended, as far as that follows from the way that was taken since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(super) enum Early {
 }
 
 /// Steps of a scope that have run, by place in the scope, and how they ended.
-type Facts = BTreeMap<usize, Outcome>;
+type Facts = VecMap<usize, Outcome>;
 
 /// One scope.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(super) struct Flow<'w> {
     steps: Vec<&'w Step>,
     /// By place.
     indices: &'w [StepIx],
-    places: BTreeMap<StepIx, usize>,
+    places: VecMap<StepIx, usize>,
     order: Vec<usize>,
     /// By place: what can be reached from there.
     after: Vec<Bits>,
@@ -124,7 +124,7 @@ impl<'w> Flow<'w> {
         let scope = map.scope(scope);
         let steps: Vec<&Step> = scope.steps.iter().map(|ix| map.step(*ix)).collect();
         let indices = scope.steps.as_slice();
-        let places: BTreeMap<StepIx, usize> =
+        let places: VecMap<StepIx, usize> =
             indices.iter().enumerate().map(|(place, ix)| (*ix, place)).collect();
         let entries = scope.entries.iter().filter_map(|ix| places.get(ix).copied()).collect();
         let (order, after, facts) = (Vec::new(), Vec::new(), OnceCell::new());

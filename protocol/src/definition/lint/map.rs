@@ -1,8 +1,7 @@
 //! Which scopes a step has, and which scopes a step is in.
 
-use std::collections::BTreeMap;
-
 use crate::definition::model::{Scope, ScopeIx, Step, StepIx, StepKind, Workflow};
+use crate::ordered::VecMap;
 
 /// What a scope is to the step that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(super) struct Map<'w> {
     pub(super) workflow: &'w Workflow,
     /// By [`ScopeIx`].
     roles: Vec<Role>,
-    ids: BTreeMap<&'w str, StepIx>,
+    ids: VecMap<&'w str, StepIx>,
 }
 
 /// A scope on the way from the document to a step, and the step of it that the way goes through.

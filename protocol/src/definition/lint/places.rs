@@ -1,9 +1,8 @@
 //! Where in the document a step, one of its keys or a name in it stands.
 
-use std::collections::BTreeMap;
-
 use crate::definition::draft::{Entry, Node, Place, find_name};
 use crate::definition::model::{StepIx, Workflow};
+use crate::ordered::VecMap;
 
 /// Keys whose values are data, never steps.
 const DATA: [&str; 15] = [
@@ -19,19 +18,19 @@ const SEARCHED: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Places<'t> {
     root: &'t Node,
-    steps: BTreeMap<String, &'t Node>,
+    steps: VecMap<String, &'t Node>,
 }
 
 impl<'t> Places<'t> {
     pub(super) fn new(root: &'t Node, workflow: &Workflow) -> Self {
-        let mut steps = BTreeMap::new();
-        let known: BTreeMap<&str, ()> =
+        let mut steps = VecMap::new();
+        let known: VecMap<&str, ()> =
             workflow.steps.iter().map(|step| (step.id.as_str(), ())).collect();
         // At most as deep as values may be nested.
         fn search<'t>(
             node: &'t Node,
-            known: &BTreeMap<&str, ()>,
-            steps: &mut BTreeMap<String, &'t Node>,
+            known: &VecMap<&str, ()>,
+            steps: &mut VecMap<String, &'t Node>,
         ) {
             for item in node.list().unwrap_or_default() {
                 search(item, known, steps);

@@ -1,7 +1,5 @@
 //! References to steps: those that fail in every run, and those that may fail in some.
 
-use std::collections::BTreeSet;
-
 use super::order::{Doubt, Order, Standing};
 use super::places::Places;
 use super::sites::{self, Site};
@@ -9,6 +7,7 @@ use super::{Code, Report};
 use crate::definition::draft::{Node, ProblemCode, Problems};
 use crate::definition::model::{CaseTest, EdgeKind, LoopTest, Step, StepIx, StepKind, Workflow};
 use crate::expr::Expr;
+use crate::ordered::VecSet;
 
 /// A reference to a step.
 struct Reference<'w> {
@@ -86,7 +85,7 @@ pub(super) fn maybe_skipped(order: &Order<'_>, places: &Places<'_>, report: &mut
 /// References to steps, each once for each key that it stands under.
 fn references<'w>(order: &Order<'w>) -> Vec<Reference<'w>> {
     let map = order.map();
-    let mut seen = BTreeSet::new();
+    let mut seen = VecSet::new();
     let mut found = Vec::new();
     for site in sites::all(map.workflow) {
         for path in site.expr.references() {

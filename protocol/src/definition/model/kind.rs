@@ -1,12 +1,11 @@
 //! The kinds of steps and what each is made of.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Compensation, InputSpec, ScopeIx};
 use crate::expr::{Expr, Template};
 use crate::id::{PluginName, WorkflowName};
+use crate::ordered::VecMap;
 
 /// What a step does.
 #[derive(Debug, Clone)]
@@ -340,7 +339,7 @@ pub struct Approval {
     /// What they may answer.
     pub choices: Vec<String>,
     /// What they may fill in: a map from names to JSON Schemas.
-    pub form: BTreeMap<String, InputSpec>,
+    pub form: VecMap<String, InputSpec>,
     /// They are reminded this often, in milliseconds.
     pub remind_ms: Option<u64>,
     /// The choice that running out of time means; `None`: the error `wait.timeout`.

@@ -1,12 +1,11 @@
 //! What starts runs.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::definition::cron::Cron;
 use crate::expr::{Expr, Template};
 use crate::id::{TriggerId, WorkflowName};
+use crate::ordered::VecMap;
 use crate::run::RunStatus;
 
 /// What starts a run.
@@ -17,7 +16,7 @@ pub struct Trigger {
     /// A disabled trigger never fires.
     pub enabled: bool,
     /// Inputs it gives; may use `trigger`.
-    pub inputs: BTreeMap<String, Template>,
+    pub inputs: VecMap<String, Template>,
     /// Firings for which this is not true start nothing; sees `trigger`.
     pub when: Option<Expr>,
     /// `when` must have been true for this long without a break, in milliseconds: of what it

@@ -5,6 +5,7 @@ use super::{Builtin, Context, list, method, text};
 use crate::expr::budget::VALUE_DEPTH;
 use crate::expr::error::Fault;
 use crate::expr::value::Value;
+use crate::ordered::sort_by;
 
 pub(super) const TABLE: &[Builtin] = &[method("format", 2..=2, format)];
 
@@ -107,7 +108,7 @@ impl Output<'_, '_> {
                 let mut entries: Vec<_> =
                     map.iter().map(|(key, value)| (key.to_string(), value)).collect();
                 self.context.budget.allocate_entries(entries.len().saturating_mul(2))?;
-                entries.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+                sort_by(&mut entries, &|left, right| left.0.cmp(&right.0));
                 self.push("{")?;
                 for (position, (key, value)) in entries.into_iter().enumerate() {
                     self.push(if position == 0 { "" } else { ", " })?;

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use serde_json::Value as Json;
 
 use crate::expr::{Expr, Key, Map, TypeName, Value};
+use crate::ordered::VecMap;
 
 const CASES: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cel/cel-json-subset.jsonl"));
@@ -83,7 +84,7 @@ fn conformance() {
 }
 
 fn check(case: &Json) -> Result<(), String> {
-    let mut scope = BTreeMap::new();
+    let mut scope = VecMap::new();
     for (name, value) in case["bindings"].as_object().into_iter().flatten() {
         scope.insert(name.clone(), value_of(value));
     }

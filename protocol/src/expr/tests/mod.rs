@@ -5,12 +5,11 @@ mod conformance;
 mod functions;
 mod template;
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::*;
 use crate::json::JsonText;
+use crate::ordered::VecMap;
 
 /// Evaluates against a few names as a run has them.
 fn eval(source: &str) -> Result<Value, String> {
@@ -303,6 +302,6 @@ fn secrets_are_handles() {
 fn expressions_can_cross_threads() {
     fn shared<T: Send + Sync + Clone>() {}
     shared::<(Expr, Template, Value)>();
-    let scope: BTreeMap<String, Value> = [("a.b".to_owned(), Value::from(1))].into();
+    let scope: VecMap<String, Value> = [("a.b".to_owned(), Value::from(1))].into();
     assert_eq!(Expr::compile("a.b").unwrap().eval(&scope), Ok(Value::Int(1)));
 }

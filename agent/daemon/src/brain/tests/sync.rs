@@ -1,5 +1,7 @@
 //! With a control plane: commands, desired state, forks, and what is not believed.
 
+use std::collections::BTreeSet;
+
 use openclaw_protocol::command::Command;
 use openclaw_protocol::desired::{Desired, DesiredWorkflow};
 use openclaw_protocol::id::{Digest, Generation, RunId, WorkflowName};

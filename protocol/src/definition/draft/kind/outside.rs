@@ -1,8 +1,6 @@
 //! Kinds that reach beyond the run: wait, call, publish, emit, approval, log; and those that end
 //! it.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value as Json, json};
 
 use crate::definition::draft::Draft;
@@ -18,6 +16,7 @@ use crate::definition::model::{
 use crate::expr::Template;
 use crate::id::WorkflowName;
 use crate::limits;
+use crate::ordered::VecMap;
 use crate::topic;
 
 impl Draft {
@@ -204,7 +203,7 @@ impl Draft {
         let usual = || vec!["approve".to_owned(), "reject".to_owned()];
         if head.map().is_none() {
             let prompt = self.text_template(head, "approval")?;
-            let (roles, form) = (Vec::new(), BTreeMap::new());
+            let (roles, form) = (Vec::new(), VecMap::new());
             let (choices, remind_ms, on_timeout) = (usual(), None, None);
             let asked = Approval { prompt, roles, choices, form, remind_ms, on_timeout };
             return Some(StepKind::Approval(asked));
@@ -257,17 +256,17 @@ impl Draft {
     }
 
     /// What people may fill in, as `inputs` are declared.
-    fn form(&mut self, node: &Node) -> Option<BTreeMap<String, InputSpec>> {
+    fn form(&mut self, node: &Node) -> Option<VecMap<String, InputSpec>> {
         let Some(entries) = node.map() else {
             return self.wrong_type(node, "form", "a map from names to schemas");
         };
-        let mut form = BTreeMap::new();
+        let mut form = Vec::new();
         for entry in entries {
             self.variable_name("a field", &entry.key, entry.at);
             let field = self.input("field", &entry.key, &entry.value);
             form.extend(field.map(|spec| (entry.key.clone(), spec)));
         }
-        (form.len() == entries.len()).then_some(form)
+        (form.len() == entries.len()).then(|| form.into_iter().collect())
     }
 
     pub(super) fn log(&mut self, head: &Node) -> Option<StepKind> {
