@@ -6,7 +6,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest)
 RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --workspace,$(CARGO) test --workspace)
 
-.PHONY: demo dev test check plugins setup release bench chaos simulate fuzz clean help
+.PHONY: demo dev test check plugins setup release bench chaos simulate arm fuzz clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ chaos: setup plugins ## the long run: 200 kills and cuts
 
 simulate: ## 10,000 random lives of the engine against a naive model (OPENCLAW_SIMULATE=NUMBER: that one)
 	$(CARGO) test --profile fast -p openclaw-agent-core --lib -- --ignored --nocapture ten_thousand_lives
+
+arm: ## the pure core's tests and the replay corpus on ARM, emulated (LONG=no: without the tests)
+	./deploy/dev/arm.sh
 
 fuzz: ## parser, expressions and engine against inputs nobody thought of, 60 s each
 	./tests/fuzz/run.sh

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{self, DefinitionHash, DraftError};
-use openclaw_protocol::id::RunId;
+use openclaw_protocol::id::{Digest, RunId};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::{RunEvent, RunEventRecord, StepPath};
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ pub struct Replay {
 }
 
 /// A plugin call as the device made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReplayedCall {
     /// Step instance.
     pub step: StepPath,
@@ -92,7 +92,7 @@ pub struct ReplayedCall {
     /// The version that was pinned.
     pub version: String,
     /// Digest of its module.
-    pub digest: openclaw_protocol::id::Digest,
+    pub digest: Digest,
     /// Its input.
     pub input: JsonText,
     /// What the receiver knows it by.
@@ -158,6 +158,33 @@ impl Recording {
 }
 
 impl Replay {
+    /// BLAKE3, in lower-case hex, of all that was told: events with their times, calls with their inputs and keys,
+    /// results, and whether the run ended. Two replays of one recording have the same, on whatever
+    /// processor and in whatever later version that reads it. Taken over the JSON forms, one a
+    /// line, so that it holds them, too.
+    ///
+    /// # Errors
+    /// One of them has no JSON form.
+    pub fn digest(&self) -> Result<String, serde_json::Error> {
+        let mut hasher = blake3::Hasher::new();
+        for event in &self.events {
+            hasher.update(&serde_json::to_vec(event)?).update(b"\n");
+        }
+        for call in &self.calls {
+            hasher.update(&serde_json::to_vec(call)?).update(b"\n");
+        }
+        hasher.update(&serde_json::to_vec(&(&self.results, self.is_settled))?);
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// The call whose end is the fact before the first difference: the result in the record that
+    /// led elsewhere, if it was one.
+    #[must_use]
+    pub fn diverging_call(&self) -> Option<&ReplayedCall> {
+        let before = self.divergence?.fact.checked_sub(1)?;
+        self.calls.iter().find(|call| call.ended.as_ref().is_some_and(|(at, _)| *at == before))
+    }
+
     fn take(&mut self, place: usize, out: Out) {
         for event in out.events {
             if let RunEvent::StepStarted { step, .. } = &event.event

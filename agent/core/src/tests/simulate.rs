@@ -18,6 +18,7 @@ use serde_json::{Value as Json, json};
 use super::reference::{Answer, Fault, Mistake, Reading, read};
 use super::world::World;
 
+mod again;
 mod compare;
 mod draw;
 mod life;
@@ -57,6 +58,9 @@ struct Figures {
     cuts: usize,
     jumps: usize,
     happenings: usize,
+    replayed: usize,
+    /// Digests of all stories, added up, so that two processors can be compared.
+    stories: u64,
 }
 
 impl Figures {
@@ -74,6 +78,8 @@ impl Figures {
         self.cuts += other.cuts;
         self.jumps += other.jumps;
         self.happenings += other.happenings;
+        self.replayed += other.replayed;
+        self.stories = self.stories.wrapping_add(other.stories);
     }
 }
 
@@ -97,8 +103,11 @@ fn live(number: u64, mistake: Option<Mistake>) -> Result<Figures, String> {
         drawn_again += 1;
     };
     let mut life = Life::new(draw, world, drawn_again);
-    let all =
-        AssertUnwindSafe(|| life.go_on(&starts).and_then(|()| life.compare(&starts, readings)));
+    let all = AssertUnwindSafe(|| {
+        life.go_on(&starts)?;
+        life.compare(&starts, readings)?;
+        life.replay()
+    });
     let result =
         catch_unwind(all).unwrap_or_else(|panic| Err(format!("panicked: {}", said(&*panic))));
     result.map(|()| life.figures).map_err(|difference| {
