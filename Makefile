@@ -36,7 +36,7 @@ setup: ## what the tests need from the system
 
 release: ## the agent as devices get it, and what measures and attacks it
 	$(CARGO) build --release -p openclaw-agent --bin openclaw-agent
-	$(CARGO) build --release -p openclaw-sandbox -p openclaw-protocol --examples
+	$(CARGO) build --release -p openclaw-sandbox -p openclaw-protocol -p openclaw-agent-core --examples
 
 bench: plugins release ## figures into target/bench.json
 	./deploy/dev/bench.sh

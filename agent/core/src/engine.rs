@@ -191,6 +191,7 @@ impl Engine {
                 self.fire_watched(&workflow, &trigger, &data, now, &mut decision);
             }
             Input::Tick => {}
+            Input::Unheard => self.doubt_heard(now, &mut decision),
             Input::Drain => self.draining = true,
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
         }

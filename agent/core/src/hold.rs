@@ -189,12 +189,31 @@ impl Engine {
 
     /// The agent was started: what nobody has said yet is not known to be true any more.
     pub(crate) fn doubt_holds(&mut self, now: Stamp, decision: &mut Decision) {
-        let alive = self.last_alive;
         let keys: Vec<HoldKey> = self.holds.all.keys().cloned().collect();
+        self.doubt(keys, self.last_alive, now, decision);
+    }
+
+    /// The site's broker is lost: what is said there is not heard.
+    pub(crate) fn doubt_heard(&mut self, now: Stamp, decision: &mut Decision) {
+        let keys = self.holds.all.keys().filter(|(_, _, source)| !source.is_empty());
+        let keys: Vec<HoldKey> = keys.cloned().collect();
+        self.doubt(keys, Some(now), now, decision);
+    }
+
+    /// What these have counted up to then stays; from now on they stand still until somebody says
+    /// that it is true.
+    fn doubt(
+        &mut self,
+        keys: Vec<HoldKey>,
+        alive: Option<Stamp>,
+        now: Stamp,
+        decision: &mut Decision,
+    ) {
         for key in keys {
             let hold_ms = self.rule_of(&key).map_or(0, |(hold_ms, _)| hold_ms);
             let Some(held) = self.holds.all.get_mut(&key) else { continue };
             held.due = (now.boot, now.boot_ms.saturating_add(hold_ms));
+            self.holds.bytes -= held.said.take().map_or(0, |(_, bytes)| bytes);
             let hold = &mut held.hold;
             if hold.fired || !hold.confirmed {
                 continue;
@@ -244,6 +263,17 @@ fn source(written: &Trigger, data: &Value) -> String {
 /// Tells one condition from another.
 fn check(written: &Trigger) -> u32 {
     let when = written.when.as_ref().map_or("", |when| when.source());
-    let hash = blake3::hash(format!("{} {when}", written.hold_ms.unwrap_or_default()).as_bytes());
+    let heard = match &written.kind {
+        TriggerKind::Mqtt { topic, .. } => topic.as_str(),
+        TriggerKind::Event { name, .. } => name.as_str(),
+        TriggerKind::Interval { .. }
+        | TriggerKind::Cron { .. }
+        | TriggerKind::Startup
+        | TriggerKind::Manual
+        | TriggerKind::Webhook { .. }
+        | TriggerKind::Workflow { .. } => "",
+    };
+    let text = format!("{} {heard} {when}", written.hold_ms.unwrap_or_default());
+    let hash = blake3::hash(text.as_bytes());
     u32::from_le_bytes(hash.as_bytes().first_chunk().copied().unwrap_or_default())
 }

@@ -137,6 +137,9 @@ pub enum Input {
     /// The agent is about to stop: no attempt is handed to a worker any more, so that the next
     /// start finds those that wait as if they had never begun. Those under way may end.
     Drain,
+    /// The site's broker is lost. What a `for` counts on its messages stands still until one says
+    /// that it is still so.
+    Unheard,
     /// The agent has started and everything is restored: outstanding work is issued again.
     Restarted {
         /// It had not been stopped cleanly.

@@ -85,7 +85,7 @@ impl Agent {
         };
         let broker = join_broker(config, &agent, &time, &events, &mut tasks)?;
         let secrets = secrets_of(config, identity.is_some())?;
-        let webhook = listen_for_webhooks(config, &secrets, &events, &mut tasks)?;
+        let webhook = listen_for_webhooks(config, &secrets, &events, &mut tasks);
         let link = identity.map(|identity| (identity, outgoing));
         let host = HostKit::new(config, time, tokio::runtime::Handle::current());
         let files = host.files.names();
@@ -190,12 +190,11 @@ fn listen_for_webhooks(
     secrets: &Secrets,
     events: &Events,
     tasks: &mut Vec<JoinHandle<()>>,
-) -> anyhow::Result<Option<webhook::Listener>> {
-    let Some(known) = &config.webhook else { return Ok(None) };
-    let (listener, server) = webhook::listen(known, secrets.clone(), events.clone())
-        .with_context(|| format!("cannot listen for webhooks on {}", known.listen))?;
+) -> Option<webhook::Listener> {
+    let known = config.webhook.as_ref()?;
+    let (listener, server) = webhook::listen(known, secrets.clone(), events.clone());
     tasks.push(tokio::spawn(server.run()));
-    Ok(Some(listener))
+    Some(listener)
 }
 
 /// The link of an enrolled device; of another there is none.

@@ -122,6 +122,8 @@ pub const DIR_ENTRIES: usize = 10_000;
 
 /// Connections to the listener for webhooks at once; others wait in the kernel's queue.
 pub const WEBHOOK_CONNECTIONS: usize = 32;
+/// An address that could not be had is tried again after this.
+pub const WEBHOOK_BIND_AGAIN: Duration = Duration::from_secs(5);
 /// Requests to it that may wait for the brain at once.
 pub const WEBHOOKS_WAITING: usize = 16;
 /// The head of a request to it, bytes.

@@ -30,6 +30,9 @@ api! {
         /// Only say which.
         #[serde(default)]
         pub dry_run: bool,
+        /// `next_cursor` of the answer before: those that follow.
+        #[serde(default)]
+        pub cursor: Option<String>,
     }
 }
 
@@ -38,8 +41,9 @@ api! {
     pub struct RetriedRuns {
         /// The runs meant, the latest first.
         pub runs: Vec<RetriedRun>,
-        /// There are more than were taken; ask again for them.
-        pub more: bool,
+        /// Give it back as `cursor` for those that follow; absent where that was all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub next_cursor: Option<String>,
     }
 }
 

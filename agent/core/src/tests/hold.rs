@@ -87,6 +87,26 @@ fn each_topic_counts_for_itself() {
 }
 
 #[test]
+fn while_the_broker_is_lost_nothing_counts() {
+    let mut world = World::new(HOT);
+    say(&mut world, "site/a/temp", "81");
+    say(&mut world, "site/b/temp", "81");
+    world.sleep(seconds(20));
+    world.input("", Input::Unheard);
+    world.sleep(seconds(25));
+    assert_eq!(runs(&world), 0, "nobody has heard that it is still so");
+    // Heard in time, it goes on with what it had.
+    say(&mut world, "site/a/temp", "82");
+    world.sleep(seconds(9));
+    assert_eq!(runs(&world), 0);
+    world.sleep(seconds(1));
+    assert_eq!(runs(&world), 1);
+    // Nobody has spoken for the other.
+    world.sleep(minutes(10));
+    assert_eq!(runs(&world), 1);
+}
+
+#[test]
 fn after_a_restart_nothing_fires_on_what_nobody_has_seen() {
     for reboot in [false, true] {
         let mut world = World::new(HOT);

@@ -215,6 +215,7 @@ impl Brain {
                 self.site.connection = None;
                 self.site.fault = Some(reason);
                 self.forget_sent();
+                self.step(Input::Unheard);
             }
             FromBroker::Deaf { filters } => self.site.deaf.extend(filters),
             FromBroker::Published { seq } => self.sent(seq, Ok(())),

@@ -3,7 +3,7 @@
 use openclaw_agent_core::{Input, StartRequest, Told};
 use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::id::{RequestId, RunId};
-use openclaw_protocol::limits::RECORD_BYTES;
+use openclaw_protocol::limits::{RECORD_BYTES, RECORDING_BYTES};
 use openclaw_protocol::recording;
 use openclaw_protocol::report::{Refusal, Report};
 use openclaw_protocol::sync::Lane;
@@ -67,8 +67,16 @@ impl Brain {
     }
 
     fn send_recording(&mut self, request: &RequestId, run: RunId) -> Result<RunId, Refusal> {
-        let recording = self.recording(run.as_ref())?;
         let unfit = |message: String| Refusal { code: "limit.payload".to_owned(), message };
+        // Before all of it is in memory. As JSON it is no shorter.
+        let bytes = self.store.fact_bytes(&run).unwrap_or_default();
+        if bytes > RECORDING_BYTES as u64 {
+            return Err(unfit(format!(
+                "the journal of run {run} has {bytes} bytes, and {RECORDING_BYTES} can be sent; \
+                 take it from the device itself: openclaw-agent export {run}"
+            )));
+        }
+        let recording = self.recording(run.as_ref())?;
         let text = serde_json::to_string(&recording).map_err(|e| unfit(e.to_string()))?;
         let parts = recording::split(request, &run, &text).map_err(|e| {
             unfit(format!("{e}; take it from the device itself: openclaw-agent export {run}"))

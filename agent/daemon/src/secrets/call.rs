@@ -44,15 +44,16 @@ impl Secrets {
             values.push((name, value));
         }
         let filled = secret::fill(&input, &values).map_err(|e| e.to_string())?;
-        Ok(InCall { filled: Some(filled), mask: self.mask_with(known, &values) })
+        Ok(InCall { filled: Some(filled), mask: self.mask_with(&values) })
     }
 
     /// All values of the control plane, and those that this call has from elsewhere.
-    fn mask_with(&self, known: Arc<Mask>, values: &[(String, Zeroizing<String>)]) -> Arc<Mask> {
+    fn mask_with(&self, values: &[(String, Zeroizing<String>)]) -> Arc<Mask> {
         let opened = self.0.opened.read().unwrap_or_else(PoisonError::into_inner);
         let is_known = |value: &(String, Zeroizing<String>)| opened.values.contains(value);
         if values.iter().all(is_known) {
-            return known;
+            // Not the mask from before: the values may be newer than it.
+            return Arc::clone(&opened.mask);
         }
         let mut mask = Mask::default();
         mask.add(opened.values.iter().chain(values).map(|(_, value)| value.as_str()));

@@ -134,6 +134,20 @@ impl Store {
         Ok(facts)
     }
 
+    /// Bytes of the facts of a run as they are kept; 0 where its journal is not.
+    ///
+    /// # Errors
+    /// The database fails or the run's row is damaged.
+    pub fn fact_bytes(&self, run: &RunId) -> Result<u64, StoreError> {
+        let Some(number) = run.number() else { return Ok(0) };
+        let settled = self.db.begin_read()?.open_table(SETTLED.definition())?;
+        let key = number.to_be_bytes();
+        match SETTLED.fetch(&settled, &key)? {
+            Some(row) => Ok(rows::unpack::<SettledRow>(SETTLED.0, &row)?.bytes),
+            None => Ok(self.open.get(&number).map_or(0, |open| open.bytes)),
+        }
+    }
+
     /// The definitions of the runs that settled last, as many as are kept for a replay.
     pub(super) fn recent_definitions(
         &self,

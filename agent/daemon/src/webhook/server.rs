@@ -31,7 +31,8 @@ use crate::secrets::Secrets;
 /// The network's end.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    /// Absent where the address could not be had yet.
+    listener: Option<TcpListener>,
     address: SocketAddr,
     desk: Arc<Desk>,
     seats: Arc<Semaphore>,
@@ -47,25 +48,29 @@ struct Desk {
     waiting: Semaphore,
 }
 
-/// Listens where the configuration says. Nothing is served before the brain says what.
-///
-/// # Errors
-/// The address is taken, or not one of this device.
-pub fn listen(
-    config: &Webhook,
-    secrets: Secrets,
-    events: Events,
-) -> io::Result<(Listener, Server)> {
-    let listener = std::net::TcpListener::bind(config.listen)?;
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    let address = listener.local_addr()?;
+/// Listens where the configuration says. Nothing is served before the brain says what. Where the
+/// address is taken, or not (yet) one of this device, it is tried again: nothing else waits for it.
+pub fn listen(config: &Webhook, secrets: Secrets, events: Events) -> (Listener, Server) {
+    let listener = bind(config.listen)
+        .inspect_err(|e| {
+            let address = config.listen;
+            tracing::error!(%address, error = %e, "cannot listen for webhooks; it is tried again");
+        })
+        .ok();
+    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let address = address.unwrap_or(config.listen);
     let (hooks, ours) = watch::channel(Arc::default());
     let waiting = Semaphore::new(limits::WEBHOOKS_WAITING);
     let desk = Arc::new(Desk { hooks: ours, secrets, events, waiting });
     let seats = Arc::new(Semaphore::new(limits::WEBHOOK_CONNECTIONS));
     let brain = Listener { hooks, offer: Offer::of(Some(config)) };
-    Ok((brain, Server { listener, address, desk, seats }))
+    (brain, Server { listener, address, desk, seats })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 impl Server {
@@ -75,12 +80,27 @@ impl Server {
         self.address
     }
 
+    /// Tries until the address can be had.
+    async fn bound(address: SocketAddr) -> TcpListener {
+        loop {
+            tokio::time::sleep(limits::WEBHOOK_BIND_AGAIN).await;
+            if let Ok(listener) = bind(address) {
+                tracing::info!(%address, "listening for webhooks");
+                return listener;
+            }
+        }
+    }
+
     /// Serves until it is dropped.
     pub async fn run(self) {
+        let listener = match self.listener {
+            Some(listener) => listener,
+            None => Self::bound(self.address).await,
+        };
         loop {
             // Those who come while all seats are taken wait in the kernel's queue.
             let Ok(seat) = Arc::clone(&self.seats).acquire_owned().await else { return };
-            let stream = match self.listener.accept().await {
+            let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(e) => {
                     tracing::warn!(error = %e, "the webhook listener cannot accept");

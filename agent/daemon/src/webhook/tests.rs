@@ -41,7 +41,7 @@ fn site() -> Site {
         Box::new(|name| (name == "key").then(|| Zeroizing::new(KEY.to_vec())));
     let secrets = Secrets::new(Some(source), None);
     let config = Webhook { listen: "127.0.0.1:0".parse().unwrap(), allow_unsigned: false };
-    let (listener, server) = listen(&config, secrets, events).unwrap();
+    let (listener, server) = listen(&config, secrets, events);
     let address = server.address();
     tokio::spawn(server.run());
     listener.serve(vec![

@@ -84,7 +84,7 @@ pub(crate) async fn retry_many(
     if let Some(answer) = idempotency::replay(&mut tx, who, key.as_ref()).await? {
         return Ok(answer);
     }
-    let (rows, more) = matching(&mut tx, who, &wanted, status).await?;
+    let (rows, next_cursor) = matching(&mut tx, who, &wanted, status).await?;
     let mut sorter = Sorter::new(&mut tx, who).await?;
     let (mut runs, mut commands) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows {
@@ -97,7 +97,7 @@ pub(crate) async fn retry_many(
         runs.push(RetriedRun { device, run, workflow, request: None, refusal });
         commands.extend(command);
     }
-    let mut answer = RetriedRuns { runs, more };
+    let mut answer = RetriedRuns { runs, next_cursor };
     if wanted.dry_run || commands.is_empty() {
         return Ok(answer);
     }
@@ -114,13 +114,13 @@ pub(crate) async fn retry_many(
     Ok(answer)
 }
 
-/// The runs meant, the latest first, and whether there are more.
+/// The runs meant, the latest first, and where those begin that follow.
 async fn matching(
     tx: &mut Tx,
     who: &Principal,
     wanted: &RetryRuns,
     status: RunStatus,
-) -> Outcome<(Vec<RunRow>, bool)> {
+) -> Outcome<(Vec<RunRow>, Option<String>)> {
     let filter = Filter {
         device: wanted.device.clone(),
         workflow: wanted.workflow.clone(),
@@ -128,29 +128,25 @@ async fn matching(
         run: None,
     };
     let since_ms = wanted.since_ms.unwrap_or(i64::MIN);
-    let mut before = Before { updated_ms: i64::MAX, device: String::new(), id: String::new() };
+    let mut before = executions::before(wanted.cursor.clone())?;
     let (mut found, mut looked_at) = (Vec::new(), 0);
     loop {
         let rows = store::executions::list(tx, &who.tenant, &filter, &before, AT_ONCE).await?;
         let is_last = rows.len() < AT_ONCE as usize;
-        looked_at += rows.len();
         for row in rows {
-            before = Before {
-                updated_ms: row.updated_ms,
-                device: row.device.clone(),
-                id: row.id.clone(),
-            };
+            if found.len() == RUNS || looked_at == LOOKED_AT {
+                return Ok((found, Some(executions::cursor(&before))));
+            }
+            looked_at += 1;
+            let (device, id) = (row.device.clone(), row.id.clone());
+            before = Before { updated_ms: row.updated_ms, device, id };
             let ended = row.settled_ms.is_some_and(|at| at >= since_ms);
-            if !ended || !wanted.error.as_deref().is_none_or(|code| has_error(&row, code)) {
-                continue;
+            if ended && wanted.error.as_deref().is_none_or(|code| has_error(&row, code)) {
+                found.push(row);
             }
-            if found.len() == RUNS {
-                return Ok((found, true));
-            }
-            found.push(row);
         }
-        if is_last || looked_at >= LOOKED_AT {
-            return Ok((found, !is_last));
+        if is_last {
+            return Ok((found, None));
         }
     }
 }

@@ -50,15 +50,8 @@ pub(crate) async fn list(
     query: ExecutionQuery,
 ) -> Outcome<Page<ExecutionSummary>> {
     let ExecutionQuery { device, workflow, status, run, limit, cursor } = query;
-    let pages = PageQuery { limit, cursor };
-    let limit = pages.limit()?;
-    let before = match pages.after::<3>()? {
-        Some([at, device, id]) => {
-            let wrong = |_| Fault::BadRequest("`cursor` is not one of ours".to_owned());
-            Before { updated_ms: at.parse().map_err(wrong)?, device, id }
-        }
-        None => Before { updated_ms: i64::MAX, device: String::new(), id: String::new() },
-    };
+    let limit = PageQuery { limit, cursor: None }.limit()?;
+    let before = before(cursor)?;
     let status = status.map(|status| store::projection::status_name(status).to_owned());
     let filter = Filter { device, workflow, status, run };
     let mut tx = ctx.db.read().await?;
@@ -67,6 +60,23 @@ pub(crate) async fn list(
     let page = page(rows, limit, key, summary);
     let items = page.items.into_iter().collect::<Outcome<_>>()?;
     Ok(Page { items, next_cursor: page.next_cursor })
+}
+
+/// Where a page of executions begins.
+pub(super) fn before(cursor: Option<String>) -> Outcome<Before> {
+    Ok(match (PageQuery { limit: None, cursor }).after::<3>()? {
+        Some([at, device, id]) => {
+            let wrong = |_| Fault::BadRequest("`cursor` is not one of ours".to_owned());
+            Before { updated_ms: at.parse().map_err(wrong)?, device, id }
+        }
+        None => Before { updated_ms: i64::MAX, device: String::new(), id: String::new() },
+    })
+}
+
+/// The cursor of a page that begins there.
+pub(super) fn cursor(before: &Before) -> String {
+    let Before { updated_ms, device, id } = before;
+    super::page::cursor(&[updated_ms.to_string(), device.clone(), id.clone()])
 }
 
 /// One execution with its steps.

@@ -166,10 +166,12 @@ pub(crate) async fn revoke(
     now_ms: i64,
 ) -> Result<()> {
     const UPDATE: &str = "UPDATE devices SET revoked = 1 WHERE tenant = $1 AND id = $2";
+    const SECRETS: &str = "DELETE FROM device_secrets WHERE tenant = $1 AND device = $2";
     const INSERT: &str =
         "INSERT INTO revoked_certificates (fingerprint, tenant, device, revoked_ms)
         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     tx.run(UPDATE, args![tenant, id]).await?;
+    tx.run(SECRETS, args![tenant, id]).await?;
     tx.run(INSERT, args![&fingerprint, tenant, id, now_ms]).await?;
     Ok(())
 }

@@ -104,6 +104,10 @@ pub(super) async fn all_that_failed_alike_are_retried_at_once(database: Database
     assert_eq!(refused.unwrap()["refusal"]["code"], "run.not_deployed");
     assert!(commands(&server, &pump).await.is_empty());
 
+    let wrong = json!({ "cursor": "nonsense" });
+    operator.refused(Method::POST, path, Some(wrong), (400, "request.malformed")).await;
+    assert!(meant["next_cursor"].is_null(), "that was all");
+
     let settled_ms = super::facts::stamp(9_000).wall_ms;
     let latest = operator.post(path, json!({ "since_ms": settled_ms, "dry_run": true })).await;
     assert_eq!(runs(&latest), [&three]);

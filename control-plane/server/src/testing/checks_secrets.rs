@@ -223,5 +223,13 @@ pub(super) async fn what_is_not_set_is_not_deployed_and_what_is_in_use_stays(dat
     let deployment = format!("{DEPLOYMENTS}/{}", deployment["id"].as_str().unwrap());
     assert_eq!(admin.call(Method::DELETE, &deployment, None).await.0, 204);
     assert_eq!(admin.call(Method::DELETE, &path, None).await.0, 204);
+
+    // A device that is shut out holds nothing back.
+    put(&admin, "token", VALUE).await;
+    let body = json!({ "workflow": "tells", "target": { "devices": ["pump-1"] } });
+    admin.post(DEPLOYMENTS, body).await;
+    admin.refused(Method::DELETE, &path, None, (409, "secret.in_use")).await;
+    admin.post("/api/v1/devices/pump-1/revoke", json!({})).await;
+    assert_eq!(admin.call(Method::DELETE, &path, None).await.0, 204);
     server.stop().await;
 }

@@ -74,8 +74,8 @@ impl Alone {
 
     fn until_unsettled(&self, runs: u64) -> std::io::Result<()> {
         self.until("runs that wait", |agent| {
-            let status = agent.ask(&json!({ "op": "status" }))?;
-            (status["unsettled"].as_u64() == Some(runs)).then_some(())
+            let answer = agent.ask(&json!({ "op": "status" }))?;
+            (answer["status"]["unsettled"].as_u64() == Some(runs)).then_some(())
         })
     }
 }

@@ -40,6 +40,23 @@ pub(crate) fn expression_ns(root: &Path) -> Result<f64, Failure> {
     figure_of(&mut Command::new(root.join("target/release/examples/expr_loop")))
 }
 
+/// How much of the kept recordings replays to the digests that it had: 1 is all of it.
+pub(crate) fn corpus_ok_ratio(root: &Path) -> Result<f64, Failure> {
+    let corpus = root.join("agent/core/tests/corpus");
+    let (mut ok, mut total) = (0.0, 0.0);
+    for version in std::fs::read_dir(corpus)? {
+        let program = root.join("target/release/examples/replay_digests");
+        let output = Command::new(program).arg("--check").arg(version?.path()).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut figures = text.split_whitespace().map(str::parse::<f64>);
+        let (Some(Ok(same)), Some(Ok(all))) = (figures.next(), figures.next()) else {
+            return Err(std::io::Error::other(format!("no figures but {text:?}")).into());
+        };
+        (ok, total) = (ok + same, total + all);
+    }
+    Ok(ok / total)
+}
+
 /// Runs a loop for two seconds; it prints one figure.
 fn figure_of(program: &mut Command) -> Result<f64, Failure> {
     let output = program.arg("2").output()?;

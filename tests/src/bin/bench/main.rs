@@ -70,6 +70,8 @@ async fn bench() -> Result<(), Failure> {
     let bare = machine::bare_calls_per_second(&root, &dir)?;
     let warm = machine::expression_ns(&root)?;
     rows.push(row("expr.warm_ns", warm, "ns", &[("target", 200.0)]));
+    let same = machine::corpus_ok_ratio(&root)?;
+    rows.push(row("replay.corpus_ok_ratio", same, "1", &[("target", 1.0)]));
     let first = alone::start_to_first_step_ms(&agent, &root, &dir.join("alone"))?;
     rows.push(row("agent.start_to_first_step_ms", first, "ms", &[("target", 100.0)]));
     let waiting = alone::waiting(&agent, &dir.join("waiting"))?;

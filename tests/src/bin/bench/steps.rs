@@ -94,18 +94,30 @@ pub(crate) async fn run_at_once(
     })
 }
 
-/// Asks for runs over one connection, without waiting until they are done.
+/// Who asks for runs at once, each over a connection of its own.
+const ASKING: u64 = 12;
+
+/// Asks for runs, as many at once as there are askers, without waiting until they are done.
 pub(crate) fn start_runs(socket: &Path, workflow: &str, count: u64) -> std::io::Result<()> {
-    let stream = UnixStream::connect(socket)?;
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let mut to = stream;
     let ask = json!({"op": "start", "workflow": workflow, "inputs": {}}).to_string();
-    for _ in 0..count {
-        writeln!(to, "{ask}")?;
-        let answer = lines.next().transpose()?.unwrap_or_default();
-        if !answer.contains("accepted") {
-            return Err(std::io::Error::other(answer));
+    let askers = (0..ASKING.min(count)).map(|_| {
+        let stream = UnixStream::connect(socket)?;
+        Ok((stream.try_clone()?, BufReader::new(stream).lines()))
+    });
+    let mut askers = askers.collect::<std::io::Result<Vec<_>>>()?;
+    let mut left = count;
+    while left > 0 {
+        let now = usize::try_from(left.min(ASKING)).unwrap_or_default();
+        for (to, _) in &mut askers[..now] {
+            writeln!(to, "{ask}")?;
         }
+        for (_, lines) in &mut askers[..now] {
+            let answer = lines.next().transpose()?.unwrap_or_default();
+            if !answer.contains("accepted") {
+                return Err(std::io::Error::other(answer));
+            }
+        }
+        left -= now as u64;
     }
     Ok(())
 }

@@ -14,6 +14,9 @@ use crate::commands::confirm;
 use crate::exit::{FAILED, Failure, NOT_FOUND, UNREACHABLE};
 use crate::output;
 
+/// Parts that are asked for at most, of up to 1,000 runs each.
+const PARTS: usize = 100;
+
 /// Retries one run.
 pub(super) async fn one(
     client: &Client,
@@ -42,27 +45,45 @@ pub(super) async fn many(
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(i64::MAX)
     });
-    let mut wanted =
-        RetryRuns { workflow, device, status, error, since_ms, from_failed, dry_run: true };
-    let meant: RetriedRuns = client.post("/executions/retry", &wanted).await?;
-    let ready = meant.runs.iter().filter(|run| run.refusal.is_none()).count();
+    let wanted = RetryRuns {
+        workflow,
+        device,
+        status,
+        error,
+        since_ms,
+        from_failed,
+        dry_run: true,
+        cursor: None,
+    };
+    let meant = all(client, wanted.clone()).await?;
+    let ready = meant.iter().filter(|run| run.refusal.is_none()).count();
     if dry_run || ready == 0 {
         return show(global, &meant);
     }
-    let more = if meant.more { ", the latest of more" } else { "" };
     let how = if from_failed { " from where they failed" } else { "" };
-    confirm(global.yes, &format!("retry {ready} runs{more}{how}?")).await?;
-    wanted.dry_run = false;
-    let done: RetriedRuns = client.post("/executions/retry", &wanted).await?;
-    show(global, &done)
+    confirm(global.yes, &format!("retry {ready} runs{how}?")).await?;
+    show(global, &all(client, RetryRuns { dry_run: false, ..wanted }).await?)
 }
 
-fn show(global: &Global, retried: &RetriedRuns) -> Result<(), Failure> {
-    if retried.more {
-        eprintln!("there are more; ask again for them");
+/// Asks for all that match, a part after the other. What fails anew meanwhile is not among them.
+async fn all(client: &Client, mut wanted: RetryRuns) -> Result<Vec<RetriedRun>, Failure> {
+    let mut runs = Vec::new();
+    for _ in 0..PARTS {
+        let part: RetriedRuns = client.post("/executions/retry", &wanted).await?;
+        runs.extend(part.runs);
+        wanted.cursor = part.next_cursor;
+        if wanted.cursor.is_none() {
+            return Ok(runs);
+        }
+        eprintln!("{} runs so far", runs.len());
     }
+    eprintln!("there are more; narrow the filter for the rest, with --since or --device");
+    Ok(runs)
+}
+
+fn show(global: &Global, retried: &[RetriedRun]) -> Result<(), Failure> {
     let header = ["device", "run", "workflow", "request", "not because"];
-    output::print(global.output, retried, &header, |r| r.runs.iter().map(row).collect())
+    output::print(global.output, &retried, &header, |runs| runs.iter().map(row).collect())
 }
 
 fn row(run: &RetriedRun) -> Vec<String> {

@@ -74,13 +74,13 @@ secrets: [key]
 steps: [{id: a, delay: 1}]
 triggers:
   - {id: a, webhook: {path: /orders, hmac: key}}
-  - {id: b, webhook: {path: /orders, methods: [PUT, GET, PUT], hmac: {secret: key, header: X-Signature}}}
+  - {id: b, webhook: {path: /orders, methods: [PUT, PATCH, PUT], hmac: {secret: key, header: X-Signature}}}
   - {id: c, webhook: {path: /a/b-c.d, methods: POST, auth: none}}
 ",
     );
     assert_snapshot!(canonical(&w), @r#"
     {"id":"a","webhook":{"path":"/orders","hmac":{"secret":"key"}}}
-    {"id":"b","webhook":{"path":"/orders","methods":["GET","PUT"],"hmac":{"secret":"key","header":"x-signature"}}}
+    {"id":"b","webhook":{"path":"/orders","methods":["PATCH","PUT"],"hmac":{"secret":"key","header":"x-signature"}}}
     {"id":"c","webhook":{"path":"/a/b-c.d","auth":"none"}}
     "#);
 }
@@ -102,6 +102,7 @@ triggers:
   - {id: h, webhook: {path: /h, auth: none}}
   - {id: i, webhook: {path: /h, methods: [GET, POST], auth: none}}
   - {id: j, webhook: /j}
+  - {id: k, webhook: {path: /k, methods: [POST, GET], hmac: key}}
 "), @r"
     6:22: E_MISSING_KEY: the webhook does not say who may call it; add `hmac: NAME_OF_A_SECRET`, or `auth: none` if anybody who reaches it may
     7:29: E_VALUE: `path` must be `/` and names of letters, digits and `-._~` with `/` between them, of 256 bytes at most; write it as `/orders/new`
@@ -113,5 +114,6 @@ triggers:
     12:61: E_VALUE: `header` must be the name of a header, such as `X-Hub-Signature-256`
     14:5: E_VALUE: the webhook of trigger `h` listens to the same; give it another `path` or other `methods`
     15:22: E_TYPE: `webhook` must be a map of keys and values, not a text
+    16:22: E_VALUE: GET has no body that `hmac` could be about; use POST, PUT or PATCH
     ");
 }

@@ -10,6 +10,8 @@ use crate::limits;
 
 /// The methods that a `webhook` may listen to, in order.
 const METHODS: [&str; 5] = ["DELETE", "GET", "PATCH", "POST", "PUT"];
+/// Those of which a request has no body.
+const BARE: [&str; 2] = ["DELETE", "GET"];
 
 impl Draft {
     pub(super) fn webhook(&mut self, node: &Node) -> Option<TriggerKind> {
@@ -38,7 +40,15 @@ impl Draft {
             }
         };
         let methods = methods.unwrap_or_else(|| Some(vec!["POST".to_owned()]))?;
-        Some(TriggerKind::Webhook { path: path?, methods, hmac: hmac? })
+        let hmac = hmac?;
+        // Of nothing there is one signature, and whoever has seen it may call for ever.
+        let bare = methods.iter().find(|method| BARE.contains(&method.as_str()));
+        if let Some(method) = bare.filter(|_| hmac.is_some()) {
+            let message = format!("{method} has no body that `hmac` could be about");
+            let suggestion = "use POST, PUT or PATCH";
+            self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
+        }
+        Some(TriggerKind::Webhook { path: path?, methods, hmac })
     }
 
     /// That no webhook before it in the document listens to the same.
