@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use openclaw::dev::find_program;
-use openclaw::dev::world::{Programs, World};
+use openclaw::dev::world::World;
 use openclaw_protocol::run::{Run, RunStatus};
 
 const FIRST: &str = "the-first-value-of-it";
@@ -162,13 +162,5 @@ async fn play(world: &mut World, dir: &Path) {
 
 #[test]
 fn a_secret_is_set_used_and_rotated() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let dir = tempfile::tempdir().expect("a directory");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let programs = Programs::find(None).expect("all is built");
-        let mut world = World::begin(dir.path(), programs).await.expect("a world");
-        play(&mut world, dir.path()).await;
-        world.end().await;
-    });
+    crate::in_world(play);
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use openclaw::dev::find_program;
-use openclaw::dev::world::{Programs, World};
+use openclaw::dev::world::World;
 use openclaw_protocol::run::{Run, RunStatus, StepStatus};
 use serde_json::Value;
 
@@ -154,13 +154,5 @@ async fn start(world: &World) -> String {
 
 #[test]
 fn signals_and_answers_reach_runs_from_the_desk_and_on_the_device() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let dir = tempfile::tempdir().expect("a directory");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        let programs = Programs::find(None).expect("all is built");
-        let mut world = World::begin(dir.path(), programs).await.expect("a world");
-        play(&mut world, dir.path()).await;
-        world.end().await;
-    });
+    crate::in_world(play);
 }
