@@ -6,7 +6,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest)
 RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --workspace,$(CARGO) test --workspace)
 
-.PHONY: demo dev test check plugins setup release bench chaos simulate arm fuzz clean help
+.PHONY: demo dev test check plugins setup release server bench chaos simulate arm fuzz clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ setup: ## what the tests need from the system
 release: ## the agent as devices get it, and what measures and attacks it
 	$(CARGO) build --release -p openclaw-agent --bin openclaw-agent
 	$(CARGO) build --release -p openclaw-sandbox -p openclaw-protocol -p openclaw-agent-core --examples
+
+server: ## control plane and command line, as a server gets them
+	$(CARGO) build --profile server -p openclaw-control-plane -p openclaw --bins
 
 bench: plugins release ## figures into target/bench.json
 	./deploy/dev/bench.sh

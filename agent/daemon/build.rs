@@ -1,14 +1,18 @@
 //! How the release build is linked: small, since a device must fetch it and store it. Packed
-//! relocations (RELR) where the C library can load them, and equal functions folded into one where
-//! the linker is the one that comes with the compiler; together a twentieth of the program.
+//! relocations (RELR) where the C library can load them; and, where the linker is the one that comes
+//! with the compiler, equal functions folded into one and no tables for unwinding, which the agent
+//! does not do.
 
 use std::process::Command;
 
 /// The first glibc whose loader knows DT_RELR.
 const GLIBC: (u32, u32) = (2, 36);
+/// What the linker is told to leave out.
+const NO_TABLES: &str = "no-unwind-tables.ld";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={NO_TABLES}");
     let var = |name: &str| std::env::var(name).unwrap_or_default();
     // Another machine's C library cannot be asked; what it gets is linked the old way.
     let native = var("TARGET") == var("HOST") && var("CARGO_CFG_TARGET_ENV") == "gnu";
@@ -20,7 +24,9 @@ fn main() {
     }
     // The compiler's own linker is the default on this architecture alone.
     if var("CARGO_CFG_TARGET_ARCH") == "x86_64" && var("RUSTC_LINKER").is_empty() {
-        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all,--no-eh-frame-hdr");
+        let script = format!("{}/{NO_TABLES}", var("CARGO_MANIFEST_DIR"));
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{script}");
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use openclaw_protocol::run::{Run, RunStatus};
 use serde_json::Value;
 
-/// The most that the stripped program may weigh, in bytes. It shall be 6 MiB again.
-const SIZE: u64 = 6 * 1024 * 1024 + 256 * 1024;
+/// The most that the stripped program may weigh, in bytes.
+const SIZE: u64 = 6_000_000;
 /// When a guest is told to stop, in milliseconds; it must have stopped at twice that.
 const WALL_MS: i64 = 2_000;
 /// What a plugin may hold, the native stack of its worker, and the agent itself, in KiB.
@@ -109,12 +109,14 @@ impl Alone {
         answer["run"].as_str().expect("the id of a run").to_owned()
     }
 
+    /// The run at its end. The agent may be starting anew meanwhile.
     fn settled(&self, run: &str) -> Run {
         let until = Instant::now() + SETTLED;
         loop {
-            let shown: Run =
-                serde_json::from_slice(&self.ask(&["show", run]).stdout).expect("a run");
-            if shown.status.is_settled() {
+            let shown = serde_json::from_slice::<Run>(&self.ask(&["show", run]).stdout);
+            if let Ok(shown) = shown
+                && shown.status.is_settled()
+            {
                 return shown;
             }
             assert!(Instant::now() < until, "{run} does not settle");
@@ -148,6 +150,21 @@ impl Drop for Alone {
 fn write(path: PathBuf, bytes: impl AsRef<[u8]>) {
     std::fs::create_dir_all(path.parent().expect("a directory")).expect("the directory");
     std::fs::write(path, bytes).expect("a file");
+}
+
+fn manifest(name: &str, more: &str) -> String {
+    format!("name = {name:?}\nversion = \"1.0.0\"\ndescription = \"means harm\"\n{more}")
+}
+
+/// A plugin that means well, and its workflow.
+fn lay_out_neighbour(dir: &Path) {
+    for file in ["plugin.toml", "plugin.wasm"] {
+        let from = root().join("target/plugins/json-transform").join(file);
+        let bytes = std::fs::read(&from).expect("a plugin: `make plugins` builds it");
+        write(dir.join("plugins/json-transform").join(file), bytes);
+    }
+    let good = serde_json::json!({"device": "d", "sensor": "s", "samples": [1, 2, 3]});
+    workflow(dir, "neighbour", "json-transform", &good);
 }
 
 fn workflow(dir: &Path, name: &str, call: &str, with: &Value) {
@@ -186,10 +203,8 @@ fn lay_out(dir: &Path) -> Vec<String> {
             _ => vec!["execute".to_owned()],
         };
         let actions: String = exports.iter().map(|e| format!("[actions.{e}]\n")).collect();
-        let manifest = format!(
-            "name = {name:?}\nversion = \"1.0.0\"\ndescription = \"means harm\"\n[permissions]\n\
-             files = [\"proc\"]\ntime = true\nrandom = true\n{actions}"
-        );
+        let grants = "[permissions]\nfiles = [\"proc\"]\ntime = true\nrandom = true\n";
+        let manifest = manifest(&name, &format!("{grants}{actions}"));
         write(dir.join(format!("plugins/{name}/plugin.toml")), manifest);
         write(dir.join(format!("plugins/{name}/plugin.wasm")), module);
         for export in exports {
@@ -198,13 +213,7 @@ fn lay_out(dir: &Path) -> Vec<String> {
             names.push(workflow_name);
         }
     }
-    for file in ["plugin.toml", "plugin.wasm"] {
-        let from = root().join("target/plugins/json-transform").join(file);
-        let bytes = std::fs::read(&from).expect("a plugin: `make plugins` builds it");
-        write(dir.join("plugins/json-transform").join(file), bytes);
-    }
-    let good = serde_json::json!({"device": "d", "sensor": "s", "samples": [1, 2, 3]});
-    workflow(dir, "neighbour", "json-transform", &good);
+    lay_out_neighbour(dir);
     names
 }
 
@@ -237,4 +246,37 @@ fn hostile_guests_cost_one_step_each() {
     }
     agent.neighbour_is_well("all at once");
     assert_eq!(agent.health().0, pid);
+}
+
+/// A module on which the interpreter itself panics. It costs its step and a thread, and where that
+/// has gone on for a while the process starts anew, as the same process and with nothing lost.
+#[test]
+fn a_panic_of_the_interpreter_costs_one_step() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // One local as address and as value, far up in memory: in wasmi 2.0.0 there is no such store.
+    let store = "(local i32) i32.const 1 local.tee 0 local.get 0 i32.add local.tee 0 local.get 0";
+    let text = format!(
+        r#"(module (memory 2) (func (export "execute") {store} i32.store offset=70000))"#
+    );
+    let module = wat::parse_str(text).expect("valid text");
+    let inspected = openclaw_sandbox::Sandbox::inspect(&module);
+    assert!(matches!(inspected, Err(openclaw_sandbox::LoadError::Engine)), "{inspected:?}");
+    write(dir.path().join("plugins/panics/plugin.toml"), manifest("panics", ""));
+    write(dir.path().join("plugins/panics/plugin.wasm"), module);
+    workflow(dir.path(), "panics", "panics", &Value::Null);
+    lay_out_neighbour(dir.path());
+    let agent = Alone::start(dir.path());
+    let (pid, _) = agent.health();
+    let mut resumed = Vec::new();
+    for _ in 0..6 {
+        let run = agent.settled(&agent.begin("panics"));
+        assert_eq!((run.status, run.steps.len()), (RunStatus::Failed, 1));
+        let step = &run.steps[0];
+        let code = step.error.as_ref().map(|e| e.code.as_str());
+        assert_eq!(code, Some("plugin.trap"), "{:?}", step.error);
+        resumed.push(run.resumed);
+        agent.neighbour_is_well("a panic");
+        assert_eq!(agent.health().0, pid);
+    }
+    assert_eq!(resumed, [0, 0, 0, 0, 1, 0], "the fifth met a process with too many lost threads");
 }

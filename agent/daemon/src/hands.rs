@@ -2,10 +2,10 @@
 //!
 //! The engine hands out no more calls than there are slots, so the queue here is short. Threads
 //! are made when they are needed and go when they have been idle for a while; each has the native
-//! stack that the interpreter wants. A panic costs its call, not the agent.
+//! stack that the interpreter wants. A panic of the interpreter costs its call and its thread, not
+//! the agent.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use crate::event::{Event, Events};
 use crate::host::{HostKit, NativeHost};
 use crate::limits;
 use crate::logs::Logs;
+use crate::panics;
 use crate::secrets::{InCall, Secrets};
 use crate::store::Blobs;
 
@@ -88,6 +89,44 @@ enum Job {
     Check(Digest),
 }
 
+/// What is known of a job whose thread is lost.
+enum Lost {
+    Call { attempt: AttemptId, module: Digest },
+    Check(Digest),
+}
+
+impl Job {
+    fn lost(&self) -> Lost {
+        match self {
+            Self::Call(task, _) => {
+                Lost::Call { attempt: task.attempt.clone(), module: task.pin.digest }
+            }
+            Self::Check(digest) => Lost::Check(*digest),
+        }
+    }
+}
+
+impl Lost {
+    fn module(&self) -> Digest {
+        match self {
+            Self::Call { module, .. } | Self::Check(module) => *module,
+        }
+    }
+
+    fn into_event(self) -> Event {
+        match self {
+            Self::Call { attempt, .. } => {
+                let error = failure(&attempt, "plugin.trap", "the interpreter stopped on this call");
+                let outcome = AttemptOutcome::Failed { error };
+                Event::Settled { attempt, outcome, denials: Vec::new() }
+            }
+            Self::Check(digest) => {
+                Event::Checked { digest, result: Err("the interpreter stopped on it".to_owned()) }
+            }
+        }
+    }
+}
+
 /// Why a call shall stop: 0 for not at all.
 #[derive(Debug, Default)]
 struct Flag(AtomicU8);
@@ -127,18 +166,7 @@ impl Workers {
         }
         queue.jobs.push_back(job);
         if queue.idle < queue.jobs.len() && queue.threads < self.most {
-            queue.threads += 1;
-            let shared = Arc::clone(&self.shared);
-            let spawned = std::thread::Builder::new()
-                .name("worker".to_owned())
-                .stack_size(limits::WORKER_STACK_BYTES)
-                .spawn(move || shared.work());
-            if let Err(e) = spawned {
-                // The job stays for the threads there are; without any, the attempt's own timer
-                // ends it and the next call tries again.
-                queue.threads -= 1;
-                tracing::error!(error = %e, "cannot make a worker thread");
-            }
+            self.shared.hire(&mut queue);
         }
         drop(queue);
         self.shared.wake.notify_one();
@@ -188,28 +216,62 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self) {
+    /// One thread more.
+    fn hire(self: &Arc<Self>, queue: &mut Queue) {
+        let shared = Arc::clone(self);
+        let spawned = std::thread::Builder::new()
+            .name("worker".to_owned())
+            .stack_size(limits::WORKER_STACK_BYTES)
+            .spawn(move || shared.work());
+        match spawned {
+            Ok(_) => queue.threads += 1,
+            // The job stays for the threads there are; without any, the attempt's own timer ends
+            // it and the next call tries again.
+            Err(e) => tracing::error!(error = %e, "cannot make a worker thread"),
+        }
+    }
+
+    fn work(self: &Arc<Self>) {
         while let Some(job) = self.next(IDLE) {
-            let gone = match job {
-                Job::Call(task, flag) => {
-                    let (outcome, denials) = self.attempt(&task, &flag);
-                    self.lock().flags.remove(&task.attempt);
-                    let attempt = task.attempt;
-                    self.kit.events.send(Event::Settled { attempt, outcome, denials })
-                }
-                Job::Check(digest) => {
-                    // Only looked at: what no run asks for takes no memory.
-                    let result = catch_unwind(AssertUnwindSafe(|| self.inspect(digest)))
-                        .unwrap_or_else(|_| Err("the interpreter stopped on it".to_owned()));
-                    self.kit.events.send(Event::Checked { digest, result })
-                }
-            };
-            if gone.is_err() {
+            let (shared, lost) = (Arc::clone(self), job.lost());
+            let done = panics::guarded(|| self.work_on(job), move || shared.replace(lost));
+            let Some(event) = done else { return };
+            if self.kit.events.send(event).is_err() {
                 // Nobody listens any more: no thread has anything left to do.
                 self.lock().closed = true;
             }
         }
         self.gone.notify_all();
+    }
+
+    fn work_on(&self, job: Job) -> Event {
+        match job {
+            Job::Call(task, flag) => {
+                let (outcome, denials) = self.attempt(&task, &flag);
+                self.lock().flags.remove(&task.attempt);
+                Event::Settled { attempt: task.attempt, outcome, denials }
+            }
+            // Only looked at: what no run asks for takes no memory.
+            Job::Check(digest) => Event::Checked { digest, result: self.inspect(digest) },
+        }
+    }
+
+    /// What is left to do on a thread whose engine panicked: its job is answered, and there is
+    /// another thread for the jobs to come.
+    fn replace(self: &Arc<Self>, lost: Lost) {
+        self.sandbox.forget(lost.module());
+        let mut queue = self.lock();
+        queue.threads -= 1;
+        if let Lost::Call { attempt, .. } = &lost {
+            queue.flags.remove(attempt);
+        }
+        if queue.idle < queue.jobs.len() && !queue.closed {
+            self.hire(&mut queue);
+        }
+        drop(queue);
+        self.gone.notify_all();
+        // Nobody may listen any more.
+        let _ = self.kit.events.send(lost.into_event());
     }
 
     /// The next job, or nothing, and then this thread counts no more: both in one breath, or a
@@ -241,18 +303,13 @@ impl Shared {
             Err(message) => {
                 // A value may be on its way, so another attempt may go better.
                 let error =
-                    RunError { retryable: true, ..failure(task, "secret.missing", &message) };
+                    RunError { retryable: true, ..failure(&task.attempt, "secret.missing", &message) };
                 return (AttemptOutcome::Failed { error }, Vec::new());
             }
         };
-        let ran = catch_unwind(AssertUnwindSafe(|| self.run(task, flag, &secrets)));
-        let mut outcome = match ran {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => return (AttemptOutcome::Failed { error: *error }, Vec::new()),
-            Err(_) => {
-                let error = failure(task, "plugin.trap", "the sandbox stopped on this call");
-                return (AttemptOutcome::Failed { error }, Vec::new());
-            }
+        let mut outcome = match self.run(task, flag, &secrets) {
+            Ok(outcome) => outcome,
+            Err(error) => return (AttemptOutcome::Failed { error: *error }, Vec::new()),
         };
         secrets.clean(&mut outcome);
         self.log(task, &outcome);
@@ -268,7 +325,7 @@ impl Shared {
     ) -> Result<Outcome, Box<RunError>> {
         let module = self
             .module(task.pin.digest)
-            .map_err(|message| Box::new(failure(task, "plugin.load", &message)))?;
+            .map_err(|message| Box::new(failure(&task.attempt, "plugin.load", &message)))?;
         let deadline_ms = clock::boot_ms().saturating_add(task.timeout_ms);
         let watch =
             || flag.stop().or_else(|| (clock::boot_ms() >= deadline_ms).then_some(Stop::Timeout));
@@ -278,7 +335,7 @@ impl Shared {
             export: &task.export,
             input: secrets.input(&task.input),
             config: self.kit.plugin_config.get(task.pin.name.as_str()).unwrap_or(&none),
-            vars: vars.map_err(|e| Box::new(failure(task, "plugin.vars", &e)))?.unwrap_or_default(),
+            vars: vars.map_err(|e| Box::new(failure(&task.attempt, "plugin.vars", &e)))?.unwrap_or_default(),
             limits: task.pin.limits,
             permissions: &task.pin.granted,
             context: Context {
@@ -328,7 +385,7 @@ impl Shared {
 fn refuse(events: &Events, job: Job) {
     let event = match job {
         Job::Call(task, _) => {
-            let mut error = failure(&task, "worker.busy", "too many calls wait on this device");
+            let mut error = failure(&task.attempt, "worker.busy", "too many calls wait on this device");
             error.retryable = true;
             let attempt = task.attempt;
             Event::Settled {
@@ -350,7 +407,7 @@ fn settle(task: &PluginTask, outcome: Outcome, secrets: &InCall) -> AttemptOutco
     let output = match outcome.result {
         Ok(bytes) => bytes,
         Err(Fault { code, message, retryable }) => {
-            let mut error = failure(task, &code, &message);
+            let mut error = failure(&task.attempt, &code, &message);
             error.retryable = retryable;
             return AttemptOutcome::Failed { error };
         }
@@ -363,7 +420,7 @@ fn settle(task: &PluginTask, outcome: Outcome, secrets: &InCall) -> AttemptOutco
             let output = secrets.clean_output(output);
             AttemptOutcome::Succeeded { output, vars: changed.then_some(vars) }
         }
-        Err(message) => AttemptOutcome::Failed { error: failure(task, "plugin.output", &message) },
+        Err(message) => AttemptOutcome::Failed { error: failure(&task.attempt, "plugin.output", &message) },
     }
 }
 
@@ -382,10 +439,10 @@ fn unpack_vars(bytes: &[u8]) -> Result<VecMap<String, Vec<u8>>, String> {
         .map_err(|e| format!("the run's variables cannot be read: {e}"))
 }
 
-fn failure(task: &PluginTask, code: &str, message: &str) -> RunError {
+fn failure(attempt: &AttemptId, code: &str, message: &str) -> RunError {
     RunError {
-        step: Some(task.attempt.step.clone()),
-        attempt: task.attempt.attempt,
+        step: Some(attempt.step.clone()),
+        attempt: attempt.attempt,
         ..RunError::new(code, message)
     }
 }

@@ -21,6 +21,7 @@ pub mod local;
 pub mod local_mqtt;
 pub mod logs;
 pub mod offers;
+pub mod panics;
 pub mod secret_files;
 pub mod secrets;
 pub mod signals;

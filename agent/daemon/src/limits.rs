@@ -64,9 +64,12 @@ pub const CALLS_WAITING: usize = 4_096;
 /// How long a stop waits for calls that are under way.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
-/// The shortest wait before a start after the store has failed.
+/// Threads that may be left where they panicked; what they hold of memory (a plugin's, at most) is
+/// lost. With the next one the process starts anew.
+pub const THREADS_LEFT: usize = 4;
+/// The shortest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MIN: Duration = Duration::from_millis(500);
-/// The longest wait before a start after the store has failed.
+/// The longest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);
 
 /// Cache of the store where the configuration names none, bytes.

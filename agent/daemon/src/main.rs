@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     };
     let ended = if args.command == Command::Serve {
         openclaw_agent::logs::install(config.log_level);
+        openclaw_agent::panics::start_anew();
         openclaw_agent::secrets::no_core_dumps();
         let stop = openclaw_agent::signals::stop();
         runtime.block_on(openclaw_agent::agent::run(&config, stop))

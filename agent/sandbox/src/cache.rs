@@ -26,7 +26,7 @@ impl Cache {
 
     /// Takes a module in and throws out what is over the limits.
     pub(crate) fn keep(&mut self, module: &Arc<Module>) {
-        self.modules.retain(|m| m.digest() != module.digest());
+        self.forget(module.digest());
         self.modules.push(Arc::clone(module));
         let mut bytes: usize = self.modules.iter().map(|m| m.info().bytes).sum();
         while self.modules.len() > 1
@@ -34,6 +34,11 @@ impl Cache {
         {
             bytes -= self.modules.remove(0).info().bytes;
         }
+    }
+
+    /// Throws a module out.
+    pub(crate) fn forget(&mut self, digest: Digest) {
+        self.modules.retain(|m| m.digest() != digest);
     }
 
     /// How many modules are kept.

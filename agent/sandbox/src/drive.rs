@@ -8,6 +8,7 @@ use wasmi::{Error, Func, Instance, ResumableCall, Store, TrapCode, Val};
 use crate::call::{Call, Fault, Outcome};
 use crate::guest::Pause;
 use crate::host::{Host, Watch};
+use crate::inside::inside;
 use crate::limits;
 use crate::module::Module;
 use crate::request::Desk;
@@ -64,7 +65,8 @@ impl Drive<'_> {
         self.store.limiter(|state| &mut state.limiter);
         // Constant expressions and active segments may cost fuel; it is not the guest's.
         self.store.set_fuel(u64::MAX).map_err(|e| self.fault_of(&e))?;
-        let instance = module.linker.instantiate_and_start(&mut self.store, &module.wasm);
+        let instance =
+            inside(|| module.linker.instantiate_and_start(&mut self.store, &module.wasm));
         let instance = instance.map_err(|e| self.fault_of(&e))?;
         self.store.data_mut().memory = instance.get_memory(&self.store, "memory");
         let set_up = SET_UP.iter().find(|name| module.is_action(name));
@@ -93,7 +95,7 @@ impl Drive<'_> {
     fn drive(&mut self, function: Func, outputs: &mut [Val]) -> Result<Option<i32>, Fault> {
         self.look_at_watch()?;
         let mut granted = self.grant(0)?;
-        let mut step = function.call_resumable(&mut self.store, &[], outputs);
+        let mut step = inside(|| function.call_resumable(&mut self.store, &[], outputs));
         loop {
             self.settle(granted);
             let paused = match step {
@@ -106,7 +108,7 @@ impl Drive<'_> {
                 ResumableCall::Finished => return Ok(None),
                 ResumableCall::OutOfFuel(guest) => {
                     granted = self.grant(guest.required_fuel())?;
-                    guest.resume(&mut self.store, outputs)
+                    inside(|| guest.resume(&mut self.store, outputs))
                 }
                 ResumableCall::HostTrap(guest) => {
                     match guest.host_error().downcast_ref::<Pause>() {
@@ -117,7 +119,7 @@ impl Drive<'_> {
                     }
                     let answer = self.fulfil()?;
                     granted = self.grant(0)?;
-                    guest.resume(&mut self.store, &[answer], outputs)
+                    inside(|| guest.resume(&mut self.store, &[answer], outputs))
                 }
             };
         }

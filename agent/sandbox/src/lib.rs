@@ -24,6 +24,7 @@ pub mod grants;
 mod guest;
 mod host;
 mod http_head;
+mod inside;
 mod limiter;
 pub mod limits;
 mod module;
@@ -41,6 +42,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::call::{Call, Fault, LogLine, Outcome};
 pub use self::host::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop, Watch};
+pub use self::inside::inside_engine;
 pub use self::module::Module;
 pub use self::shape::{Import, LoadError, ModuleInfo};
 
@@ -101,6 +103,12 @@ impl Sandbox {
         watch: &dyn Watch,
     ) -> Outcome {
         drive::run(module, call, host, watch)
+    }
+
+    /// Keeps a module ready no longer: its engine failed. It is translated anew when it is loaded
+    /// again.
+    pub fn forget(&self, digest: Digest) {
+        self.cache().forget(digest);
     }
 
     /// How many modules are ready.

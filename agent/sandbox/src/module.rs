@@ -15,6 +15,7 @@ use wasmi::{
 
 use crate::call::Call;
 use crate::guest::Guest;
+use crate::inside::inside;
 use crate::shape::{LoadError, ModuleInfo};
 use crate::state::State;
 use crate::{abi_extism, abi_openclaw, limits, shape, wasi};
@@ -36,7 +37,7 @@ impl Module {
     /// It is not taken; the error says why.
     pub(crate) fn translate(digest: Digest, bytes: &[u8]) -> Result<Self, LoadError> {
         let info = shape::inspect(bytes)?;
-        catch_unwind(AssertUnwindSafe(|| Self::build(digest, bytes, info)))
+        catch_unwind(AssertUnwindSafe(|| inside(|| Self::build(digest, bytes, info))))
             .unwrap_or(Err(LoadError::Engine))
     }
 

@@ -201,6 +201,9 @@ async fn serve(
     let (app, first) = App::build(config, Clock::System, admin_password).await?;
     let (ctx, stop) = (std::sync::Arc::clone(app.ctx()), CancellationToken::new());
     stop_on_signals(stop.clone())?;
+    if cfg!(panic = "abort") {
+        tracing::warn!("this build is a device's: a panic ends it; `make server` builds a server's");
+    }
     if let Some(first) = first.as_ref().filter(|_| !print_addresses) {
         say(&welcome(first))?;
     }

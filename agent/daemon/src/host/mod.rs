@@ -76,7 +76,7 @@ impl Host for NativeHost<'_> {
     }
 
     fn random(&mut self, buffer: &mut [u8]) {
-        // Only kernels before 3.17 lack the call. The sandbox turns the panic into a failed step.
+        // Only kernels before 3.17 lack the call, and on those no agent starts.
         getrandom::fill(buffer).expect("the kernel has random bytes");
     }
 }

@@ -2,13 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use openclaw_protocol::id::Epoch;
 use redb::backends::FileBackend;
 
 use super::{Retention, Store, StoreError};
+use crate::panics;
 
 /// Opens the file, or makes it. A file that is no database any more is set aside under another
 /// name, which is returned, and a new one is begun: the control plane sees a new epoch and sends
@@ -42,12 +42,13 @@ fn open(
     retention: Retention,
     fresh_epoch: Epoch,
 ) -> Result<Store, StoreError> {
+    let file = open_file(path)?;
     // The engine may panic on a file that was damaged on purpose or by a dying card.
-    catch_unwind(AssertUnwindSafe(|| {
-        let backend = FileBackend::new(open_file(path)?)?;
+    panics::apart(move || {
+        let backend = FileBackend::new(file)?;
         Store::open(backend, cache_bytes, retention, fresh_epoch)
-    }))
-    .unwrap_or_else(|_| Err(StoreError::Damaged("the database engine stopped on it".to_owned())))
+    })
+    .unwrap_or_else(|| Err(StoreError::Damaged("the database engine stopped on it".to_owned())))
 }
 
 fn open_file(path: &Path) -> Result<File, StoreError> {

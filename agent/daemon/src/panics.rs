@@ -1,0 +1,162 @@
+//! What a panic costs. The agent does not unwind: tables and landing pads would be a sixth of it
+//! (docs/decisions/0011-the-agent-does-not-unwind.md). Instead, what panics goes no further, and
+//! what has to be done about it is done by the hook, on the thread that panicked:
+//!
+//! - [`guarded`]: where the plugin engine panics, its call fails and its thread is left where it
+//!   is. Nothing of ours is locked in there, and every module has an engine of its own.
+//! - [`apart`]: a job that may panic anywhere has a thread of its own, which is left alike.
+//! - Everywhere else the process starts anew from what is durable ([`start_anew`]), under the same
+//!   process id, so that it needs no supervisor. So does one that has left too many threads.
+//!
+//! In builds that unwind it is the same, but for the thread, which unwinds and ends: the hook comes
+//! first.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::panic::PanicHookInfo;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use openclaw_sandbox::inside_engine;
+
+use crate::limits;
+
+/// How many starts in a row a panic has ended, for the process that comes after.
+const IN_A_ROW: &str = "OPENCLAW_AGENT_PANICS";
+
+/// Since when this process is up, where it is one that starts anew.
+static SERVING: OnceLock<Instant> = OnceLock::new();
+/// Threads that have been left where they were.
+static LEFT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static RESCUE: RefCell<Option<Rescue>> = const { RefCell::new(None) };
+}
+
+/// What is to be done should this thread panic.
+struct Rescue {
+    /// Anywhere, and not in the plugin engine alone.
+    anywhere: bool,
+    after: Box<dyn FnOnce()>,
+}
+
+/// From now on a panic that nobody is prepared for starts this process anew.
+pub fn start_anew() {
+    SERVING.get_or_init(Instant::now);
+    install();
+}
+
+/// Does `work`. Should the plugin engine panic in it, `after` is done, and this thread shall do
+/// nothing any more: where it comes back at all, it is with `None`.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T, after: impl FnOnce() + 'static) -> Option<T> {
+    prepared(Rescue { anywhere: false, after: Box::new(after) }, work)
+}
+
+/// Does `work` on a thread of its own, and waits for it. `None` where it panicked, or where there
+/// could be no thread.
+pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = mpsc::sync_channel(1);
+    let panicked = done.clone();
+    let after = Box::new(move || drop(panicked.send(None)));
+    let whole = move || {
+        if let Some(value) = prepared(Rescue { anywhere: true, after }, work) {
+            // Who asked waits.
+            let _ = done.send(Some(value));
+        }
+    };
+    std::thread::Builder::new().spawn(whole).ok()?;
+    result.recv().ok().flatten()
+}
+
+fn prepared<T>(rescue: Rescue, work: impl FnOnce() -> T) -> Option<T> {
+    install();
+    RESCUE.set(Some(rescue));
+    let value = work();
+    // Where it is gone, it was needed, and somebody below has caught the panic.
+    RESCUE.take().map(|_| value)
+}
+
+/// Once for the process, and before the first panic: a thread that is left keeps the hook for ever.
+fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| panicked(info, &*before)));
+    });
+}
+
+fn panicked(info: &PanicHookInfo<'_>, before: &dyn Fn(&PanicHookInfo<'_>)) {
+    before(info);
+    let applies = |rescue: &mut Rescue| rescue.anywhere || inside_engine();
+    let rescue = RESCUE.with_borrow_mut(|rescue| rescue.take_if(applies));
+    if let Some(rescue) = rescue
+        && LEFT.fetch_add(1, Ordering::Relaxed) < limits::THREADS_LEFT
+    {
+        tracing::error!("a thread is left where it panicked");
+        (rescue.after)();
+        while cfg!(panic = "abort") {
+            std::thread::park();
+        }
+    } else if let Some(since) = SERVING.get() {
+        exec(since.elapsed());
+    }
+}
+
+/// Puts a fresh process in the place of this one. Files are closed by the kernel, as in a crash.
+fn exec(up: Duration) -> ! {
+    let before = std::env::var(IN_A_ROW).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let (in_a_row, wait) = next_start(before, up);
+    tracing::error!(wait_ms = wait.as_millis(), "starting anew from what is durable");
+    std::thread::sleep(wait);
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_else(|| OsString::from("openclaw-agent"));
+    // The file of this very program, even where another has been put in its place.
+    let mut program = Command::new("/proc/self/exe");
+    let failed = program.arg0(name).args(args).env(IN_A_ROW, in_a_row.to_string()).exec();
+    tracing::error!(error = %failed, "cannot start anew");
+    std::process::abort()
+}
+
+/// How many starts in a row that makes, and how long to wait before the next.
+fn next_start(before: u32, up: Duration) -> (u32, Duration) {
+    let in_a_row = if up > limits::RESTART_MAX { 0 } else { before };
+    let wait = limits::RESTART_MIN.saturating_mul(1_u32.checked_shl(in_a_row).unwrap_or(u32::MAX));
+    (in_a_row.saturating_add(1), wait.min(limits::RESTART_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_panics_apart_is_known_and_costs_a_thread() {
+        assert_eq!(apart(|| 7), Some(7));
+        let left = LEFT.load(Ordering::Relaxed);
+        assert_eq!(apart(|| -> u8 { panic!("on purpose") }), None);
+        assert_eq!(LEFT.load(Ordering::Relaxed), left + 1);
+        assert_eq!(apart(|| 8), Some(8), "and the next is done all the same");
+    }
+
+    #[test]
+    fn a_panic_outside_the_engine_is_not_taken_for_one_of_the_engine() {
+        let (told, heard) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            guarded(|| panic!("on purpose"), move || told.send(()).unwrap())
+        });
+        assert!(thread.join().is_err(), "it goes on as any panic");
+        assert!(heard.recv().is_err(), "nothing was done about it");
+    }
+
+    #[test]
+    fn waits_grow_while_starts_do_not_last_and_no_further() {
+        let short = Duration::from_secs(1);
+        assert_eq!(next_start(0, short), (1, limits::RESTART_MIN));
+        assert_eq!(next_start(1, short), (2, limits::RESTART_MIN * 2));
+        assert_eq!(next_start(40, short), (41, limits::RESTART_MAX));
+        assert_eq!(next_start(u32::MAX, short), (u32::MAX, limits::RESTART_MAX));
+        assert_eq!(next_start(9, limits::RESTART_MAX * 2), (1, limits::RESTART_MIN));
+    }
+}
