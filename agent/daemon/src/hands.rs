@@ -4,11 +4,11 @@
 //! are made when they are needed and go when they have been idle for a while; each has the native
 //! stack that the interpreter wants. A panic costs its call, not the agent.
 
-use std::collections::VecDeque;
+mod pool;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome, PluginTask, StopReason};
 use openclaw_protocol::id::Digest;
@@ -25,6 +25,7 @@ use crate::limits;
 use crate::logs::Logs;
 use crate::secrets::{InCall, Secrets};
 use crate::store::Blobs;
+use pool::{CANCELLED, Flag, Job, Place, Pool, TIMED_OUT};
 
 /// How long a thread waits for work before it goes.
 const IDLE: Duration = Duration::from_secs(20);
@@ -58,107 +59,42 @@ pub struct Kit {
 
 /// The worker pool.
 #[derive(Debug)]
-pub struct Workers {
-    shared: Arc<Shared>,
-    most: usize,
-}
+pub struct Workers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     kit: Kit,
     sandbox: Sandbox,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    /// Told when a thread goes.
-    gone: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    flags: VecMap<AttemptId, Arc<Flag>>,
-    threads: usize,
-    idle: usize,
-    closed: bool,
-}
-
-#[derive(Debug)]
-enum Job {
-    Call(Box<PluginTask>, Arc<Flag>),
-    Check(Digest),
-}
-
-/// Why a call shall stop: 0 for not at all.
-#[derive(Debug, Default)]
-struct Flag(AtomicU8);
-
-const CANCELLED: u8 = 1;
-const TIMED_OUT: u8 = 2;
-
-impl Flag {
-    fn stop(&self) -> Option<Stop> {
-        match self.0.load(Ordering::Relaxed) {
-            CANCELLED => Some(Stop::Cancelled),
-            TIMED_OUT => Some(Stop::Timeout),
-            _ => None,
-        }
-    }
+    pool: Pool,
 }
 
 impl Workers {
     /// A pool of at most `slots` threads; none is made yet.
     #[must_use]
     pub fn new(kit: Kit, slots: u16) -> Self {
-        let shared = Shared {
-            kit,
-            sandbox: Sandbox::new(),
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            gone: Condvar::new(),
-        };
-        Self { shared: Arc::new(shared), most: usize::from(slots) }
+        let pool = Pool::new(usize::from(slots));
+        Self(Arc::new(Shared { kit, sandbox: Sandbox::new(), pool }))
     }
 
     fn enqueue(&self, job: Job) {
-        let mut queue = self.shared.lock();
-        if queue.jobs.len() >= limits::CALLS_WAITING {
-            drop(queue);
-            return refuse(&self.shared.kit.events, job);
+        let shared = &self.0;
+        if let Some(refused) = shared.pool.add(job, &|| Shared::spawn(shared)) {
+            refuse(&shared.kit.events, refused);
         }
-        queue.jobs.push_back(job);
-        if queue.idle < queue.jobs.len() && queue.threads < self.most {
-            queue.threads += 1;
-            let shared = Arc::clone(&self.shared);
-            let spawned = std::thread::Builder::new()
-                .name("worker".to_owned())
-                .stack_size(limits::WORKER_STACK_BYTES)
-                .spawn(move || shared.work());
-            if let Err(e) = spawned {
-                // The job stays for the threads there are; without any, the attempt's own timer
-                // ends it and the next call tries again.
-                queue.threads -= 1;
-                tracing::error!(error = %e, "cannot make a worker thread");
-            }
-        }
-        drop(queue);
-        self.shared.wake.notify_one();
     }
 }
 
 impl Hands for Workers {
     fn call(&mut self, task: PluginTask) {
-        let flag = Arc::new(Flag::default());
-        self.shared.lock().flags.insert(task.attempt.clone(), Arc::clone(&flag));
-        self.enqueue(Job::Call(Box::new(task), flag));
+        self.enqueue(Job::Call(Box::new(task), Arc::default()));
     }
 
     fn stop(&mut self, attempt: &AttemptId, reason: StopReason) {
-        if let Some(flag) = self.shared.lock().flags.get(attempt) {
-            let why = match reason {
+        if let Some(flag) = self.0.pool.lock().flags.get(attempt) {
+            flag.set(match reason {
                 StopReason::Cancelled => CANCELLED,
                 StopReason::TimedOut => TIMED_OUT,
-            };
-            flag.0.store(why, Ordering::Relaxed);
+            });
         }
     }
 
@@ -169,73 +105,55 @@ impl Hands for Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let mut queue = self.shared.lock();
-        queue.closed = true;
-        queue.jobs.clear();
-        for flag in queue.flags.values() {
-            flag.0.store(CANCELLED, Ordering::Relaxed);
-        }
-        self.shared.wake.notify_all();
         // What they hold of the store and the sandbox goes with them, so that a start that
-        // follows finds both free. A host call that does not end in time is left behind.
-        let _ = self.shared.gone.wait_timeout_while(queue, limits::DRAIN, |q| q.threads > 0);
+        // follows finds both free.
+        self.0.pool.close();
+        self.0.pool.drain();
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // The queue is whole between any two statements that could panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn spawn(shared: &Arc<Self>) -> std::io::Result<()> {
+        let shared = Arc::clone(shared);
+        std::thread::Builder::new()
+            .name("worker".to_owned())
+            .stack_size(limits::WORKER_STACK_BYTES)
+            .spawn(move || Self::work(&shared))
+            .map(|_| ())
     }
 
-    fn work(&self) {
-        while let Some(job) = self.next(IDLE) {
-            let gone = match job {
+    fn work(shared: &Arc<Self>) {
+        let spawn = || Self::spawn(shared);
+        shared.pool.arrive();
+        while let Some((job, place)) = shared.pool.next(IDLE, &spawn) {
+            let event = match job {
                 Job::Call(task, flag) => {
-                    let (outcome, denials) = self.attempt(&task, &flag);
-                    self.lock().flags.remove(&task.attempt);
+                    let (outcome, denials) = shared.attempt(&task, &flag, &place);
                     let attempt = task.attempt;
-                    self.kit.events.send(Event::Settled { attempt, outcome, denials })
+                    shared.pool.lock().flags.remove(&attempt);
+                    Event::Settled { attempt, outcome, denials }
                 }
                 Job::Check(digest) => {
                     // Only looked at: what no run asks for takes no memory.
-                    let result = catch_unwind(AssertUnwindSafe(|| self.inspect(digest)))
+                    let result = catch_unwind(AssertUnwindSafe(|| shared.inspect(digest)))
                         .unwrap_or_else(|_| Err("the interpreter stopped on it".to_owned()));
-                    self.kit.events.send(Event::Checked { digest, result })
+                    Event::Checked { digest, result }
                 }
             };
-            if gone.is_err() {
+            drop(place);
+            if shared.kit.events.send(event).is_err() {
                 // Nobody listens any more: no thread has anything left to do.
-                self.lock().closed = true;
+                shared.pool.close();
             }
-        }
-        self.gone.notify_all();
-    }
-
-    /// The next job, or nothing, and then this thread counts no more: both in one breath, or a
-    /// job that comes in between would be left to a thread that has decided to go.
-    fn next(&self, idle: Duration) -> Option<Job> {
-        let until = Instant::now() + idle;
-        let mut queue = self.lock();
-        loop {
-            if !queue.closed
-                && let Some(job) = queue.jobs.pop_front()
-            {
-                return Some(job);
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if queue.closed || left.is_zero() {
-                queue.threads -= 1;
-                return None;
-            }
-            queue.idle += 1;
-            (queue, _) =
-                self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
         }
     }
 
-    fn attempt(&self, task: &PluginTask, flag: &Flag) -> (AttemptOutcome, Vec<String>) {
+    fn attempt(
+        &self,
+        task: &PluginTask,
+        flag: &Flag,
+        place: &Place<'_>,
+    ) -> (AttemptOutcome, Vec<String>) {
         let secrets = match self.kit.secrets.for_call(&task.input) {
             Ok(secrets) => secrets,
             Err(message) => {
@@ -245,7 +163,7 @@ impl Shared {
                 return (AttemptOutcome::Failed { error }, Vec::new());
             }
         };
-        let ran = catch_unwind(AssertUnwindSafe(|| self.run(task, flag, &secrets)));
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run(task, flag, place, &secrets)));
         let mut outcome = match ran {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => return (AttemptOutcome::Failed { error: *error }, Vec::new()),
@@ -264,14 +182,18 @@ impl Shared {
         &self,
         task: &PluginTask,
         flag: &Flag,
+        place: &Place<'_>,
         secrets: &InCall,
     ) -> Result<Outcome, Box<RunError>> {
         let module = self
             .module(task.pin.digest)
             .map_err(|message| Box::new(failure(task, "plugin.load", &message)))?;
         let deadline_ms = clock::boot_ms().saturating_add(task.timeout_ms);
-        let watch =
-            || flag.stop().or_else(|| (clock::boot_ms() >= deadline_ms).then_some(Stop::Timeout));
+        let watch = || {
+            let now_ms = clock::boot_ms();
+            place.share(now_ms);
+            flag.stop().or_else(|| (now_ms >= deadline_ms).then_some(Stop::Timeout))
+        };
         let none = VecMap::new();
         let vars = task.vars.as_deref().map(unpack_vars).transpose();
         let call = Call {
@@ -290,7 +212,8 @@ impl Shared {
                 deadline_ms: Some(deadline_wall_ms(task.timeout_ms)),
             },
         };
-        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch);
+        let leave = || place.leave();
+        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch, &leave);
         Ok(self.sandbox.run(&module, call, &mut host, &watch))
     }
 
@@ -357,11 +280,10 @@ fn settle(task: &PluginTask, outcome: Outcome, secrets: &InCall) -> AttemptOutco
     };
     match output_json(output) {
         Ok(output) => {
-            let vars = wire::pack(Kind::Row, &outcome.vars);
             let empty = outcome.vars.is_empty() && task.vars.is_none();
-            let changed = !empty && task.vars.as_ref() != Some(&vars);
-            let output = secrets.clean_output(output);
-            AttemptOutcome::Succeeded { output, vars: changed.then_some(vars) }
+            let vars = (!empty).then(|| wire::pack(Kind::Row, &outcome.vars));
+            let vars = vars.filter(|vars| task.vars.as_ref() != Some(vars));
+            AttemptOutcome::Succeeded { output: secrets.clean_output(output), vars }
         }
         Err(message) => AttemptOutcome::Failed { error: failure(task, "plugin.output", &message) },
     }
@@ -374,7 +296,8 @@ fn output_json(bytes: Vec<u8>) -> Result<JsonText, String> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| "the output is neither JSON nor text in UTF-8".to_owned())?;
-    Ok(JsonText::parse(&text).unwrap_or_else(|_| JsonText::of(&serde_json::Value::String(text))))
+    Ok(JsonText::checked(text)
+        .unwrap_or_else(|text| JsonText::of(&serde_json::Value::String(text))))
 }
 
 fn unpack_vars(bytes: &[u8]) -> Result<VecMap<String, Vec<u8>>, String> {
@@ -440,9 +363,9 @@ mod tests {
         };
         let mut workers = Workers::new(kit, 1);
         // The only thread there may be has been idle for long enough.
-        workers.shared.lock().threads = 1;
-        assert!(workers.shared.next(Duration::ZERO).is_none());
-        assert_eq!(workers.shared.lock().threads, 0, "it is gone for whoever locks next");
+        workers.0.pool.lock().threads = 1;
+        assert!(workers.0.pool.next(Duration::ZERO, &|| Ok(())).is_none());
+        assert_eq!(workers.0.pool.lock().threads, 0, "it is gone for whoever locks next");
         let digest = Digest([7; 32]);
         workers.check(digest);
         match receiver.recv_timeout(Duration::from_secs(20)) {
