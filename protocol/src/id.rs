@@ -1,9 +1,11 @@
-//! Names and identities. Each is checked where it enters and cannot be wrong afterwards.
+//! Names and identities. Each is checked where it enters and cannot be wrong afterwards. Their texts
+//! are shared: a run's id goes with everything that is said of it.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits;
 
@@ -55,9 +57,8 @@ fn check_name(what: &'static str, text: &str) -> Result<(), IdError> {
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks a text and takes it as an id.
@@ -66,7 +67,7 @@ macro_rules! text_id {
             /// The text breaks the rules; the error says which.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 $check($what, text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
 
             /// The id as text.
@@ -92,6 +93,12 @@ macro_rules! text_id {
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
             }
         }
 
@@ -143,7 +150,7 @@ impl RunId {
     /// The id of a device's `number`-th run (from 1) under the first 48 bits of `epoch`.
     #[must_use]
     pub fn of(epoch: Epoch, number: u64) -> Self {
-        Self(format!("{:012x}-{number}", epoch.0 >> 16))
+        Self(format!("{:012x}-{number}", epoch.0 >> 16).into())
     }
 
     /// The run's number on its device, from 1.
@@ -208,7 +215,7 @@ impl fmt::Debug for Digest {
 }
 
 impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         if s.is_human_readable() { s.collect_str(self) } else { self.0.serialize(s) }
     }
 }

@@ -25,6 +25,20 @@ impl JsonText {
         Ok(Self(text.to_owned()))
     }
 
+    /// Takes a text that is JSON for certain, because it has just been written as such.
+    pub(crate) fn written(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Takes a text that came from outside, or gives it back where it is not JSON.
+    ///
+    /// # Errors
+    /// The text.
+    pub fn checked(text: String) -> Result<Self, String> {
+        let read = serde_json::from_str::<serde::de::IgnoredAny>(&text);
+        if read.is_ok() { Ok(Self(text)) } else { Err(text) }
+    }
+
     /// `null`.
     #[must_use]
     pub fn null() -> Self {

@@ -42,6 +42,8 @@ pub enum Kind {
     Recording = 13,
     /// A [`crate::desired::Desired`] and the [`crate::secret::SealedSecret`]s that go with it.
     DesiredSecrets = 14,
+    /// Facts of one run in an agent's journal, as one commit wrote them.
+    Facts = 15,
 }
 
 /// Why bytes were refused.
@@ -78,9 +80,48 @@ pub enum WireError {
 /// writers, none of which they have.
 #[must_use]
 pub fn pack<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
-    let head = vec![VERSION, kind as u8];
+    // Most of what is packed is small, and grows step by step from nothing otherwise.
+    let mut packed = Vec::with_capacity(128);
+    packed.extend_from_slice(&[VERSION, kind as u8]);
+    append(packed, value)
+}
+
+/// Packs one more value behind what is packed already; [`Parts`] reads such a row.
+///
+/// # Panics
+/// Never, as [`pack`].
+#[must_use]
+pub fn append<T: Serialize>(packed: Vec<u8>, value: &T) -> Vec<u8> {
     #[expect(clippy::expect_used, reason = "infallible for derived, sized types")]
-    postcard::to_io(value, head).expect("wire types always serialize")
+    postcard::to_io(value, packed).expect("wire types always serialize")
+}
+
+/// Values packed one behind the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'b>(&'b [u8]);
+
+impl<'b> Parts<'b> {
+    /// Looks at version and kind.
+    ///
+    /// # Errors
+    /// They are others, or there are too many bytes.
+    pub fn of(kind: Kind, bytes: &'b [u8], most: usize) -> Result<Self, WireError> {
+        body_of(kind, bytes, most).map(Self)
+    }
+
+    /// The next value; `None` at the end.
+    ///
+    /// # Errors
+    /// It does not decode.
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let (value, rest) =
+            postcard::take_from_bytes(self.0).map_err(|e| WireError::Body(e.to_string()))?;
+        self.0 = rest;
+        Ok(Some(value))
+    }
 }
 
 /// Unpacks what [`pack`] packed.
@@ -88,6 +129,17 @@ pub fn pack<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
 /// # Errors
 /// Another version or kind, a malformed body, or trailing bytes.
 pub fn unpack<T: DeserializeOwned>(kind: Kind, bytes: &[u8], most: usize) -> Result<T, WireError> {
+    let body = body_of(kind, bytes, most)?;
+    let (value, rest) =
+        postcard::take_from_bytes(body).map_err(|e| WireError::Body(e.to_string()))?;
+    if !rest.is_empty() {
+        return Err(WireError::Body(format!("{} bytes too many", rest.len())));
+    }
+    Ok(value)
+}
+
+/// What is behind version and kind.
+fn body_of(kind: Kind, bytes: &[u8], most: usize) -> Result<&[u8], WireError> {
     let (&[version, found], body) = match bytes.split_first_chunk::<2>() {
         Some(split) if bytes.len() <= most => split,
         _ => return Err(WireError::Size { len: bytes.len(), most }),
@@ -98,12 +150,7 @@ pub fn unpack<T: DeserializeOwned>(kind: Kind, bytes: &[u8], most: usize) -> Res
     if found != kind as u8 {
         return Err(WireError::Kind { found, expected: kind });
     }
-    let (value, rest) =
-        postcard::take_from_bytes(body).map_err(|e| WireError::Body(e.to_string()))?;
-    if !rest.is_empty() {
-        return Err(WireError::Body(format!("{} bytes too many", rest.len())));
-    }
-    Ok(value)
+    Ok(body)
 }
 
 /// Byte strings as one length and the bytes: the same encoding as `Vec<u8>` has by itself, but not

@@ -1,6 +1,7 @@
 //! Facts written down, and what each brings about taken in.
 
 use openclaw_protocol::definition::Effects;
+use openclaw_protocol::expr::Value;
 use openclaw_protocol::run::{RunResult, RunStatus};
 use openclaw_protocol::time::Stamp;
 
@@ -16,10 +17,22 @@ use crate::run::{Final, Out, Phase, Run, outer};
 impl Engine {
     /// Writes a fact down and lets the run change by it.
     pub(crate) fn commit(&mut self, number: u64, fact: Fact, at: Stamp, decision: &mut Decision) {
+        self.commit_read(number, fact, None, at, decision);
+    }
+
+    /// As [`Self::commit`], where the output of an attempt has been read already.
+    pub(crate) fn commit_read(
+        &mut self,
+        number: u64,
+        fact: Fact,
+        output: Option<Value>,
+        at: Stamp,
+        decision: &mut Decision,
+    ) {
         let Some(held) = self.runs.get_mut(&number) else { return };
         decision.needs_commit |= must_be_durable(&held.run, &fact);
         let record = FactRecord { at, check: held.run.check(), fact };
-        let out = held.run.apply(&record);
+        let out = held.run.apply_read(&record, output);
         // Were this fact lost, the one that came instead would bear another stamp, and the call's
         // key might go with two inputs.
         decision.needs_commit |= out.prepared;
@@ -29,7 +42,9 @@ impl Engine {
 
     /// Takes in what a fact brought about.
     pub(crate) fn absorb(&mut self, number: u64, out: Out, decision: &mut Decision) {
-        decision.told.extend(out.events.into_iter().map(Told::Event));
+        decision
+            .told
+            .extend(out.events.into_iter().map(|(event, packed)| Told::Event(event, packed)));
         for (at, priority) in out.slots {
             match priority {
                 Some(priority) => self.queue.push((number, at), priority, self.now.boot_ms),

@@ -1,18 +1,16 @@
 //! The rolling digest of what a run has told: two folds of one journal that tell the same are the
 //! same fold.
 
-use openclaw_protocol::run::RunEventRecord;
-use openclaw_protocol::wire::{self, Kind};
-
 /// Chained over events: each sum takes in the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Digest(u64);
 
 impl Digest {
-    pub(crate) fn add(&mut self, record: &RunEventRecord) {
+    /// Takes in a packed event.
+    pub(crate) fn add(&mut self, packed: &[u8]) {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.0.to_le_bytes());
-        hasher.update(&wire::pack(Kind::RunEvent, record));
+        hasher.update(packed);
         let mut first = [0; 8];
         first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         self.0 = u64::from_le_bytes(first);

@@ -100,8 +100,8 @@ pub struct Hold {
 /// Something to tell. Goes to the outbox in the same transaction as the facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    /// For the `history` lane.
-    Event(RunEventRecord),
+    /// For the `history` lane; also packed, as its record there.
+    Event(RunEventRecord, Vec<u8>),
     /// For the `results` lane: the run is settled.
     Result(RunResult),
     /// Answer to a start or cancel: the run, or why not. For the asker and the `control` lane.

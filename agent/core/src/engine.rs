@@ -207,7 +207,7 @@ impl Engine {
             || !decision.seen.is_empty()
             || decision.told.iter().any(|told| match told {
                 // Nothing is kept of what nobody can ask for again.
-                Told::Event(_) | Told::Answer { request: None, outcome: Err(_) } => false,
+                Told::Event(..) | Told::Answer { request: None, outcome: Err(_) } => false,
                 Told::Answer { .. } | Told::Result(_) | Told::Dropped { .. } => true,
             });
         decision
@@ -243,6 +243,12 @@ impl Engine {
     /// The runs that are not settled, oldest first.
     pub fn runs(&self) -> impl Iterator<Item = RunSummary> {
         self.runs.values().map(|held| held.run.summary())
+    }
+
+    /// How many runs are not settled.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.runs.len()
     }
 
     /// How full the queues are.
@@ -304,12 +310,10 @@ impl Engine {
         if !expected {
             return;
         }
-        let fact = Fact::AttemptSettled {
-            step: attempt.step.clone(),
-            attempt: attempt.attempt,
-            outcome: bounded(outcome),
-        };
-        self.commit(number, fact, now, decision);
+        let (outcome, output) = bounded(outcome);
+        let (step, attempt) = (attempt.step.clone(), attempt.attempt);
+        let fact = Fact::AttemptSettled { step, attempt, outcome };
+        self.commit_read(number, fact, output, now, decision);
     }
 
     fn restarted(&mut self, unclean: bool, now: Stamp, decision: &mut Decision) {

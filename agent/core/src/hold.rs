@@ -85,7 +85,7 @@ impl Holds {
         now: Stamp,
         decision: &mut Decision,
     ) -> Counted {
-        let bytes = data.to_json().map_or(0, |json| json.to_string().len());
+        let bytes = data.to_json_text().map_or(0, |text| text.len());
         let room = self.bytes + bytes <= HOLD_DATA_BYTES;
         if let Some(held) = self.all.get_mut(&key) {
             if held.hold.fired {

@@ -186,7 +186,7 @@ impl Replay {
     }
 
     fn take(&mut self, place: usize, out: Out) {
-        for event in out.events {
+        for (event, _) in out.events {
             if let RunEvent::StepStarted { step, .. } = &event.event
                 && let Some((undone, _)) = step.0.split_once(UNDO)
             {

@@ -14,6 +14,7 @@ use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::run::{RunError, RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus};
 use openclaw_protocol::time::Stamp;
+use openclaw_protocol::wire::{self, Kind};
 
 use crate::digest::Digest;
 use crate::effect::{AttemptId, Publication, StopReason};
@@ -135,7 +136,8 @@ pub(crate) struct Run {
 /// What a fact brought about, for the shell and the queue. Thrown away when folding a journal.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
-    pub(crate) events: Vec<RunEventRecord>,
+    /// What is told, each also packed.
+    pub(crate) events: Vec<(RunEventRecord, Vec<u8>)>,
     /// Attempts that wait for a worker slot from now on, with their priority, and those that do
     /// not any more, in this order.
     pub(crate) slots: Vec<(StepRef, Option<Priority>)>,
@@ -236,6 +238,11 @@ impl Run {
 
     /// The one way in which a fact changes a run. Facts that do not fit the state change nothing.
     pub(crate) fn apply(&mut self, record: &FactRecord) -> Out {
+        self.apply_read(record, None)
+    }
+
+    /// As [`Self::apply`], where the output of an attempt has been read already.
+    pub(crate) fn apply_read(&mut self, record: &FactRecord, output: Option<Value>) -> Out {
         let mut out = Out::default();
         if self.is_settled() {
             return out;
@@ -246,7 +253,7 @@ impl Run {
             Fact::Began => turn.began(),
             Fact::AttemptStarted { step, attempt } => turn.attempt_started(step, *attempt),
             Fact::AttemptSettled { step, attempt, outcome } => {
-                turn.attempt_settled(step, *attempt, outcome);
+                turn.attempt_settled(step, *attempt, outcome, output);
             }
             Fact::TimerFired { step, what } => turn.timer_fired(step, *what),
             Fact::CancelRequested { force } => turn.cancel(*force),
@@ -382,8 +389,9 @@ impl Turn<'_> {
         self.run.told = self.run.told.saturating_add(1);
         let (run, seq, at) = (self.run.head.id.clone(), self.run.told, self.at);
         let record = RunEventRecord { run, seq, at, event };
-        self.run.digest.add(&record);
-        self.out.events.push(record);
+        let packed = wire::pack(Kind::RunEvent, &record);
+        self.run.digest.add(&packed);
+        self.out.events.push((record, packed));
     }
 
     /// Works off the agenda, as far as one fact may.
@@ -401,7 +409,7 @@ impl Turn<'_> {
 
 /// A value as it is told: in the outer JSON form.
 pub(crate) fn outer(value: &Value) -> JsonText {
-    value.to_json().map_or_else(|_| JsonText::null(), |json| JsonText::of(&json))
+    value.to_json_text().unwrap_or_else(|_| JsonText::null())
 }
 
 /// Whether a step of that status has a result that counts as its scope's.

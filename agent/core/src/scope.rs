@@ -212,7 +212,6 @@ impl Turn<'_> {
         leaving: Leaving,
     ) -> Result<Vec<(StepIx, bool)>, RunError> {
         let step = self.plan.step(at.ix);
-        let path = self.run.path(at);
         let gate_closed = matches!(step.kind, StepKind::Condition { gate: true, .. })
             && leaving == Leaving::Well(Some(Choice::Truth(false)));
         let mut edges = Vec::with_capacity(step.edges.len());
@@ -222,6 +221,7 @@ impl Turn<'_> {
                 (EdgeKind::Next(_), Leaving::Well(_)) if gate_closed => false,
                 (EdgeKind::Next(None), _) => true,
                 (EdgeKind::Next(Some(when)), _) => {
+                    let path = self.run.path(at);
                     self.run.names(at, &path.0, self.at).truth("when", when)?
                 }
                 // A condition that is switched off counts as true.

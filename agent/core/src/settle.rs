@@ -2,6 +2,7 @@
 
 use openclaw_protocol::definition::{EdgeKind, StepIx, StepKind};
 use openclaw_protocol::expr::Value;
+use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits;
 use openclaw_protocol::run::{RunError, RunEvent, StepStatus};
 
@@ -26,11 +27,7 @@ impl Turn<'_> {
     /// being ended from outside, that decides; only a plugin's success that came in time counts
     /// all the same, because what it did has been done.
     pub(crate) fn attempt_ended(&mut self, at: &StepRef, result: Result<Value, RunError>) {
-        for kind in TimerKind::OF_STEP {
-            if kind != TimerKind::TotalTimeout {
-                self.run.timers.remove(&TimerKey::step(at, kind));
-            }
-        }
+        self.disarm(at, Some(TimerKind::TotalTimeout));
         self.run.listening.remove(at);
         let is_plugin = matches!(self.plan.step(at.ix).kind, StepKind::Plugin(_));
         let Some(active) = self.step_state(at).and_then(|state| state.active.as_mut()) else {
@@ -59,44 +56,53 @@ impl Turn<'_> {
     fn succeed(&mut self, at: &StepRef, raw: Value) {
         let Some(active) = self.run.active(at) else { return };
         let (attempts, choice) = (active.attempt, active.choice());
-        let edges = self
-            .keep_result(at, raw, attempts)
-            .and_then(|()| self.register_undo(at))
-            .and_then(|()| self.edges_of(at, Leaving::Well(choice)));
-        match edges {
-            Ok(edges) => {
+        let kept = self.keep_result(at, raw, attempts).and_then(|text| {
+            self.register_undo(at)?;
+            Ok((text, self.edges_of(at, Leaving::Well(choice))?))
+        });
+        match kept {
+            Ok((text, edges)) => {
                 let follows = Follows::Edges(edges);
-                self.settle(at, StepStatus::Succeeded, attempts, None, follows);
+                self.settle_as(at, StepStatus::Succeeded, attempts, None, text, follows);
             }
             Err(error) => self.fail(at, error),
         }
     }
 
-    /// Keeps the result, reshaped as the step wants it, and the variables it exports.
-    fn keep_result(&mut self, at: &StepRef, raw: Value, attempts: u32) -> Result<(), RunError> {
+    /// Keeps the result, reshaped as the step wants it, and the variables it exports. Gives its text
+    /// where it is at hand.
+    fn keep_result(
+        &mut self,
+        at: &StepRef,
+        raw: Value,
+        attempts: u32,
+    ) -> Result<Option<JsonText>, RunError> {
         let step = self.plan.step(at.ix);
         let status = StepStatus::Succeeded;
         let view_id = self.run.view_of(at);
-        self.view_mut(view_id, |view| view.record(at.ix, status, raw, None, attempts))?;
-        let path = self.run.path(at);
+        let mut text =
+            self.view_mut(view_id, |view| view.record(at.ix, status, raw, None, attempts))?;
         if let Some(template) = &step.output {
+            let path = self.run.path(at);
             let raw = self.output_of(at);
             let mut names = self.run.names(at, &path.0, self.at);
             names.output = raw.as_ref();
             let output = names.fill("output", template)?;
-            self.view_mut(view_id, |view| view.record(at.ix, status, output, None, attempts))?;
+            text =
+                self.view_mut(view_id, |view| view.record(at.ix, status, output, None, attempts))?;
         }
         if step.export.is_empty() {
-            return Ok(());
+            return Ok(text);
         }
-        let output = self.output_of(at);
+        let (path, output) = (self.run.path(at), self.output_of(at));
         let mut names = self.run.names(at, &path.0, self.at);
         names.output = output.as_ref();
         let mut values = Vec::with_capacity(step.export.len());
         for (name, template) in &step.export {
             values.push((name.clone(), names.fill(&format!("export `{name}`"), template)?));
         }
-        self.view_mut(view_id, |view| view.assign(values, true))
+        self.view_mut(view_id, |view| view.assign(values, true))?;
+        Ok(text)
     }
 
     fn view_mut<T>(&mut self, id: u32, change: impl FnOnce(&mut view::View) -> T) -> T {
@@ -166,9 +172,20 @@ impl Turn<'_> {
         error: Option<RunError>,
         follows: Follows,
     ) {
-        for kind in TimerKind::OF_STEP {
-            self.run.timers.remove(&TimerKey::step(at, kind));
-        }
+        self.settle_as(at, status, attempts, error, None, follows);
+    }
+
+    /// As [`Self::settle`], where the text of the output is at hand.
+    fn settle_as(
+        &mut self,
+        at: &StepRef,
+        status: StepStatus,
+        attempts: u32,
+        error: Option<RunError>,
+        text: Option<JsonText>,
+        follows: Follows,
+    ) {
+        self.disarm(at, None);
         if status != StepStatus::Succeeded {
             self.record(at, status, error.clone(), attempts);
         }
@@ -191,7 +208,8 @@ impl Turn<'_> {
             }
         }
         let step = self.run.path(at);
-        let output = output.as_ref().filter(|_| !is_set).map(outer);
+        let output = output.as_ref().filter(|_| !is_set);
+        let output = output.map(|output| text.unwrap_or_else(|| outer(output)));
         self.tell(RunEvent::StepSettled { step, status, attempts, output, error });
         self.run.settled_steps = self.run.settled_steps.saturating_add(1);
         self.count_history();

@@ -39,20 +39,6 @@ pub(crate) struct Timer {
 }
 
 impl TimerKind {
-    /// The timers a step instance may have.
-    pub(crate) const OF_STEP: [Self; 10] = [
-        Self::Delay,
-        Self::Retry,
-        Self::AttemptTimeout,
-        Self::TotalTimeout,
-        Self::Grace,
-        Self::Deadline,
-        Self::Beat,
-        Self::Poll,
-        Self::Remind,
-        Self::Finally,
-    ];
-
     /// What the timer is for, in a word or two.
     pub(crate) fn reason(self) -> &'static str {
         match self {
@@ -135,6 +121,11 @@ impl Turn<'_> {
         let due_ms = self.at.boot_ms.saturating_add(wait_ms);
         let timer = Timer { boot: self.at.boot, due_ms, bound_ms: wait_ms, counts, wall: None };
         self.run.timers.insert(key, timer);
+    }
+
+    /// Takes back the timers of a step instance, all but perhaps one kind.
+    pub(crate) fn disarm(&mut self, at: &StepRef, but: Option<TimerKind>) {
+        self.run.timers.retain(|key, _| key.step.as_ref() != Some(at) || Some(key.kind) == but);
     }
 
     /// Sets a timer for a point in wall-clock time.

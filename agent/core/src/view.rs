@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use openclaw_protocol::definition::StepIx;
 use openclaw_protocol::expr::Value;
+use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits;
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::{RunError, StepStatus};
@@ -118,7 +119,8 @@ impl View {
         Ok(())
     }
 
-    /// Keeps how a step ended. A result that is too large is not kept.
+    /// Keeps how a step ended. A result that is too large is not kept. Gives its text, where that
+    /// was made to see how large it is.
     ///
     /// # Errors
     /// `limit.payload` or `expr.type` (not a JSON value).
@@ -129,8 +131,8 @@ impl View {
         output: Value,
         error: Option<RunError>,
         attempts: u32,
-    ) -> Result<(), RunError> {
-        let own = size(&output)?;
+    ) -> Result<Option<JsonText>, RunError> {
+        let (own, text) = measure(&output)?;
         if own > limits::VALUE_BYTES {
             return Err(fault::payload("the output", own, limits::VALUE_BYTES));
         }
@@ -144,7 +146,7 @@ impl View {
         let error = error.map(Box::new);
         let result = StepResult { status, output, error, attempts, bytes: own };
         Arc::make_mut(&mut self.results).insert(ix, result);
-        Ok(())
+        Ok(text)
     }
 
     /// Takes in what a finished branch leaves behind: the results of its steps `within`, and its
@@ -177,9 +179,14 @@ impl View {
 /// # Errors
 /// `expr.type`: not a JSON value.
 pub(crate) fn size(value: &Value) -> Result<usize, RunError> {
+    measure(value).map(|(bytes, _)| bytes)
+}
+
+/// As [`size`], with the text where it takes that to know.
+fn measure(value: &Value) -> Result<(usize, Option<JsonText>), RunError> {
     match value {
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Uint(_) => Ok(NULL_BYTES),
-        Value::String(text) => Ok(text.len() + 2),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Uint(_) => Ok((NULL_BYTES, None)),
+        Value::String(text) => Ok((text.len() + 2, None)),
         Value::Double(_)
         | Value::Bytes(_)
         | Value::List(_)
@@ -188,8 +195,9 @@ pub(crate) fn size(value: &Value) -> Result<usize, RunError> {
         | Value::Duration(_)
         | Value::Type(_)
         | Value::Secret(_) => {
-            let json = value.to_json().map_err(|error| fault::expression("the value", &error))?;
-            Ok(json.to_string().len())
+            let text = value.to_json_text();
+            let text = text.map_err(|error| fault::expression("the value", &error))?;
+            Ok((text.len(), Some(text)))
         }
     }
 }

@@ -5,10 +5,10 @@
 //! stack that the interpreter wants. A panic of the interpreter costs its call and its thread, not
 //! the agent.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+mod pool;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome, PluginTask, StopReason};
 use openclaw_protocol::id::Digest;
@@ -26,6 +26,7 @@ use crate::logs::Logs;
 use crate::panics;
 use crate::secrets::{InCall, Secrets};
 use crate::store::Blobs;
+use pool::{CANCELLED, Flag, Job, Lost, Place, Pool, TIMED_OUT};
 
 /// How long a thread waits for work before it goes.
 const IDLE: Duration = Duration::from_secs(20);
@@ -59,134 +60,42 @@ pub struct Kit {
 
 /// The worker pool.
 #[derive(Debug)]
-pub struct Workers {
-    shared: Arc<Shared>,
-    most: usize,
-}
+pub struct Workers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     kit: Kit,
     sandbox: Sandbox,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    /// Told when a thread goes.
-    gone: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    flags: VecMap<AttemptId, Arc<Flag>>,
-    threads: usize,
-    idle: usize,
-    closed: bool,
-}
-
-#[derive(Debug)]
-enum Job {
-    Call(Box<PluginTask>, Arc<Flag>),
-    Check(Digest),
-}
-
-/// What is known of a job whose thread is lost.
-enum Lost {
-    Call { attempt: AttemptId, module: Digest },
-    Check(Digest),
-}
-
-impl Job {
-    fn lost(&self) -> Lost {
-        match self {
-            Self::Call(task, _) => {
-                Lost::Call { attempt: task.attempt.clone(), module: task.pin.digest }
-            }
-            Self::Check(digest) => Lost::Check(*digest),
-        }
-    }
-}
-
-impl Lost {
-    fn module(&self) -> Digest {
-        match self {
-            Self::Call { module, .. } | Self::Check(module) => *module,
-        }
-    }
-
-    fn into_event(self) -> Event {
-        match self {
-            Self::Call { attempt, .. } => {
-                let error = failure(&attempt, "plugin.trap", "the interpreter stopped on this call");
-                let outcome = AttemptOutcome::Failed { error };
-                Event::Settled { attempt, outcome, denials: Vec::new() }
-            }
-            Self::Check(digest) => {
-                Event::Checked { digest, result: Err("the interpreter stopped on it".to_owned()) }
-            }
-        }
-    }
-}
-
-/// Why a call shall stop: 0 for not at all.
-#[derive(Debug, Default)]
-struct Flag(AtomicU8);
-
-const CANCELLED: u8 = 1;
-const TIMED_OUT: u8 = 2;
-
-impl Flag {
-    fn stop(&self) -> Option<Stop> {
-        match self.0.load(Ordering::Relaxed) {
-            CANCELLED => Some(Stop::Cancelled),
-            TIMED_OUT => Some(Stop::Timeout),
-            _ => None,
-        }
-    }
+    pool: Pool,
 }
 
 impl Workers {
     /// A pool of at most `slots` threads; none is made yet.
     #[must_use]
     pub fn new(kit: Kit, slots: u16) -> Self {
-        let shared = Shared {
-            kit,
-            sandbox: Sandbox::new(),
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            gone: Condvar::new(),
-        };
-        Self { shared: Arc::new(shared), most: usize::from(slots) }
+        let pool = Pool::new(usize::from(slots));
+        Self(Arc::new(Shared { kit, sandbox: Sandbox::new(), pool }))
     }
 
     fn enqueue(&self, job: Job) {
-        let mut queue = self.shared.lock();
-        if queue.jobs.len() >= limits::CALLS_WAITING {
-            drop(queue);
-            return refuse(&self.shared.kit.events, job);
+        let shared = &self.0;
+        if let Some(refused) = shared.pool.add(job, &|| Shared::spawn(shared)) {
+            refuse(&shared.kit.events, refused);
         }
-        queue.jobs.push_back(job);
-        if queue.idle < queue.jobs.len() && queue.threads < self.most {
-            self.shared.hire(&mut queue);
-        }
-        drop(queue);
-        self.shared.wake.notify_one();
     }
 }
 
 impl Hands for Workers {
     fn call(&mut self, task: PluginTask) {
-        let flag = Arc::new(Flag::default());
-        self.shared.lock().flags.insert(task.attempt.clone(), Arc::clone(&flag));
-        self.enqueue(Job::Call(Box::new(task), flag));
+        self.enqueue(Job::Call(Box::new(task), Arc::default()));
     }
 
     fn stop(&mut self, attempt: &AttemptId, reason: StopReason) {
-        if let Some(flag) = self.shared.lock().flags.get(attempt) {
-            let why = match reason {
+        if let Some(flag) = self.0.pool.lock().flags.get(attempt) {
+            flag.set(match reason {
                 StopReason::Cancelled => CANCELLED,
                 StopReason::TimedOut => TIMED_OUT,
-            };
-            flag.0.store(why, Ordering::Relaxed);
+            });
         }
     }
 
@@ -197,107 +106,76 @@ impl Hands for Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let mut queue = self.shared.lock();
-        queue.closed = true;
-        queue.jobs.clear();
-        for flag in queue.flags.values() {
-            flag.0.store(CANCELLED, Ordering::Relaxed);
-        }
-        self.shared.wake.notify_all();
         // What they hold of the store and the sandbox goes with them, so that a start that
-        // follows finds both free. A host call that does not end in time is left behind.
-        let _ = self.shared.gone.wait_timeout_while(queue, limits::DRAIN, |q| q.threads > 0);
+        // follows finds both free.
+        self.0.pool.close();
+        self.0.pool.drain();
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // The queue is whole between any two statements that could panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One thread more.
-    fn hire(self: &Arc<Self>, queue: &mut Queue) {
-        let shared = Arc::clone(self);
-        let spawned = std::thread::Builder::new()
+    fn spawn(shared: &Arc<Self>) -> std::io::Result<()> {
+        let shared = Arc::clone(shared);
+        std::thread::Builder::new()
             .name("worker".to_owned())
             .stack_size(limits::WORKER_STACK_BYTES)
-            .spawn(move || shared.work());
-        match spawned {
-            Ok(_) => queue.threads += 1,
-            // The job stays for the threads there are; without any, the attempt's own timer ends
-            // it and the next call tries again.
-            Err(e) => tracing::error!(error = %e, "cannot make a worker thread"),
-        }
+            .spawn(move || Self::work(&shared))
+            .map(|_| ())
     }
 
-    fn work(self: &Arc<Self>) {
-        while let Some(job) = self.next(IDLE) {
-            let (shared, lost) = (Arc::clone(self), job.lost());
-            let done = panics::guarded(|| self.work_on(job), move || shared.replace(lost));
+    fn work(shared: &Arc<Self>) {
+        let spawn = || Self::spawn(shared);
+        shared.pool.arrive();
+        while let Some((job, place)) = shared.pool.next(IDLE, &spawn) {
+            let (of_lost, lost) = (Arc::clone(shared), job.lost(&place));
+            let work = || shared.work_on(job, &place);
+            let done = panics::guarded(work, move || Self::replace(&of_lost, lost));
             let Some(event) = done else { return };
-            if self.kit.events.send(event).is_err() {
+            drop(place);
+            if shared.kit.events.send(event).is_err() {
                 // Nobody listens any more: no thread has anything left to do.
-                self.lock().closed = true;
+                shared.pool.close();
             }
         }
-        self.gone.notify_all();
     }
 
-    fn work_on(&self, job: Job) -> Event {
+    fn work_on(&self, job: Job, place: &Place<'_>) -> Event {
         match job {
             Job::Call(task, flag) => {
-                let (outcome, denials) = self.attempt(&task, &flag);
-                self.lock().flags.remove(&task.attempt);
-                Event::Settled { attempt: task.attempt, outcome, denials }
+                let (outcome, denials) = self.attempt(&task, &flag, place);
+                let attempt = task.attempt;
+                self.pool.lock().flags.remove(&attempt);
+                Event::Settled { attempt, outcome, denials }
             }
             // Only looked at: what no run asks for takes no memory.
             Job::Check(digest) => Event::Checked { digest, result: self.inspect(digest) },
         }
     }
 
-    /// What is left to do on a thread whose engine panicked: its job is answered, and there is
-    /// another thread for the jobs to come.
-    fn replace(self: &Arc<Self>, lost: Lost) {
-        self.sandbox.forget(lost.module());
-        let mut queue = self.lock();
-        queue.threads -= 1;
-        if let Lost::Call { attempt, .. } = &lost {
-            queue.flags.remove(attempt);
-        }
-        if queue.idle < queue.jobs.len() && !queue.closed {
-            self.hire(&mut queue);
-        }
-        drop(queue);
-        self.gone.notify_all();
+    /// What is left to do on a thread whose interpreter panicked: its job is answered, and another
+    /// thread comes for the jobs that wait.
+    fn replace(shared: &Arc<Self>, lost: Lost) {
+        shared.sandbox.forget(lost.module);
+        shared.pool.lose(&lost, &|| Self::spawn(shared));
+        let message = "the interpreter stopped on it";
+        let event = match lost.attempt {
+            Some(attempt) => {
+                let error = failure(&attempt, "plugin.trap", message);
+                let outcome = AttemptOutcome::Failed { error };
+                Event::Settled { attempt, outcome, denials: Vec::new() }
+            }
+            None => Event::Checked { digest: lost.module, result: Err(message.to_owned()) },
+        };
         // Nobody may listen any more.
-        let _ = self.kit.events.send(lost.into_event());
+        let _ = shared.kit.events.send(event);
     }
 
-    /// The next job, or nothing, and then this thread counts no more: both in one breath, or a
-    /// job that comes in between would be left to a thread that has decided to go.
-    fn next(&self, idle: Duration) -> Option<Job> {
-        let until = Instant::now() + idle;
-        let mut queue = self.lock();
-        loop {
-            if !queue.closed
-                && let Some(job) = queue.jobs.pop_front()
-            {
-                return Some(job);
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if queue.closed || left.is_zero() {
-                queue.threads -= 1;
-                return None;
-            }
-            queue.idle += 1;
-            (queue, _) =
-                self.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
-        }
-    }
-
-    fn attempt(&self, task: &PluginTask, flag: &Flag) -> (AttemptOutcome, Vec<String>) {
+    fn attempt(
+        &self,
+        task: &PluginTask,
+        flag: &Flag,
+        place: &Place<'_>,
+    ) -> (AttemptOutcome, Vec<String>) {
         let secrets = match self.kit.secrets.for_call(&task.input) {
             Ok(secrets) => secrets,
             Err(message) => {
@@ -307,7 +185,7 @@ impl Shared {
                 return (AttemptOutcome::Failed { error }, Vec::new());
             }
         };
-        let mut outcome = match self.run(task, flag, &secrets) {
+        let mut outcome = match self.run(task, flag, place, &secrets) {
             Ok(outcome) => outcome,
             Err(error) => return (AttemptOutcome::Failed { error: *error }, Vec::new()),
         };
@@ -321,14 +199,18 @@ impl Shared {
         &self,
         task: &PluginTask,
         flag: &Flag,
+        place: &Place<'_>,
         secrets: &InCall,
     ) -> Result<Outcome, Box<RunError>> {
         let module = self
             .module(task.pin.digest)
             .map_err(|message| Box::new(failure(&task.attempt, "plugin.load", &message)))?;
         let deadline_ms = clock::boot_ms().saturating_add(task.timeout_ms);
-        let watch =
-            || flag.stop().or_else(|| (clock::boot_ms() >= deadline_ms).then_some(Stop::Timeout));
+        let watch = || {
+            let now_ms = clock::boot_ms();
+            place.share(now_ms);
+            flag.stop().or_else(|| (now_ms >= deadline_ms).then_some(Stop::Timeout))
+        };
         let none = VecMap::new();
         let vars = task.vars.as_deref().map(unpack_vars).transpose();
         let call = Call {
@@ -347,7 +229,8 @@ impl Shared {
                 deadline_ms: Some(deadline_wall_ms(task.timeout_ms)),
             },
         };
-        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch);
+        let leave = || place.leave();
+        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch, &leave);
         Ok(self.sandbox.run(&module, call, &mut host, &watch))
     }
 
@@ -414,11 +297,10 @@ fn settle(task: &PluginTask, outcome: Outcome, secrets: &InCall) -> AttemptOutco
     };
     match output_json(output) {
         Ok(output) => {
-            let vars = wire::pack(Kind::Row, &outcome.vars);
             let empty = outcome.vars.is_empty() && task.vars.is_none();
-            let changed = !empty && task.vars.as_ref() != Some(&vars);
-            let output = secrets.clean_output(output);
-            AttemptOutcome::Succeeded { output, vars: changed.then_some(vars) }
+            let vars = (!empty).then(|| wire::pack(Kind::Row, &outcome.vars));
+            let vars = vars.filter(|vars| task.vars.as_ref() != Some(vars));
+            AttemptOutcome::Succeeded { output: secrets.clean_output(output), vars }
         }
         Err(message) => AttemptOutcome::Failed { error: failure(&task.attempt, "plugin.output", &message) },
     }
@@ -431,7 +313,8 @@ fn output_json(bytes: Vec<u8>) -> Result<JsonText, String> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| "the output is neither JSON nor text in UTF-8".to_owned())?;
-    Ok(JsonText::parse(&text).unwrap_or_else(|_| JsonText::of(&serde_json::Value::String(text))))
+    Ok(JsonText::checked(text)
+        .unwrap_or_else(|text| JsonText::of(&serde_json::Value::String(text))))
 }
 
 fn unpack_vars(bytes: &[u8]) -> Result<VecMap<String, Vec<u8>>, String> {
@@ -497,9 +380,9 @@ mod tests {
         };
         let mut workers = Workers::new(kit, 1);
         // The only thread there may be has been idle for long enough.
-        workers.shared.lock().threads = 1;
-        assert!(workers.shared.next(Duration::ZERO).is_none());
-        assert_eq!(workers.shared.lock().threads, 0, "it is gone for whoever locks next");
+        workers.0.pool.lock().threads = 1;
+        assert!(workers.0.pool.next(Duration::ZERO, &|| Ok(())).is_none());
+        assert_eq!(workers.0.pool.lock().threads, 0, "it is gone for whoever locks next");
         let digest = Digest([7; 32]);
         workers.check(digest);
         match receiver.recv_timeout(Duration::from_secs(20)) {

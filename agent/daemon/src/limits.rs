@@ -55,10 +55,15 @@ pub const FILTERS_AT_ONCE: usize = 32;
 
 /// Native stack of a worker thread. The interpreter needs it (see the sandbox's own limits).
 pub const WORKER_STACK_BYTES: usize = 8 * 1024 * 1024;
-/// Worker slots where the configuration names none.
-pub const SLOTS: u16 = 16;
+/// Worker slots where the configuration names none. A slot costs a thread only while its call waits
+/// for something outside or computes for long; as many results as there are slots share one sync.
+pub const SLOTS: u16 = 64;
 /// The most worker slots a configuration may ask for.
 pub const SLOTS_MAX: u16 = 256;
+/// How long a call may keep others from computing before it has to share, milliseconds.
+pub const PLACE_MS: u64 = 10;
+/// Calls that go on so at once: each holds its memory and a thread's stack.
+pub const LONG_CALLS: usize = 14;
 /// Calls that may wait for a worker (given-up ones may still occupy theirs).
 pub const CALLS_WAITING: usize = 4_096;
 /// How long a stop waits for calls that are under way.
@@ -82,10 +87,14 @@ pub const RETENTION_HOURS: u32 = 24;
 pub const LANE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of the journals of settled runs.
 pub const JOURNAL_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of one row of the journal, after which its run's next fact begins another.
+pub const JOURNAL_ROW_BYTES: usize = 256 * 1024;
 /// Settled runs that the local command line can show.
 pub const RECENT_RUNS: usize = 200;
 /// Bytes of one settled run's view; a larger one is kept without its outputs.
 pub const RECENT_BYTES: usize = 32 * 1024;
+/// Bytes of packed events of an open run that are kept as they were told; then they are folded.
+pub const VIEW_TOLD_BYTES: usize = 16 * 1024;
 /// Parts of wanted blobs that may wait in memory for a commit, bytes.
 pub const CHUNKS_WAITING_BYTES: usize = 256 * 1024;
 

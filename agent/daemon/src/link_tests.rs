@@ -130,7 +130,13 @@ fn link_at(
     let config = config::Link { connect, backoff_max_ms: 100 };
     tokio::spawn(Link::new(credentials, &config, time, 7, events, queue).unwrap().run());
     let (sender, forwarded) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || receiver.iter().all(|event| sender.send(event).is_ok()));
+    std::thread::spawn(move || {
+        while let Ok(event) = receiver.recv_timeout(Duration::from_secs(60)) {
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    });
     (outgoing, forwarded)
 }
 

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use openclaw_agent::args::{self, Command, Typed};
 
-/// One heap for all threads, which gives back what it does not need: the system's own keeps one a
-/// thread, and half of the agent's memory was such leftovers.
+/// One heap for all threads, which gives back what it does not need, where the system's is no better.
+/// The usual C library's keeps a heap for each thread that is busy, and few are at a time.
+#[cfg(target_env = "musl")]
 #[global_allocator]
 static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 

@@ -14,9 +14,6 @@ use crate::module::Module;
 use crate::request::Desk;
 use crate::state::State;
 
-/// Functions that some toolchains want called before anything else, the first that is there.
-const SET_UP: [&str; 2] = ["_initialize", "__wasm_call_ctors"];
-
 /// Runs a call to its end. Nothing that the guest does gets out of here but the [`Outcome`].
 pub(crate) fn run(
     module: &Module,
@@ -69,8 +66,8 @@ impl Drive<'_> {
             inside(|| module.linker.instantiate_and_start(&mut self.store, &module.wasm));
         let instance = instance.map_err(|e| self.fault_of(&e))?;
         self.store.data_mut().memory = instance.get_memory(&self.store, "memory");
-        let set_up = SET_UP.iter().find(|name| module.is_action(name));
-        if let Some(code) = set_up.map(|name| self.function(&instance, name)).transpose()?
+        if let Some(code) =
+            module.set_up().map(|name| self.function(&instance, name)).transpose()?
             && code != 0
         {
             return Ok(code);

@@ -20,6 +20,9 @@ use crate::shape::{LoadError, ModuleInfo};
 use crate::state::State;
 use crate::{abi_extism, abi_openclaw, limits, shape, wasi};
 
+/// Functions that some toolchains want called before anything else, the first that is there.
+const SET_UP: [&str; 2] = ["_initialize", "__wasm_call_ctors"];
+
 /// A module ready to be called, from any thread and by several at once.
 pub struct Module {
     pub(crate) wasm: wasmi::Module,
@@ -27,6 +30,8 @@ pub struct Module {
     pub(crate) linker: Linker<State>,
     digest: Digest,
     info: ModuleInfo,
+    /// What its tools want called first.
+    set_up: Option<&'static str>,
     broken: AtomicBool,
 }
 
@@ -48,7 +53,8 @@ impl Module {
         let linker = linked(&engine, &wasm).map_err(|e| LoadError::Unsupported(e.to_string()))?;
         check_imports(&linker, &wasm)?;
         try_out(&engine, &linker, &wasm)?;
-        Ok(Self { wasm, engine, linker, digest, info, broken: AtomicBool::new(false) })
+        let set_up = SET_UP.into_iter().find(|name| is_action(&wasm, name));
+        Ok(Self { wasm, engine, linker, digest, info, set_up, broken: AtomicBool::new(false) })
     }
 
     /// The SHA-256 of its bytes.
@@ -66,8 +72,12 @@ impl Module {
     /// Whether `export` can be called as an action: no parameters, and nothing or an `i32` back.
     #[must_use]
     pub fn is_action(&self, export: &str) -> bool {
-        let Some(ExternType::Func(ty)) = self.wasm.get_export(export) else { return false };
-        ty.params().is_empty() && matches!(ty.results(), [] | [ValType::I32])
+        is_action(&self.wasm, export)
+    }
+
+    /// The function to be called before any action.
+    pub(crate) fn set_up(&self) -> Option<&'static str> {
+        self.set_up
     }
 
     pub(crate) fn mark_broken(&self) {
@@ -83,6 +93,11 @@ impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Module").field("digest", &self.digest).finish_non_exhaustive()
     }
+}
+
+fn is_action(wasm: &wasmi::Module, export: &str) -> bool {
+    let Some(ExternType::Func(ty)) = wasm.get_export(export) else { return false };
+    ty.params().is_empty() && matches!(ty.results(), [] | [ValType::I32])
 }
 
 /// The engine: fuel on, translated at once (so that fuel is the same in every call), no proposal

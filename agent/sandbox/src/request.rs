@@ -91,7 +91,8 @@ impl From<HostError> for Refusal {
 pub(crate) struct Desk<'a> {
     host: &'a mut dyn Host,
     permissions: &'a Permissions,
-    grants: Arc<HttpGrants>,
+    /// Made for the first request: most calls ask for nothing.
+    grants: Option<Arc<HttpGrants>>,
     /// Requests so far.
     pub(crate) requests: u32,
     /// HTTP requests so far that may change something on the other side.
@@ -100,8 +101,7 @@ pub(crate) struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     pub(crate) fn new(host: &'a mut dyn Host, permissions: &'a Permissions) -> Self {
-        let grants = Arc::new(HttpGrants::new(&permissions.http));
-        Self { host, permissions, grants, requests: 0, effects: 0 }
+        Self { host, permissions, grants: None, requests: 0, effects: 0 }
     }
 
     /// Fulfils a request and gives the value that the guest's call returns.
@@ -169,7 +169,9 @@ impl<'a> Desk<'a> {
             .map_err(|e| invalid(format!("the request's head cannot be read: {e}")))?;
         let (method, target, mut headers) = http_head::checked(head).map_err(invalid)?;
         let to = format!("{}:{}", target.host, target.port);
-        if !self.grants.allows(&target.host, target.port) {
+        let make = || Arc::new(HttpGrants::new(&self.permissions.http));
+        let grants = Arc::clone(self.grants.get_or_insert_with(make));
+        if !grants.allows(&target.host, target.port) {
             state.deny(format!("http:{to}"));
             let message = format!("HTTP to {to} is not granted; permissions.http has to name it");
             return Err(Refusal::new(Status::Denied, message));
@@ -183,7 +185,6 @@ impl<'a> Desk<'a> {
         }
         // The guest needs room for a copy of its own.
         let max_response_bytes = limits::RESPONSE_BYTES.min(state.limiter.room() / 2);
-        let grants = Arc::clone(&self.grants);
         let request = HttpRequest { method, target, headers, body, max_response_bytes, grants };
         let response = self.host.http(&request).map_err(|error| {
             if matches!(error, HostError::Denied(_)) {

@@ -117,13 +117,16 @@ impl Checker {
 
     fn reference(&mut self, path: Path) -> usize {
         if let Some(known) = self.free.iter().position(|free| free.path == path) {
+            self.free[known].again = true;
             return known;
         }
         // CEL's names of types have one or three parts.
         let type_name = [1, 3]
             .into_iter()
             .find_map(|parts| Some((parts, TypeName::parse(&path.get(..parts)?.join("."))?)));
-        self.free.push(Free { path, type_name });
+        // Inside a macro it may be read once for each element.
+        let again = !self.locals.is_empty();
+        self.free.push(Free { path, type_name, again });
         self.free.len() - 1
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Free {
     pub(super) path: Path,
     /// The type that the first elements of the path name where the scope does not know them.
     pub(super) type_name: Option<(usize, TypeName)>,
+    /// It may be read more than once in one evaluation, so what the scope says to it is kept.
+    pub(super) again: bool,
 }
 
 /// A step of evaluation and where it stands in the source.

@@ -9,11 +9,12 @@
     reason = "an operator names the types it takes and refuses every other, also a future one"
 )]
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::ast::Operator;
 use super::budget::{Budget, weight};
-use super::code::{Call, Code, Op, Program, Step, Target};
+use super::code::{Call, Code, Free, Op, Program, Step, Target};
 use super::error::{ErrorKind, EvalError, Fault, Span, excerpt};
 use super::functions::Context;
 use super::map::{Key, Map};
@@ -27,8 +28,8 @@ pub(super) fn run(
     scope: &dyn Scope,
     budget: &mut Budget,
 ) -> Result<Value, EvalError> {
-    let resolved = program.free.iter().map(|_| None).collect();
-    let mut run = Run { program, scope, budget, locals: Vec::new(), resolved };
+    let (locals, resolved) = (Vec::new(), Vec::new());
+    let mut run = Run { program, scope, budget, locals, resolved };
     let value = run.eval(&program.code)?;
     weight(&value).map_err(|fault| fault.at(program.code.span))?;
     Ok(value)
@@ -41,7 +42,8 @@ pub(super) struct Run<'a> {
     pub(super) budget: &'a mut Budget,
     /// The values of names bound by macros, outermost first.
     pub(super) locals: Vec<Value>,
-    /// What the scope said to each of the program's free names: it is asked once.
+    /// What the scope said to each of the program's free names: it is asked once. Empty until
+    /// something is kept.
     resolved: Vec<Option<Result<Value, Fault>>>,
 }
 
@@ -69,20 +71,26 @@ impl Run<'_> {
     }
 
     fn reference(&mut self, position: usize) -> Result<Value, Fault> {
+        let Some(free) = self.program.free.get(position) else {
+            return Err(Fault::no_key("unknown name"));
+        };
+        if !free.again {
+            return self.resolve(free);
+        }
         if let Some(Some(known)) = self.resolved.get(position) {
             return known.clone();
         }
-        let result = self.resolve(position);
+        let result = self.resolve(free);
+        if self.resolved.is_empty() {
+            self.resolved.resize(self.program.free.len(), None);
+        }
         if let Some(slot) = self.resolved.get_mut(position) {
             *slot = Some(result.clone());
         }
         result
     }
 
-    fn resolve(&self, position: usize) -> Result<Value, Fault> {
-        let Some(free) = self.program.free.get(position) else {
-            return Err(Fault::no_key("unknown name"));
-        };
+    fn resolve(&self, free: &Free) -> Result<Value, Fault> {
         let named_type = || free.type_name.map(|(used, name)| (used, Value::Type(name)));
         let found = self.scope.resolve(&free.path).or_else(named_type);
         let (used, mut value) =
@@ -91,6 +99,15 @@ impl Run<'_> {
             value = field(&value, name)?;
         }
         Ok(value)
+    }
+
+    /// A value that is only looked at: a constant is not copied for that.
+    fn operand<'c>(&mut self, code: &'c Code) -> Result<Cow<'c, Value>, EvalError> {
+        if let Op::Constant(value) = &code.op {
+            self.budget.spend(1).map_err(|fault| fault.at(code.span))?;
+            return Ok(Cow::Borrowed(value));
+        }
+        self.eval(code).map(Cow::Owned)
     }
 
     fn list(&mut self, items: &[Code], span: Span) -> Result<Value, EvalError> {
@@ -212,15 +229,16 @@ impl Run<'_> {
         rest: &[(Operator, Code)],
         span: Span,
     ) -> Result<Value, EvalError> {
-        let mut value = self.eval(first)?;
+        let mut value = self.operand(first)?;
         for (operator, operand) in rest {
-            let operand = self.eval(operand)?;
+            let operand = self.operand(operand)?;
             let result = self.budget.spend(1);
-            value = result
+            let applied = result
                 .and_then(|()| ops::apply(self.budget, *operator, &value, &operand))
                 .map_err(|fault| fault.at(span))?;
+            value = Cow::Owned(applied);
         }
-        Ok(value)
+        Ok(value.into_owned())
     }
 
     /// `||` where `decisive` is true, else `&&`.

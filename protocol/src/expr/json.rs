@@ -4,13 +4,17 @@
 //! mapping wants; the inner, typed form keeps `21` and `21.0` apart, so what the engine stores is
 //! what it reads again.
 
+use std::fmt;
+
 use data_encoding::BASE64;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value as Json};
 
 use super::budget::VALUE_DEPTH;
 use super::error::{EvalError, Fault, Span};
 use super::map::{Key, Map};
 use super::value::{Value, printed_integer};
+use crate::json::JsonText;
 
 impl Value {
     /// Takes JSON from outside: every number becomes a double, so that `21` and `21.0` from a
@@ -47,6 +51,72 @@ impl Value {
         self.json(Form::Typed).map_err(|fault| fault.at(Span::default()))
     }
 
+    /// The text of [`Self::to_json`].
+    ///
+    /// # Errors
+    /// As [`Self::to_json`].
+    pub fn to_json_text(&self) -> Result<JsonText, EvalError> {
+        let mut text = Vec::new();
+        self.write(Form::Outer, &mut text).map_err(|fault| fault.at(Span::default()))?;
+        Ok(JsonText::written(String::from_utf8(text).unwrap_or_default()))
+    }
+
+    /// As [`Self::from_json`], of a text.
+    ///
+    /// # Errors
+    /// The text is not JSON, or nested too deeply.
+    pub fn read(text: &str) -> Result<Self, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let value = Deserializer::deserialize_any(&mut reader, Reader)?;
+        reader.end()?;
+        Ok(value)
+    }
+
+    /// Writes the text of [`Self::json`], without making that first.
+    pub(super) fn write(&self, form: Form, to: &mut Vec<u8>) -> Result<(), Fault> {
+        match self {
+            Self::String(text) => put(to, &**text),
+            Self::List(items) => {
+                to.push(b'[');
+                for (position, item) in items.iter().enumerate() {
+                    if position > 0 {
+                        to.push(b',');
+                    }
+                    item.write(form, to)?;
+                }
+                to.push(b']');
+                return Ok(());
+            }
+            Self::Map(map) if map.iter().all(|(key, _)| matches!(key, Key::String(_))) => {
+                to.push(b'{');
+                for (position, (key, value)) in map.iter().enumerate() {
+                    let Key::String(name) = key else { continue };
+                    refuse_reserved(name)?;
+                    if position > 0 {
+                        to.push(b',');
+                    }
+                    put(to, &**name);
+                    to.push(b':');
+                    value.write(form, to)?;
+                }
+                to.push(b'}');
+                return Ok(());
+            }
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Uint(_)
+            | Self::Double(_)
+            | Self::Bytes(_)
+            | Self::Map(_)
+            | Self::Timestamp(_)
+            | Self::Duration(_)
+            | Self::Type(_)
+            | Self::Secret(_) => put(to, &self.json(form)?),
+        }
+        Ok(())
+    }
+
     pub(super) fn json(&self, form: Form) -> Result<Json, Fault> {
         Ok(match self {
             Self::Null => Json::Null,
@@ -63,9 +133,7 @@ impl Value {
                 let mut object = serde_json::Map::with_capacity(map.len());
                 for (key, value) in map.iter() {
                     let name = key.to_string();
-                    if name == SECRET_KEY || name == JOIN_KEY {
-                        return Err(Fault::wrong_type(format!("the key `{name}` is reserved")));
-                    }
+                    refuse_reserved(&name)?;
                     object.insert(name, value.json(form)?);
                 }
                 Json::Object(object)
@@ -100,6 +168,80 @@ fn number_of(number: f64, form: Form) -> Result<Number, Fault> {
     }
     Number::from_f64(number)
         .ok_or_else(|| Fault::wrong_type(format!("{number} cannot be written as JSON")))
+}
+
+fn refuse_reserved(name: &str) -> Result<(), Fault> {
+    if name == SECRET_KEY || name == JOIN_KEY {
+        return Err(Fault::wrong_type(format!("the key `{name}` is reserved")));
+    }
+    Ok(())
+}
+
+/// Writes what cannot fail: a buffer takes everything, and the keys are text.
+pub(super) fn put<T: serde::Serialize + ?Sized>(to: &mut Vec<u8>, value: &T) {
+    let _ = serde_json::to_writer(to, value);
+}
+
+/// Reads JSON as [`Value::from_json`] takes it, without making a tree of JSON first.
+struct Reader;
+
+impl<'de> serde::de::DeserializeSeed<'de> for Reader {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(Value::Bool(flag))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "numbers from outside are doubles")]
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Double(number as f64))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "numbers from outside are doubles")]
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Double(number as f64))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Double(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Reader)? {
+            list.push(item);
+        }
+        Ok(Value::List(list.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut entries: Vec<(Key, Value)> = Vec::new();
+        while let Some(name) = members.next_key_seed(Reader)? {
+            let Value::String(name) = name else { return Err(A::Error::custom("no name")) };
+            entries.push((Key::String(name), members.next_value_seed(Reader)?));
+        }
+        Ok(Map::of_last(entries).into())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -117,15 +117,32 @@ impl Map {
     /// # Errors
     /// The first key that occurs twice.
     pub fn new(entries: Vec<(Key, Value)>) -> Result<Self, Key> {
-        let mut sorted: Vec<u32> = (0..entries.len()).filter_map(|at| at.try_into().ok()).collect();
-        sorted.sort_unstable_by(|left, right| {
-            entries[*left as usize].0.cmp(&entries[*right as usize].0)
-        });
+        let sorted = places(&entries);
         let twice = sorted
             .windows(2)
             .find(|pair| entries[pair[0] as usize].0 == entries[pair[1] as usize].0)
             .map(|pair| entries[pair[1] as usize].0.clone());
         twice.map_or(Ok(Self { entries, sorted }), Err)
+    }
+
+    /// A map of these entries; of those with one key the last counts, in the place of the first.
+    pub(super) fn of_last(mut entries: Vec<(Key, Value)>) -> Self {
+        let mut sorted = places(&entries);
+        let mut gone = Vec::new();
+        for pair in (1..sorted.len()).rev() {
+            let (first, later) = (sorted[pair - 1] as usize, sorted[pair] as usize);
+            if entries[first].0 == entries[later].0 {
+                entries[first].1 = std::mem::replace(&mut entries[later].1, Value::Null);
+                gone.resize(entries.len(), false);
+                gone[later] = true;
+            }
+        }
+        if !gone.is_empty() {
+            let mut gone = gone.into_iter();
+            entries.retain(|_| gone.next() != Some(true));
+            sorted = places(&entries);
+        }
+        Self { entries, sorted }
     }
 
     /// Number of entries.
@@ -169,6 +186,15 @@ impl Map {
         let found = self.sorted.binary_search_by(|at| order(&self.entries[*at as usize].0)).ok()?;
         Some(&self.entries[self.sorted[found] as usize].1)
     }
+}
+
+/// Positions of entries in the order of their keys; those with one key as they stand.
+fn places(entries: &[(Key, Value)]) -> Vec<u32> {
+    let mut places: Vec<u32> = (0..entries.len()).filter_map(|at| at.try_into().ok()).collect();
+    places.sort_unstable_by(|left, right| {
+        entries[*left as usize].0.cmp(&entries[*right as usize].0).then(left.cmp(right))
+    });
+    places
 }
 
 impl PartialEq for Map {

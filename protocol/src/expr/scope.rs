@@ -25,7 +25,9 @@ pub trait Scope {
     /// the value they lead to; the evaluator selects the rest. At least one element must be used.
     /// `None`: the first name is unknown.
     fn resolve(&self, path: &[String]) -> Option<(usize, Value)> {
-        (1..=path.len()).rev().find_map(|used| Some((used, self.lookup(&path[..used].join("."))?)))
+        let dotted = |used: usize| Some((used, self.lookup(&path[..used].join("."))?));
+        let plain = || Some((1, self.lookup(path.first()?)?));
+        (2..=path.len()).rev().find_map(dotted).or_else(plain)
     }
 
     /// What `uuid(tag)` and `rand(tag)` derive from: the execution's seed and the step's path.

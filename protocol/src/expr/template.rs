@@ -7,17 +7,20 @@ use serde_json::Value as Json;
 
 use super::budget::weight;
 use super::error::{EvalError, ExprError, Fault, Span};
-use super::json::Form;
+use super::json::{Form, put};
 use super::scope::{Path, Scope};
 use super::secret::Joined;
 use super::value::Value;
 use super::{Expr, lex};
+use crate::json::JsonText;
 use crate::limits;
 
 /// A compiled JSON value with expressions in its strings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
     root: Part,
+    /// The text of what never changes.
+    text: Option<JsonText>,
 }
 
 /// Why a JSON value is not a template.
@@ -56,7 +59,11 @@ impl Template {
     pub fn compile(json: &Json) -> Result<Self, TemplateError> {
         let mut pointer = Pointer::default();
         match compile(json, &mut pointer) {
-            Ok(root) => Ok(Self { root }),
+            Ok(root) => {
+                let text =
+                    if let Part::Literal(json) = &root { Some(JsonText::of(json)) } else { None };
+                Ok(Self { root, text })
+            }
             Err(error) => Err(TemplateError { pointer: pointer.text(), error }),
         }
     }
@@ -68,6 +75,22 @@ impl Template {
     /// The first expression that fails, or a whole above [`limits::RUN_STATE_BYTES`].
     pub fn eval(&self, scope: &dyn Scope) -> Result<Json, TemplateFailure> {
         self.eval_as(scope, Form::Outer)
+    }
+
+    /// The text of [`Template::eval`].
+    ///
+    /// # Errors
+    /// As [`Template::eval`].
+    pub fn eval_text(&self, scope: &dyn Scope) -> Result<JsonText, TemplateFailure> {
+        if let Some(text) = &self.text {
+            return Ok(text.clone());
+        }
+        let mut text = Vec::new();
+        let mut run = Run::new(scope, Form::Outer);
+        match run.write(&self.root, &mut text) {
+            Ok(()) => Ok(JsonText::written(String::from_utf8(text).unwrap_or_default())),
+            Err(error) => Err(TemplateFailure { pointer: run.pointer.text(), error }),
+        }
     }
 
     /// Evaluates to the inner JSON form, for values that expressions read again: a double stays
@@ -114,8 +137,7 @@ impl Template {
     }
 
     fn eval_as(&self, scope: &dyn Scope, form: Form) -> Result<Json, TemplateFailure> {
-        let mut run =
-            Run { scope, form, left: limits::RUN_STATE_BYTES, pointer: Pointer::default() };
+        let mut run = Run::new(scope, form);
         run.part(&self.root).map_err(|error| TemplateFailure { pointer: run.pointer.text(), error })
     }
 }
@@ -322,7 +344,50 @@ struct Run<'a> {
     pointer: Pointer,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(scope: &'a dyn Scope, form: Form) -> Self {
+        Self { scope, form, left: limits::RUN_STATE_BYTES, pointer: Pointer::default() }
+    }
+
+    /// Writes the text of what [`Self::part`] gives.
+    fn write(&mut self, part: &Part, to: &mut Vec<u8>) -> Result<(), EvalError> {
+        match part {
+            Part::Literal(json) => put(to, json),
+            Part::Whole(expr, start) => {
+                let (value, span) = self.value(expr, *start)?;
+                value.write(self.form, to).map_err(|fault| fault.at(span))?;
+            }
+            Part::Text(pieces) => put(to, &self.text(pieces)?),
+            Part::List(parts) => {
+                to.push(b'[');
+                for (position, part) in parts.iter().enumerate() {
+                    if position > 0 {
+                        to.push(b',');
+                    }
+                    self.pointer.enter(position);
+                    self.write(part, to)?;
+                    self.pointer.leave();
+                }
+                to.push(b']');
+            }
+            Part::Object(parts) => {
+                to.push(b'{');
+                for (position, (name, part)) in parts.iter().enumerate() {
+                    if position > 0 {
+                        to.push(b',');
+                    }
+                    put(to, name.as_str());
+                    to.push(b':');
+                    self.pointer.enter(name);
+                    self.write(part, to)?;
+                    self.pointer.leave();
+                }
+                to.push(b'}');
+            }
+        }
+        Ok(())
+    }
+
     fn part(&mut self, part: &Part) -> Result<Json, EvalError> {
         match part {
             Part::Literal(json) => Ok(json.clone()),

@@ -75,7 +75,7 @@ variants!(
     kind_name,
     Kind {
         Frame RunEvent RunResult Report Command Desired SignedDesired Fact Row Dropped Telemetry Batch
-        Recording DesiredSecrets
+        Recording DesiredSecrets Facts
     }
 );
 
@@ -455,6 +455,7 @@ fn the_document_lists_every_kind_lane_and_frame() {
         Kind::Batch,
         Kind::Recording,
         Kind::DesiredSecrets,
+        Kind::Facts,
     ];
     let named: Vec<&str> = kinds.iter().map(kind_name).collect();
     assert_eq!(named, KINDS);

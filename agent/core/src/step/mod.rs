@@ -203,8 +203,8 @@ impl Turn<'_> {
         if self.run.stage(at) != Some(Stage::Due) {
             return;
         }
-        let path = self.run.path(at);
         if let Some(condition) = &step.condition {
+            let path = self.run.path(at);
             match self.run.names(at, &path.0, self.at).truth("if", condition) {
                 Ok(true) => {}
                 Ok(false) => return self.bypass(at),

@@ -81,8 +81,8 @@ impl Turn<'_> {
         };
         let path = self.run.path(at);
         let names = self.run.names(at, &path.0, self.at);
-        let input = call.with.eval(&names).map_err(|failure| fault::template("with", &failure))?;
-        let input = JsonText::of(&input);
+        let input = call.with.eval_text(&names);
+        let input = input.map_err(|failure| fault::template("with", &failure))?;
         if input.len() > limits::VALUE_BYTES {
             return Err(fault::payload("the plugin's input", input.len(), limits::VALUE_BYTES));
         }
@@ -112,11 +112,13 @@ impl Turn<'_> {
     }
 
     /// A worker's attempt has ended. What does not match the attempt at hand is late or repeated.
+    /// Its output is here where it has been read already.
     pub(crate) fn attempt_settled(
         &mut self,
         path: &StepPath,
         attempt: u32,
         outcome: &AttemptOutcome,
+        read: Option<Value>,
     ) {
         let Some(at) = self.run.find(path) else { return };
         if !self.run.expects(&at, attempt) {
@@ -134,7 +136,9 @@ impl Turn<'_> {
                 if let Some(vars) = vars {
                     self.run.plugin_vars = Some(vars.clone());
                 }
-                self.attempt_ended(&at, Ok(Value::from_json(&output.value())));
+                // What cannot be read was never accepted: only corruption can do that.
+                let read = read.or_else(|| Value::read(output.as_str()).ok());
+                self.attempt_ended(&at, Ok(read.unwrap_or(Value::Null)));
             }
             AttemptOutcome::Failed { error } => self.attempt_ended(&at, Err(error.clone())),
         }
@@ -262,8 +266,8 @@ impl Run {
     }
 }
 
-/// Cuts an outcome to what a run may keep, before it is written down.
-pub(crate) fn bounded(outcome: AttemptOutcome) -> AttemptOutcome {
+/// Cuts an outcome to what a run may keep, before it is written down. Reads its output.
+pub(crate) fn bounded(outcome: AttemptOutcome) -> (AttemptOutcome, Option<Value>) {
     match outcome {
         AttemptOutcome::Succeeded { output, vars } => {
             let vars_bytes = vars.as_ref().map_or(0, Vec::len);
@@ -271,18 +275,18 @@ pub(crate) fn bounded(outcome: AttemptOutcome) -> AttemptOutcome {
                 fault::payload("the plugin's output", output.len(), limits::VALUE_BYTES)
             } else if vars_bytes > PLUGIN_VARS_BYTES {
                 fault::payload("the plugin's variables", vars_bytes, PLUGIN_VARS_BYTES)
-            } else if output.read::<serde_json::Value>().is_err() {
+            } else if let Ok(value) = Value::read(output.as_str()) {
+                return (AttemptOutcome::Succeeded { output, vars }, Some(value));
+            } else {
                 // Where the value is used, a text that does not read would pass for `null`.
                 fault::fault("plugin.output", "the output is not JSON, or nested too deeply")
-            } else {
-                return AttemptOutcome::Succeeded { output, vars };
             };
-            AttemptOutcome::Failed { error }
+            (AttemptOutcome::Failed { error }, None)
         }
         AttemptOutcome::Failed { mut error } => {
             error.message = fault::cut(error.message);
             error.code = fault::cut(error.code);
-            AttemptOutcome::Failed { error }
+            (AttemptOutcome::Failed { error }, None)
         }
     }
 }

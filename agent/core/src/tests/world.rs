@@ -305,7 +305,7 @@ impl World {
     /// All events on the disk, of all runs.
     pub(super) fn events(&self) -> Vec<RunEventRecord> {
         let event =
-            |told: &Told| if let Told::Event(event) = told { Some(event.clone()) } else { None };
+            |told: &Told| if let Told::Event(event, _) = told { Some(event.clone()) } else { None };
         self.disk.told.iter().filter_map(event).collect()
     }
 
@@ -361,7 +361,7 @@ fn fact(fact: &Fact) -> String {
 
 fn tell(told: &Told) -> String {
     match told {
-        Told::Event(record) => format!("{} {}", record.seq, event(&record.event)),
+        Told::Event(record, _) => format!("{} {}", record.seq, event(&record.event)),
         Told::Result(result) => format!("result {:?}", result.status),
         Told::Answer { outcome: Ok(run), .. } => format!("answer {}", run.number().unwrap()),
         Told::Answer { outcome: Err(refusal), .. } => format!("refused {}", refusal.code),

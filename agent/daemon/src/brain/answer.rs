@@ -6,12 +6,13 @@ use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::EVENT_NAME_BYTES;
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
-use openclaw_protocol::run::{Run, StepPath};
+use openclaw_protocol::run::StepPath;
 use openclaw_protocol::sync::Lane;
 use serde_json::{Map, Value};
 
 use super::Brain;
 use super::fleet::Fleet;
+use super::views;
 use crate::event::Reply;
 use crate::limits;
 use crate::local::{Answer, Request, RunRow, Status};
@@ -81,7 +82,7 @@ impl Brain {
             Request::Runs { limit } => Answer::Runs(self.rows(limit.min(limits::LOCAL_RUNS))),
             Request::Show { run } => self.show(&run),
             Request::Wait { run } => match RunId::parse(&run) {
-                Ok(id) if self.views.open(&id).is_some() => {
+                Ok(id) if self.views.is_open(&id) => {
                     let wait_ms = u64::try_from(limits::LOCAL_WAIT.as_millis()).unwrap_or(60_000);
                     let until_ms = self.now.boot_ms.saturating_add(wait_ms);
                     return self.waiters.add(id, until_ms, reply);
@@ -168,23 +169,23 @@ impl Brain {
         answer_of(self.step(Input::Decide { run, step, choice, by, form, request: None }))
     }
 
-    fn show(&self, run: &str) -> Answer {
+    fn show(&mut self, run: &str) -> Answer {
         let unknown = || Answer::error("run.unknown", format!("there is no run `{run}` here"));
         let Ok(id) = RunId::parse(run) else { return unknown() };
         if let Some(view) = self.views.open(&id) {
             return Answer::Run(Box::new(view.clone()));
         }
         let stored = id.number().and_then(|number| self.store.recent_run(number).ok().flatten());
-        match stored.and_then(|text| serde_json::from_str::<Run>(&text).ok()) {
+        match stored.and_then(|stored| views::read(&stored)) {
             Some(view) if view.id == id => Answer::Run(Box::new(view)),
             Some(_) | None => unknown(),
         }
     }
 
-    fn rows(&self, limit: usize) -> Vec<RunRow> {
+    fn rows(&mut self, limit: usize) -> Vec<RunRow> {
         let mut rows: Vec<RunRow> = self.views.newest().take(limit).map(RunRow::of).collect();
         let settled = self.store.recent(limit - rows.len()).unwrap_or_default();
-        let settled = settled.iter().filter_map(|text| serde_json::from_str::<Run>(text).ok());
+        let settled = settled.iter().filter_map(|stored| views::read(stored));
         rows.extend(settled.map(|run| RunRow::of(&run)));
         rows
     }
@@ -212,7 +213,7 @@ impl Brain {
             in_force: self.in_force.clone(),
             refused: self.fleet.as_ref().map(Fleet::refused).unwrap_or_default(),
             desired_revision: self.fleet.as_ref().map_or(0, Fleet::revision),
-            unsettled: self.engine.runs().count(),
+            unsettled: self.engine.unsettled(),
             damaged: self.ended_damaged,
             waiting: queue.waiting,
             running: queue.running,
@@ -232,7 +233,7 @@ impl Brain {
 pub(super) fn answer_of(told: Vec<Told>) -> Answer {
     let outcome = told.into_iter().find_map(|told| match told {
         Told::Answer { outcome, .. } => Some(outcome),
-        Told::Event(_) | Told::Result(_) | Told::Dropped { .. } => None,
+        Told::Event(..) | Told::Result(_) | Told::Dropped { .. } => None,
     });
     match outcome {
         Some(Ok(run)) => Answer::Accepted { run: run.to_string() },

@@ -25,7 +25,7 @@ impl Brain {
         let why = format!("what the device kept of the run is damaged: {reason}");
         let error = RunError::new("store.damaged", why);
         if let Some(result) = self.result_of_broken(open, error)? {
-            self.tell_event(RunEventRecord {
+            let event = RunEventRecord {
                 run: open.run.clone(),
                 seq: self.views.end_seq(&open.run),
                 at: self.now,
@@ -34,7 +34,9 @@ impl Brain {
                     outputs: result.outputs.clone(),
                     error: result.error.clone(),
                 },
-            });
+            };
+            let packed = wire::pack(Kind::RunEvent, &event);
+            self.tell_event(&event, packed);
             let body = wire::pack(Kind::RunResult, &result);
             self.pending.batch.records.push((Lane::Results, body));
             if let Some(view) = self.views.settle(&result) {

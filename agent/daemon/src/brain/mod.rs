@@ -24,7 +24,6 @@ mod views;
 mod watch;
 mod wishes;
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use openclaw_agent_core::{
@@ -40,7 +39,7 @@ use openclaw_protocol::wire::{self, Kind};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::event::Event;
+use crate::event::{Event, Inbox, Nothing};
 use crate::hands::Hands;
 use crate::identity::Identity;
 use crate::limits;
@@ -234,19 +233,18 @@ impl Brain {
     ///
     /// # Errors
     /// The store fails. Nothing uncommitted has been acted upon; start anew.
-    pub fn run(mut self, events: &Receiver<Event>) -> Result<(), StoreError> {
+    pub fn run(mut self, events: &Inbox) -> Result<(), StoreError> {
         let mut batch = Vec::new();
         loop {
             self.turn(batch.drain(..))?;
             if self.is_drained() {
                 return self.finish();
             }
-            match events.recv_timeout(self.sleep()) {
-                Ok(event) => batch.push(event),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.finish(),
+            let until = Instant::now() + self.sleep();
+            match events.take(&mut batch, limits::EVENTS_PER_TURN, 1, until) {
+                Ok(()) | Err(Nothing::Yet) => self.gather(events, &mut batch),
+                Err(Nothing::Ever) => return self.finish(),
             }
-            self.gather(events, &mut batch);
         }
     }
 
@@ -277,23 +275,20 @@ impl Brain {
         }
     }
 
-    /// What was waiting already, and what comes within a moment while more calls are under way:
-    /// results that come together share one sync.
-    fn gather(&self, events: &Receiver<Event>, batch: &mut Vec<Event>) {
+    /// What comes within a moment while more calls are under way: results that come together share
+    /// one sync.
+    fn gather(&self, events: &Inbox, batch: &mut Vec<Event>) {
         let until = Instant::now() + limits::GATHER;
-        while batch.len() < limits::EVENTS_PER_TURN {
-            if let Ok(event) = events.try_recv() {
-                batch.push(event);
-                continue;
-            }
+        loop {
             let settled = batch.iter().filter(|e| matches!(e, Event::Settled { .. })).count();
-            let left = until.saturating_duration_since(Instant::now());
-            if settled == 0 || self.in_flight.len() <= settled || left.is_zero() {
+            let missing = self.in_flight.len().saturating_sub(settled);
+            if settled == 0 || missing == 0 || batch.len() >= limits::EVENTS_PER_TURN {
                 return;
             }
-            match events.recv_timeout(left) {
-                Ok(event) => batch.push(event),
-                Err(_) => return,
+            if events.take(batch, limits::EVENTS_PER_TURN, missing, until).is_err()
+                || Instant::now() >= until
+            {
+                return;
             }
         }
     }
@@ -355,7 +350,7 @@ impl Brain {
         let mut answers = Vec::new();
         for told in told {
             match told {
-                Told::Event(event) => self.tell_event(event),
+                Told::Event(event, packed) => self.tell_event(&event, packed),
                 Told::Result(result) => {
                     let body = wire::pack(Kind::RunResult, &result);
                     self.pending.batch.records.push((Lane::Results, body));

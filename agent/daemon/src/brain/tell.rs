@@ -17,10 +17,9 @@ const CLOCK_STEP_MS: i64 = 2_000;
 const DROPPED_MS: u64 = 60_000;
 
 impl Brain {
-    pub(super) fn tell_event(&mut self, event: RunEventRecord) {
-        let body = wire::pack(Kind::RunEvent, &event);
-        self.views.apply(&event);
-        self.pending.batch.records.push((Lane::History, body));
+    pub(super) fn tell_event(&mut self, event: &RunEventRecord, packed: Vec<u8>) {
+        self.views.apply(event, &packed);
+        self.pending.batch.records.push((Lane::History, packed));
     }
 
     pub(super) fn report(&mut self, report: Report) {

@@ -1,4 +1,8 @@
-//! Runs as people see them: the fold of what is told, in memory while a run is open.
+//! Runs as people see them: the fold of what is told of a run.
+//!
+//! Few runs are ever looked at on the device, so what is told is kept as it was told, packed, and
+//! folded when somebody asks; of a long run, whenever there is much of it. A run that settles before
+//! that goes into the store so, and is folded when it is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +21,60 @@ const READ_BYTES: usize = 256 * 1024;
 /// Views of open runs, by number.
 #[derive(Debug, Default)]
 pub(super) struct Views {
-    open: BTreeMap<u64, Box<Run>>,
+    open: BTreeMap<u64, Box<Open>>,
     /// Runs of which the last event told before the start is known to be the last one: no record
     /// after it is damaged.
     whole: BTreeSet<u64>,
+}
+
+/// What is known of an open run.
+#[derive(Debug)]
+struct Open {
+    run: RunId,
+    /// The fold of what was told before `told`.
+    folded: Option<Box<Run>>,
+    told: Told,
+    /// The first event is the run's first.
+    begins: bool,
+}
+
+/// Packed events, one after the other, each behind its length. No JSON begins with this first byte.
+#[derive(Debug)]
+struct Told(Vec<u8>);
+
+impl Told {
+    fn new() -> Self {
+        Self(vec![wire::VERSION, Kind::RunEvent as u8])
+    }
+
+    fn push(&mut self, packed: &[u8]) {
+        let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
+        self.0.extend_from_slice(&length.to_le_bytes());
+        self.0.extend_from_slice(packed);
+    }
+
+    /// The events in bytes as these are; what cannot be read ends them.
+    fn events(bytes: &[u8]) -> impl Iterator<Item = RunEventRecord> {
+        let mut rest = bytes.get(2..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk::<4>()?;
+            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+            let (packed, behind) = behind.split_at_checked(length)?;
+            rest = behind;
+            wire::unpack(Kind::RunEvent, packed, length).ok()
+        })
+    }
+}
+
+impl Open {
+    fn fold(&mut self) -> &mut Run {
+        let told = std::mem::replace(&mut self.told, Told::new());
+        let view = self.folded.get_or_insert_with(|| Box::new(Run::new(self.run.clone())));
+        for event in Told::events(&told.0) {
+            view.apply(&event);
+        }
+        view
+    }
 }
 
 impl Views {
@@ -42,7 +96,7 @@ impl Views {
                     wire::unpack::<RunEventRecord>(Kind::RunEvent, &record.body, usize::MAX);
                 match event {
                     Ok(event) if open.contains(&event.run) => {
-                        views.apply(&event);
+                        views.apply(&event, &record.body);
                         views.whole.extend(event.run.number());
                     }
                     Ok(_) => {}
@@ -54,23 +108,36 @@ impl Views {
         Ok(views)
     }
 
-    pub(super) fn apply(&mut self, event: &RunEventRecord) {
+    /// Takes in an event that is told, and the same packed.
+    pub(super) fn apply(&mut self, event: &RunEventRecord, packed: &[u8]) {
         let Some(number) = event.run.number() else { return };
-        let fresh = || Box::new(Run::new(event.run.clone()));
-        self.open.entry(number).or_insert_with(fresh).apply(event);
+        let fresh = || {
+            let (run, begins) = (event.run.clone(), event.seq == 1);
+            Box::new(Open { run, folded: None, told: Told::new(), begins })
+        };
+        let open = self.open.entry(number).or_insert_with(fresh);
+        open.told.push(packed);
+        if open.told.0.len() > limits::VIEW_TOLD_BYTES {
+            open.fold();
+        }
     }
 
     /// The number of the event that ends a run at the start. Where events of it may be missing,
     /// the last number of all: it is above theirs, and nothing follows.
-    pub(super) fn end_seq(&self, run: &RunId) -> u32 {
+    pub(super) fn end_seq(&mut self, run: &RunId) -> u32 {
         let is_whole = run.number().is_some_and(|number| self.whole.contains(&number));
         let view = self.open(run).filter(|_| is_whole);
         view.map_or(u32::MAX, |view| view.last_seq.saturating_add(1))
     }
 
-    /// The run is settled: its last view, as JSON for the store.
-    pub(super) fn settle(&mut self, result: &RunResult) -> Option<String> {
-        let mut view = self.open.remove(&result.run.number()?)?;
+    /// The run is settled: its last view, for the store.
+    pub(super) fn settle(&mut self, result: &RunResult) -> Option<Vec<u8>> {
+        let mut open = self.open.remove(&result.run.number()?)?;
+        if open.folded.is_none() && open.begins {
+            return Some(open.told.0);
+        }
+        open.fold();
+        let mut view = open.folded?;
         if view.accepted_wall_ms.is_none() {
             // Its beginning is not kept any more; the result knows it.
             view.workflow = result.workflow.to_string();
@@ -79,17 +146,35 @@ impl Views {
             view.trigger.clone_from(&result.trigger);
             view.accepted_wall_ms = Some(result.accepted.wall_ms);
         }
-        stored(*view)
+        stored(*view).map(String::into_bytes)
     }
 
-    pub(super) fn open(&self, run: &RunId) -> Option<&Run> {
-        self.open.get(&run.number()?).map(Box::as_ref).filter(|view| view.id == *run)
+    pub(super) fn is_open(&self, run: &RunId) -> bool {
+        run.number().and_then(|number| self.open.get(&number)).is_some_and(|open| open.run == *run)
+    }
+
+    pub(super) fn open(&mut self, run: &RunId) -> Option<&Run> {
+        let open = self.open.get_mut(&run.number()?).filter(|open| open.run == *run)?;
+        Some(open.fold())
     }
 
     /// Open runs, newest first.
-    pub(super) fn newest(&self) -> impl Iterator<Item = &Run> {
-        self.open.values().rev().map(Box::as_ref)
+    pub(super) fn newest(&mut self) -> impl Iterator<Item = &Run> {
+        self.open.values_mut().rev().map(|open| &*open.fold())
     }
+}
+
+/// A view as [`Views::settle`] gave it to the store.
+pub(super) fn read(stored: &[u8]) -> Option<Run> {
+    if stored.first() == Some(&wire::VERSION) {
+        let mut events = Told::events(stored).peekable();
+        let mut view = Run::new(events.peek()?.run.clone());
+        for event in events {
+            view.apply(&event);
+        }
+        return Some(view);
+    }
+    serde_json::from_str(std::str::from_utf8(stored).ok()?).ok()
 }
 
 /// A view as JSON of a bounded length; what is left out is counted.
@@ -145,7 +230,7 @@ mod tests {
     fn kept(view: Run) -> Run {
         let text = stored(view).unwrap();
         assert!(text.len() <= limits::RECENT_BYTES, "{} bytes", text.len());
-        serde_json::from_str(&text).unwrap()
+        read(text.as_bytes()).unwrap()
     }
 
     #[test]

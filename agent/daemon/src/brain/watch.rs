@@ -55,7 +55,7 @@ impl Brain {
         let told = self.step(Input::Fire { workflow, trigger, data });
         let answer = told.into_iter().find_map(|told| match told {
             Told::Answer { outcome, .. } => Some(outcome),
-            Told::Event(_) | Told::Result(_) | Told::Dropped { .. } => None,
+            Told::Event(..) | Told::Result(_) | Told::Dropped { .. } => None,
         });
         answer.unwrap_or_else(|| {
             let message = "the engine did not answer".to_owned();

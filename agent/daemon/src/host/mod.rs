@@ -42,32 +42,38 @@ pub struct NativeHost<'a> {
     kit: &'a HostKit,
     deadline_boot_ms: u64,
     watch: &'a (dyn Fn() -> Option<Stop> + Sync),
+    /// Called before everything that may take long.
+    leave: &'a (dyn Fn() + Sync),
 }
 
 impl<'a> NativeHost<'a> {
     /// A host whose requests end at the deadline, in milliseconds of boot time, or when `watch`
-    /// says so.
+    /// says so. `leave` is called before each that may take long.
     #[must_use]
     pub fn new(
         kit: &'a HostKit,
         deadline_boot_ms: u64,
         watch: &'a (dyn Fn() -> Option<Stop> + Sync),
+        leave: &'a (dyn Fn() + Sync),
     ) -> Self {
-        Self { kit, deadline_boot_ms, watch }
+        Self { kit, deadline_boot_ms, watch, leave }
     }
 }
 
 impl Host for NativeHost<'_> {
     fn http(&mut self, request: &HttpRequest) -> Result<HttpResponse, HostError> {
+        (self.leave)();
         let left_ms = self.deadline_boot_ms.saturating_sub(clock::boot_ms());
         self.kit.http.fetch(request, std::time::Duration::from_millis(left_ms), self.watch)
     }
 
     fn read_file(&mut self, dir: &str, path: &str, max: usize) -> Result<Vec<u8>, HostError> {
+        (self.leave)();
         self.kit.files.read(dir, path, max)
     }
 
     fn list_dir(&mut self, dir: &str, path: &str) -> Result<Vec<DirEntry>, HostError> {
+        (self.leave)();
         self.kit.files.list(dir, path)
     }
 

@@ -1,13 +1,13 @@
 //! The local protocol over a real socket, with a brain made of three lines.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::event::{self, Event};
+use crate::event::{self, Event, Inbox};
 use crate::limits;
 use crate::logs::Logs;
 
@@ -29,8 +29,8 @@ fn world(answer: fn(Request) -> Answer) -> World {
     World { _dir: dir, path, logs }
 }
 
-fn brain(receiver: Receiver<Event>, answer: fn(Request) -> Answer) {
-    for event in receiver {
+fn brain(receiver: Inbox, answer: fn(Request) -> Answer) {
+    while let Ok(event) = receiver.recv_timeout(Duration::from_secs(60)) {
         if let Event::Local { request, reply } = event {
             let _ = reply.send(answer(request));
         }

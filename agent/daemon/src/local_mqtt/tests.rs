@@ -1,6 +1,5 @@
 //! The task against a broker of a few lines, packet by packet.
 
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::event::{self, Event};
+use crate::event::{self, Event, Inbox};
 use crate::tls;
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -120,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 struct Site {
     listener: TcpListener,
     broker: Broker,
-    events: Receiver<Event>,
+    events: Inbox,
 }
 
 impl Site {
@@ -157,7 +156,7 @@ impl Site {
     async fn heard(&self) -> FromBroker {
         let until = tokio::time::Instant::now() + WAIT;
         loop {
-            match self.events.try_recv() {
+            match self.events.recv_timeout(Duration::ZERO) {
                 Ok(Event::Broker(event)) => return event,
                 Ok(other) => panic!("{other:?}"),
                 Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,

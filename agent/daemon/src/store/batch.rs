@@ -41,8 +41,8 @@ pub struct Batch {
     pub wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     /// What is told: packed bodies, numbered here in this order.
     pub records: Vec<(Lane, Vec<u8>)>,
-    /// Views of settled runs, as JSON.
-    pub views: Vec<(RunId, String)>,
+    /// Views of settled runs, as the brain wants to have them back.
+    pub views: Vec<(RunId, Vec<u8>)>,
     /// What is committed of the control plane's lanes, under which log.
     pub cursor: Option<(u64, Cursor)>,
     /// Definitions to keep: hash and canonical text.
@@ -199,7 +199,7 @@ impl Store {
         let mut recent = write.open_table(RECENT.definition())?;
         for (run, view) in &batch.views {
             let Some(number) = run.number() else { continue };
-            RECENT.put(&mut recent, &number.to_be_bytes(), view.as_bytes())?;
+            RECENT.put(&mut recent, &number.to_be_bytes(), view)?;
         }
         while recent.len()? > limits::RECENT_RUNS as u64 {
             recent.pop_first()?;

@@ -1,16 +1,23 @@
 //! The journal: the facts of all runs interleaved in the order of their commits, so that one commit
 //! writes the end of one table however many runs it is about.
 //!
-//! A fact's key is its place in the journal and its run's number; the value is its index in its run
-//! and the packed fact. Facts of settled runs are removed from the front by retention.
+//! What one commit has to say of a run is one row: its key is its place in the journal and the run's
+//! number; its value is the index in the run of the first fact, its stamp, and the facts, each with a
+//! stamp of its own only where that differs. Facts of settled runs are removed from the front by
+//! retention. Rows from before, each with one fact, are read as ever.
 
 use openclaw_agent_core::{Callee, Fact, FactRecord};
-use openclaw_protocol::wire::{self, Kind};
+use openclaw_protocol::id::RunId;
+use openclaw_protocol::ordered;
+use openclaw_protocol::time::Stamp;
+use openclaw_protocol::wire::{self, Kind, WireError};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::batch::{Batch, Keep};
 use super::rows::{self, RunRow, SettledRow};
-use super::space::{JOURNAL, META, RUNS, SETTLED, fact_key, fact_key_parts};
+use super::space::{
+    JOURNAL, META, Open, RUNS, SETTLED, fact_key, fact_key_parts, facts_from, is_single_fact,
+};
 use super::{KEPT_BYTES, OpenState, Store, StoreError};
 use crate::limits;
 
@@ -29,30 +36,56 @@ impl Store {
             return Ok(());
         }
         let mut journal = write.open_table(JOURNAL.definition())?;
-        for (run, record) in &batch.facts {
-            let Some(number) = run.number() else { continue };
-            if let Fact::Accepted { definition, pins, callees, .. } = &record.fact {
-                let row = RunRow {
-                    run: run.clone(),
-                    definition: definition.clone(),
-                    modules: pins.iter().map(|(_, pin)| pin.digest).collect(),
-                    first: self.journal_next,
-                };
-                self.accept(write, number, row, kept_for(callees))?;
-            }
-            // A fact of a run that is not open cannot be: the engine says nothing after `Settled`.
-            let Some(state) = self.open.get_mut(&number) else { continue };
-            let body = pack_fact(state.facts, record);
-            let key = fact_key(self.journal_next, number);
-            self.journal_bytes += JOURNAL.put(&mut journal, &key, &body)?;
-            self.journal_next += 1;
-            state.facts += 1;
-            state.bytes += body.len() as u64;
-            if matches!(record.fact, Fact::Settled { .. }) {
-                self.settle(write, number, record.at.wall_ms)?;
+        // By run, and within it as they came.
+        let numbers = batch.facts.iter().zip(0_u64..);
+        let mut order: Vec<(u64, u64)> =
+            numbers.filter_map(|((run, _), place)| Some((run.number()?, place))).collect();
+        ordered::sort(&mut order);
+        let records = |order: &[(u64, u64)]| -> Vec<&(RunId, FactRecord)> {
+            order.iter().filter_map(|(_, at)| batch.facts.get(usize::try_from(*at).ok()?)).collect()
+        };
+        for of_run in order.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((number, _)) = of_run.first() else { continue };
+            let mut left = records(of_run);
+            while !left.is_empty() {
+                let written = self.write_row(write, &mut journal, *number, &left)?;
+                left.drain(..written);
             }
         }
         Ok(())
+    }
+
+    /// Writes one row with the first of these facts of one run. How many they were.
+    fn write_row(
+        &mut self,
+        write: &WriteTransaction,
+        journal: &mut Open<'_>,
+        number: u64,
+        facts: &[&(RunId, FactRecord)],
+    ) -> Result<usize, StoreError> {
+        if let Some((run, FactRecord { fact, .. })) = facts.first()
+            && let Fact::Accepted { definition, pins, callees, .. } = fact
+        {
+            let row = RunRow {
+                run: run.clone(),
+                definition: definition.clone(),
+                modules: pins.iter().map(|(_, pin)| pin.digest).collect(),
+                first: self.journal_next,
+            };
+            self.accept(write, number, row, kept_for(callees))?;
+        }
+        // A fact of a run that is not open cannot be: the engine says nothing after `Settled`.
+        let Some(state) = self.open.get_mut(&number) else { return Ok(facts.len()) };
+        let (body, written) = pack_facts(state.facts, facts);
+        self.journal_bytes += JOURNAL.put(journal, &fact_key(self.journal_next, number), &body)?;
+        self.journal_next += 1;
+        state.facts += u32::try_from(written).unwrap_or(u32::MAX);
+        state.bytes += body.len() as u64;
+        let last = facts[..written].last();
+        if let Some((_, FactRecord { at, fact: Fact::Settled { .. }, .. })) = last {
+            self.settle(write, number, at.wall_ms)?;
+        }
+        Ok(written)
     }
 
     fn accept(
@@ -104,7 +137,8 @@ impl Store {
         }
         let mut settled = write.open_table(SETTLED.definition())?;
         let mut journal = write.open_table(JOURNAL.definition())?;
-        for (place, number) in front(&journal, self.prune_from)? {
+        for key in front(&journal, self.prune_from)? {
+            let Some((place, number)) = fact_key_parts(&key) else { continue };
             if !self.open.contains_key(&number) {
                 let row = settled.get(number.to_be_bytes().as_slice())?;
                 // A damaged row has nothing left to say: its facts go.
@@ -121,7 +155,7 @@ impl Store {
                     self.settled_bytes = self.settled_bytes.saturating_sub(row.bytes);
                     settled.remove(number.to_be_bytes().as_slice())?;
                 }
-                journal.remove(fact_key(place, number).as_slice())?;
+                journal.remove(key.as_slice())?;
             }
             self.prune_from = place + 1;
         }
@@ -139,31 +173,60 @@ pub(super) fn kept_for(callees: &[Callee]) -> Keep {
     keep
 }
 
-/// Places and run numbers of the first facts from a place on.
+/// Keys of the first rows from a place on.
 fn front(
     journal: &impl ReadableTable<&'static [u8], &'static [u8]>,
     from: u64,
-) -> Result<Vec<(u64, u64)>, StoreError> {
+) -> Result<Vec<Vec<u8>>, StoreError> {
     let mut found = Vec::with_capacity(limits::PRUNED_PER_COMMIT);
-    for entry in journal.range(fact_key(from, 0).as_slice()..)?.take(limits::PRUNED_PER_COMMIT) {
+    for entry in facts_from(journal, from)?.take(limits::PRUNED_PER_COMMIT) {
         let (key, _) = entry?;
-        found.extend(fact_key_parts(key.value()));
+        found.push(key.value().to_vec());
     }
     Ok(found)
 }
 
-fn pack_fact(index: u32, record: &FactRecord) -> Vec<u8> {
-    let mut body = index.to_le_bytes().to_vec();
-    body.extend_from_slice(&wire::pack(Kind::Fact, record));
-    body
+/// A fact in a row, behind the row's index and stamp: its own stamp where that is another.
+type Row<F> = (Option<Stamp>, [u8; 4], F);
+
+/// A row of the first of these facts, and how many they are: one row does not grow without bound.
+fn pack_facts(index: u32, facts: &[&(RunId, FactRecord)]) -> (Vec<u8>, usize) {
+    let first = facts.first().map(|(_, record)| record.at);
+    let mut body = wire::pack(Kind::Facts, &(index, first));
+    for (written, (_, FactRecord { at, check, fact })) in facts.iter().enumerate() {
+        if written > 0 && body.len() > limits::JOURNAL_ROW_BYTES {
+            return (body, written);
+        }
+        let at = Some(*at).filter(|at| Some(*at) != first);
+        let row: Row<&Fact> = (at, check.to_le_bytes(), fact);
+        body = wire::append(body, &row);
+    }
+    (body, facts.len())
 }
 
-/// A fact and its index in its run.
-pub(super) fn unpack_fact(body: &[u8]) -> Result<(u32, FactRecord), StoreError> {
-    let unreadable = |reason: String| StoreError::Unreadable { table: JOURNAL.0, reason };
-    let (index, fact) =
-        body.split_first_chunk::<4>().ok_or_else(|| unreadable("a fact is too short".into()))?;
-    let fact = wire::unpack(Kind::Fact, fact, KEPT_BYTES)
-        .map_err(|e| StoreError::of_wire(JOURNAL.0, &e))?;
-    Ok((u32::from_le_bytes(*index), fact))
+/// The facts of a row, and the index of the first in its run.
+pub(super) fn unpack_facts(key: &[u8], value: &[u8]) -> Result<(u32, Vec<FactRecord>), StoreError> {
+    let body = JOURNAL.unseal(key, value)?;
+    let unreadable =
+        |reason: &str| StoreError::Unreadable { table: JOURNAL.0, reason: reason.to_owned() };
+    if is_single_fact(key) {
+        let (index, fact) =
+            body.split_first_chunk::<4>().ok_or_else(|| unreadable("a fact is too short"))?;
+        let fact = wire::unpack(Kind::Fact, fact, KEPT_BYTES)
+            .map_err(|e| StoreError::of_wire(JOURNAL.0, &e))?;
+        return Ok((u32::from_le_bytes(*index), vec![fact]));
+    }
+    let read = read_row(body).map_err(|e| StoreError::of_wire(JOURNAL.0, &e))?;
+    read.ok_or_else(|| unreadable("a row has no beginning"))
+}
+
+fn read_row(body: &[u8]) -> Result<Option<(u32, Vec<FactRecord>)>, WireError> {
+    let mut parts = wire::Parts::of(Kind::Facts, body, KEPT_BYTES)?;
+    let Some((index, Some(first))) = parts.take::<(u32, Option<Stamp>)>()? else { return Ok(None) };
+    let mut facts = Vec::new();
+    while let Some((at, check, fact)) = parts.take::<Row<Fact>>()? {
+        let (at, check) = (at.unwrap_or(first), u32::from_le_bytes(check));
+        facts.push(FactRecord { at, check, fact });
+    }
+    Ok(Some((index, facts)))
 }

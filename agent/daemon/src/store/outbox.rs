@@ -308,10 +308,8 @@ fn put(
     digest: u64,
     body: &[u8],
 ) -> Result<(), StoreError> {
-    let mut row = Vec::with_capacity(HEAD_BYTES + body.len());
-    row.extend_from_slice(&digest.to_le_bytes());
-    row.extend_from_slice(body);
-    OUTBOX.put(table, &record_key(lane_byte(lane), seq), &row)?;
+    let key = record_key(lane_byte(lane), seq);
+    OUTBOX.put_behind(table, &key, &digest.to_le_bytes(), body)?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use openclaw_protocol::sync::{Lane, Record};
 use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 
-use super::journal::unpack_fact;
+use super::journal::unpack_facts;
 use super::rows::{self, SettledRow, UnusableRow};
 use super::space::{
     CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, chunk_key, fact_key_parts,
@@ -60,31 +60,30 @@ impl Store {
         Ok(text.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
-    /// The newest `limit` settled runs' views as JSON, newest first.
+    /// The newest `limit` settled runs' views as they were given, newest first.
     ///
     /// # Errors
     /// The database fails. Damaged views are left out.
-    pub fn recent(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+    pub fn recent(&self, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let read = self.db.begin_read()?;
         let table = read.open_table(RECENT.definition())?;
         let mut views = Vec::new();
         for entry in table.iter()?.rev().take(limit) {
             let (key, value) = entry?;
             let view = RECENT.unseal(key.value(), value.value()).ok();
-            views.extend(view.and_then(|body| String::from_utf8(body.to_vec()).ok()));
+            views.extend(view.map(<[u8]>::to_vec));
         }
         Ok(views)
     }
 
-    /// One settled run's view as JSON.
+    /// One settled run's view as it was given.
     ///
     /// # Errors
     /// The database fails or the view is damaged.
-    pub fn recent_run(&self, number: u64) -> Result<Option<String>, StoreError> {
+    pub fn recent_run(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let read = self.db.begin_read()?;
         let table = read.open_table(RECENT.definition())?;
-        let view = RECENT.fetch(&table, &number.to_be_bytes())?;
-        Ok(view.and_then(|bytes| String::from_utf8(bytes).ok()))
+        RECENT.fetch(&table, &number.to_be_bytes())
     }
 
     /// Settled runs whose journal is still kept, newest first.
@@ -128,7 +127,7 @@ impl Store {
         for entry in read.open_table(JOURNAL.definition())?.iter()? {
             let (key, value) = entry?;
             if fact_key_parts(key.value()).is_some_and(|(_, of)| of == number) {
-                facts.push(unpack_fact(JOURNAL.unseal(key.value(), value.value())?)?.1);
+                facts.extend(unpack_facts(key.value(), value.value())?.1);
             }
         }
         Ok(facts)

@@ -9,13 +9,13 @@ use openclaw_protocol::time::Stamp;
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::age::Age;
-use super::journal::{kept_for, unpack_fact};
+use super::journal::{kept_for, unpack_facts};
 use super::read::unpack_signed;
 use super::rows::{self, BootRow, RunRow, SettledRow, WishRow};
 use super::space::Open;
 use super::space::{
-    HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key,
-    fact_key_parts, tail_u64,
+    HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key_parts,
+    facts_from, tail_u64,
 };
 use super::waiting::{self, Waiting};
 use super::{Keep, OpenState, Store, StoreError, batch, holds, unpack_u64};
@@ -175,18 +175,19 @@ impl Store {
             return Ok(());
         };
         let mut facts: VecMap<u64, Vec<FactRecord>> = VecMap::new();
-        for entry in journal.range(fact_key(first, 0).as_slice()..)? {
+        for entry in facts_from(journal, first)? {
             let (key, value) = entry?;
             let Some((_, number)) = fact_key_parts(key.value()) else { continue };
             let Some(state) = self.open.get_mut(&number) else { continue };
-            match JOURNAL.unseal(key.value(), value.value()).and_then(unpack_fact) {
-                Ok((index, fact)) if index == state.facts => {
-                    if let Fact::Accepted { callees, .. } = &fact.fact {
+            match unpack_facts(key.value(), value.value()) {
+                Ok((index, read)) if index == state.facts => {
+                    if let Some(Fact::Accepted { callees, .. }) = read.first().map(|one| &one.fact)
+                    {
                         state.callees = kept_for(callees);
                     }
-                    state.facts += 1;
+                    state.facts += u32::try_from(read.len()).unwrap_or(u32::MAX);
                     state.bytes += value.value().len() as u64;
-                    facts.entry(number).or_default().push(fact);
+                    facts.entry(number).or_default().extend(read);
                 }
                 Ok((index, _)) => {
                     damaged.insert(number, format!("a fact before its {index}th is missing"));

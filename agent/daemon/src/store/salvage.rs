@@ -10,7 +10,7 @@ use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadTransaction, ReadableTable};
 
-use super::journal::unpack_fact;
+use super::journal::unpack_facts;
 use super::outbox;
 use super::restore::Restored;
 use super::rows::RunRow;
@@ -92,8 +92,9 @@ impl Store {
             let Some(open) = self.open.get_mut(&number) else { continue };
             let row = &mut open.row;
             row.first = row.first.min(place);
-            let fact = JOURNAL.unseal(key.value(), value.value()).and_then(unpack_fact);
-            let Ok((0, FactRecord { fact: Fact::Accepted { definition, pins, .. }, .. })) = fact
+            let Ok((0, facts)) = unpack_facts(key.value(), value.value()) else { continue };
+            let Some(FactRecord { fact: Fact::Accepted { definition, pins, .. }, .. }) =
+                facts.into_iter().next()
             else {
                 continue;
             };

@@ -4,7 +4,7 @@
 //! bytes of BLAKE3 over table name, key and body, then the body: a flipped bit, a torn page or a
 //! value under a wrong key is noticed when it is read and never believed.
 
-use redb::{ReadableTable, Table, TableDefinition};
+use redb::{AccessGuard, ReadableTable, StorageError, Table, TableDefinition};
 
 use super::StoreError;
 
@@ -88,9 +88,23 @@ impl Space {
         key: &[u8],
         body: &[u8],
     ) -> Result<u64, StoreError> {
-        let mut value = Vec::with_capacity(CHECK_BYTES + body.len());
-        value.extend_from_slice(&self.check(key, body));
+        self.put_behind(table, key, &[], body)
+    }
+
+    /// As [`Self::put`], of a body that begins with `head`.
+    pub(super) fn put_behind(
+        self,
+        table: &mut Open<'_>,
+        key: &[u8],
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<u64, StoreError> {
+        let mut value = Vec::with_capacity(CHECK_BYTES + head.len() + body.len());
+        value.extend_from_slice(&[0; CHECK_BYTES]);
+        value.extend_from_slice(head);
         value.extend_from_slice(body);
+        let (check, body) = value.split_at_mut(CHECK_BYTES);
+        check.copy_from_slice(&self.check(key, body));
         table.insert(key, value.as_slice())?;
         Ok((key.len() + value.len()) as u64)
     }
@@ -117,18 +131,65 @@ impl Space {
     }
 }
 
-pub(super) fn fact_key(place: u64, number: u64) -> [u8; 16] {
+/// The key of a row of the journal: place and run number, each as its length in bytes, from 1, and
+/// so many bytes, which are in the order of the numbers.
+pub(super) fn fact_key(place: u64, number: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(18);
+    for part in [place, number] {
+        let bytes = part.to_be_bytes();
+        let from = bytes.iter().position(|byte| *byte != 0).unwrap_or(7);
+        key.push((8 - from) as u8);
+        key.extend_from_slice(&bytes[from..]);
+    }
+    key
+}
+
+/// The key that a fact had when each had a row of its own. All of these are before those of
+/// [`fact_key`], for a place that began with another byte than 0 was never reached.
+pub(super) fn single_fact_key(place: u64, number: u64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&place.to_be_bytes());
     key[8..].copy_from_slice(&number.to_be_bytes());
     key
 }
 
+/// Whether a key is one of [`single_fact_key`].
+pub(super) fn is_single_fact(key: &[u8]) -> bool {
+    key.first() == Some(&0)
+}
+
 /// Place in the journal and run number.
 pub(super) fn fact_key_parts(key: &[u8]) -> Option<(u64, u64)> {
-    let place = key.first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*place), tail_u64(key)?))
+    if is_single_fact(key) {
+        let place = key.first_chunk::<8>()?;
+        return Some((u64::from_be_bytes(*place), tail_u64(key)?));
+    }
+    let (place, rest) = key_part(key)?;
+    let (number, rest) = key_part(rest)?;
+    rest.is_empty().then_some((place, number))
 }
+
+fn key_part(key: &[u8]) -> Option<(u64, &[u8])> {
+    let (length, rest) = key.split_first()?;
+    let (part, rest) = rest.split_at_checked(usize::from(*length))?;
+    let mut bytes = [0; 8];
+    bytes.get_mut(8_usize.checked_sub(part.len())?..)?.copy_from_slice(part);
+    Some((u64::from_be_bytes(bytes), rest))
+}
+
+/// The rows of the journal from a place on.
+pub(super) fn facts_from<'t>(
+    journal: &'t impl ReadableTable<&'static [u8], &'static [u8]>,
+    place: u64,
+) -> Result<impl Iterator<Item = RowResult<'t>>, StoreError> {
+    let (single, end) = (single_fact_key(place, 0), [1]);
+    let old = journal.range(single.as_slice()..end.as_slice())?;
+    Ok(old.chain(journal.range(fact_key(place, 0).as_slice()..)?))
+}
+
+/// A row as the database gives it.
+pub(super) type RowResult<'t> =
+    Result<(AccessGuard<'t, &'static [u8]>, AccessGuard<'t, &'static [u8]>), StorageError>;
 
 pub(super) fn record_key(lane: u8, seq: u64) -> [u8; 9] {
     let mut key = [0; 9];
@@ -171,8 +232,23 @@ mod tests {
 
     #[test]
     fn keys_are_ordered_as_their_numbers() {
-        assert!(fact_key(1, 300) < fact_key(2, 0));
-        assert_eq!(fact_key_parts(&fact_key(7, 300)), Some((7, 300)));
+        let numbers = [0, 1, 255, 256, 300, 65_535, 65_536, 1 << 40, u64::MAX];
+        for place in numbers {
+            for number in numbers {
+                let (key, single) = (fact_key(place, number), single_fact_key(place, number));
+                assert_eq!(fact_key_parts(&key), Some((place, number)));
+                if place < 1 << 56 {
+                    assert_eq!(fact_key_parts(&single), Some((place, number)));
+                    assert!(single.as_slice() < fact_key(0, 0).as_slice());
+                }
+                for later in numbers.into_iter().filter(|later| *later > place) {
+                    assert!(key < fact_key(later, 0));
+                }
+            }
+        }
+        for bad in [&[][..], &[1], &[9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 1], &[1, 1, 1, 1, 1]] {
+            assert_eq!(fact_key_parts(bad), None);
+        }
         assert!(record_key(1, 255) < record_key(1, 256));
         assert_eq!(tail_u64(&record_key(3, 77)), Some(77));
     }

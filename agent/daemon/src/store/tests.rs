@@ -101,7 +101,7 @@ fn what_is_committed_comes_back() {
     let facts = vec![(run(1), accepted()), (run(1), began()), (run(2), accepted())];
     store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
     let facts = vec![(run(2), settled())];
-    let views = vec![(run(2), "{}".to_owned())];
+    let views = vec![(run(2), b"{}".to_vec())];
     store.commit(&Batch { facts, views, clean: true, ..Batch::default() }, NOW).unwrap();
     drop(store);
 
@@ -111,7 +111,7 @@ fn what_is_committed_comes_back() {
     assert_eq!(restored.runs.len(), 1);
     assert_eq!(restored.runs[0].run, run(1));
     assert_eq!(restored.runs[0].facts, [accepted(), began()]);
-    assert_eq!(store.recent(10).unwrap(), ["{}"]);
+    assert_eq!(store.recent(10).unwrap(), [b"{}"]);
     drop(store);
 
     let restored = open(&disk).start("boot-b").unwrap();
@@ -211,7 +211,7 @@ fn the_file_does_not_grow_with_work_that_is_done() {
     for n in 1..=3_000_u64 {
         let mut batch = records(&[&[1; 200], &[2; 200]]);
         batch.facts = vec![(run(n), accepted()), (run(n), settled())];
-        batch.views = vec![(run(n), "x".repeat(500))];
+        batch.views = vec![(run(n), vec![b'x'; 500])];
         store.acknowledge(&cursor(Lane::History, (n - 1) * 2));
         store.commit(&batch, at(n * 1_000)).unwrap();
         if n == 1_000 {
@@ -219,6 +219,40 @@ fn the_file_does_not_grow_with_work_that_is_done() {
         }
     }
     assert!(disk.len() <= size_after_warm_up * 5 / 4, "{size_after_warm_up} → {}", disk.len());
+}
+
+#[test]
+fn facts_from_when_each_had_a_row_of_its_own_are_read_and_come_first() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    store.start("b").unwrap();
+    store.commit(&Batch { facts: vec![(run(1), accepted())], ..Batch::default() }, NOW).unwrap();
+    let change = store.db.begin_write().unwrap();
+    {
+        let mut journal = change.open_table(JOURNAL.definition()).unwrap();
+        journal.remove(space::fact_key(0, 1).as_slice()).unwrap();
+        for (place, record) in [(0_u32, accepted()), (1, began())] {
+            let body = [place.to_le_bytes().to_vec(), wire::pack(Kind::Fact, &record)].concat();
+            let key = space::single_fact_key(place.into(), 1);
+            JOURNAL.put(&mut journal, &key, &body).unwrap();
+        }
+    }
+    change.commit().unwrap();
+    drop(store);
+    let mut store = open(&disk);
+    let restored = store.start("c").unwrap();
+    assert_eq!(restored.runs[0].facts, [accepted(), began()]);
+    let cancel = Fact::CancelRequested { force: true };
+    let cancel = FactRecord { at: at(NOW.boot_ms + 1), check: 7, fact: cancel };
+    let later = FactRecord { at: at(NOW.boot_ms + 2), ..cancel.clone() };
+    let facts = vec![(run(1), cancel.clone()), (run(2), accepted()), (run(1), later.clone())];
+    store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
+    let told = [accepted(), began(), cancel, later];
+    assert_eq!(store.facts_of(&run(1)).unwrap(), told);
+    drop(store);
+    let restored = open(&disk).start("d").unwrap();
+    assert_eq!(restored.runs[0].facts, told);
+    assert_eq!(restored.runs[1].facts, [accepted()]);
 }
 
 #[test]
@@ -451,7 +485,7 @@ fn what_a_later_version_wrote_is_refused_and_left_alone() {
     let (store, aside) = open().unwrap();
     assert_eq!(aside, None);
     let fact = [0_u32.to_le_bytes().as_slice(), &[later, Kind::Fact as u8, 0]].concat();
-    write(&store, JOURNAL, &space::fact_key(0, 1), &fact);
+    write(&store, JOURNAL, &space::single_fact_key(0, 1), &fact);
     drop(store);
     let (mut store, _) = open().unwrap();
     let refused = store.start("boot-b").unwrap_err();

@@ -1,7 +1,6 @@
 //! The listener against a raw socket, with a brain that is played by the test.
 
 use std::net::SocketAddr;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use openclaw_protocol::id::{Epoch, RunId};
@@ -13,7 +12,7 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::event::{self, Event};
+use crate::event::{self, Event, Inbox};
 use crate::secrets::Secrets;
 
 const KEY: &[u8] = b"It's a Secret to Everybody";
@@ -22,7 +21,7 @@ const KEY: &[u8] = b"It's a Secret to Everybody";
 struct Site {
     listener: Listener,
     address: SocketAddr,
-    events: Option<Receiver<Event>>,
+    events: Option<Inbox>,
 }
 
 fn hook(path: &str, methods: &[&str], secret: Option<&str>) -> Hook {
@@ -79,7 +78,7 @@ impl Site {
     fn brain(
         &mut self,
         outcome: Result<RunId, Refusal>,
-    ) -> std::thread::JoinHandle<(Receiver<Event>, Value)> {
+    ) -> std::thread::JoinHandle<(Inbox, Value)> {
         let receiver = self.events.take().unwrap();
         std::thread::spawn(move || {
             let event = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
@@ -142,7 +141,7 @@ async fn what_nobody_listens_to_or_is_not_signed_never_reaches_the_brain() {
     assert!(head.to_lowercase().contains("allow: get, post"), "{head}");
     let (status, ..) = site.ask("POST /signed", &right, b"hellO").await;
     assert_eq!(status, 401, "another body");
-    assert!(site.events.as_ref().unwrap().try_recv().is_err());
+    assert!(site.events.as_ref().unwrap().recv_timeout(Duration::ZERO).is_err());
 }
 
 #[tokio::test]
@@ -162,7 +161,7 @@ async fn bodies_and_heads_are_bounded() {
     assert_eq!(site.ask("POST /open", &large, b"").await.0, 431);
     // Short as bytes, long as JSON.
     assert_eq!(site.ask("POST /open", "", &vec![1_u8; 60_000]).await.0, 413);
-    assert!(site.events.as_ref().unwrap().try_recv().is_err());
+    assert!(site.events.as_ref().unwrap().recv_timeout(Duration::ZERO).is_err());
 }
 
 #[tokio::test]

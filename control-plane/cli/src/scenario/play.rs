@@ -295,7 +295,7 @@ impl<'a> Play<'a> {
         for told in decided {
             match told {
                 Told::Answer { outcome, .. } => answer = Some(outcome),
-                Told::Event(record) => self.look(&record),
+                Told::Event(record, _) => self.look(&record),
                 Told::Result(_) | Told::Dropped { .. } => {}
             }
         }
@@ -315,7 +315,7 @@ impl<'a> Play<'a> {
     /// Takes in what is told for good.
     fn take(&mut self, told: &Told) {
         match told {
-            Told::Event(record) => self.take_event(record),
+            Told::Event(record, _) => self.take_event(record),
             Told::Dropped { reason, .. } => {
                 self.played.dropped.push((*reason).to_owned());
                 if self.by_trigger && self.played.main.is_none() {

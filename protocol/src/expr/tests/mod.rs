@@ -4,6 +4,7 @@ mod bounds;
 mod conformance;
 mod functions;
 mod template;
+mod text;
 
 use serde_json::json;
 

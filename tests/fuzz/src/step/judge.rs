@@ -156,5 +156,5 @@ fn events(world: &World) -> impl Iterator<Item = &RunEventRecord> {
         .disk
         .told
         .iter()
-        .filter_map(|told| if let Told::Event(record) = told { Some(record) } else { None })
+        .filter_map(|told| if let Told::Event(record, _) = told { Some(record) } else { None })
 }

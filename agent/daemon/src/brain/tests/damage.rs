@@ -114,7 +114,7 @@ fn events(device: &Device) -> Vec<RunEventRecord> {
 
 #[test]
 fn a_damaged_run_ends_as_failed_once() {
-    let fact = |place: u64| [place.to_be_bytes(), 1_u64.to_be_bytes()].concat();
+    let fact = |place: u8| vec![1, place, 1, 1];
     ends_once("journal", |_| fact(0), "w");
     ends_once("journal", |_| fact(1), "w");
     ends_once("definitions", |d| d.workflow.hash.0.as_bytes().to_vec(), "w");
@@ -135,8 +135,7 @@ fn at_work() -> (Device, String) {
 fn a_damaged_run_whose_last_event_is_damaged_ends_after_all_of_them() {
     let (mut device, run) = at_work();
     let last = store(&device).holdings()[2].next - 1;
-    let place = [0_u64.to_be_bytes(), 1_u64.to_be_bytes()].concat();
-    store(&device).spoil("journal", &place);
+    store(&device).spoil("journal", &[1, 0, 1, 1]);
     let key = [&[2][..], &last.to_be_bytes()].concat();
     store(&device).spoil("outbox", &key);
     device.brain = None;

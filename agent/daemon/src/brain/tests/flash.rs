@@ -84,6 +84,37 @@ fn sixty_four_runs_at_once_cost_at_most_a_fifth_of_a_sync_a_step() {
 }
 
 #[test]
+fn a_step_with_200_bytes_of_output_costs_at_most_300_bytes_of_journal() {
+    const RUNS: usize = 16;
+    const STEPS: usize = 20;
+    let mut device = Device::new(1, vec![chain("w", STEPS)]);
+    device.start().unwrap();
+    let written = |device: &mut Device| device.status().journal_bytes;
+    let before = written(&mut device);
+    for _ in 0..RUNS {
+        device.begin("w").unwrap().unwrap();
+    }
+    loop {
+        let calls = device.calls();
+        if calls.is_empty() {
+            break;
+        }
+        let answers = calls.iter().map(|task| {
+            let output = serde_json::json!({ "n": 1, "pad": "x".repeat(184) });
+            let output = JsonText::of(&output);
+            assert_eq!(output.len(), 200);
+            let outcome = AttemptOutcome::Succeeded { output, vars: None };
+            Event::Settled { attempt: task.attempt.clone(), outcome, denials: Vec::new() }
+        });
+        device.turn(answers.collect()).unwrap();
+    }
+    assert_eq!(device.results().len(), RUNS);
+    let bytes = (written(&mut device) - before) as f64 / (RUNS * STEPS) as f64;
+    println!("{bytes:.1} bytes of journal a step, acceptance and end of the run included");
+    assert!(bytes <= 300.0, "{bytes} bytes a step");
+}
+
+#[test]
 fn an_idle_device_writes_nothing() {
     let mut device = Device::enrolled(1, [0; 32]);
     device.workflows = vec![chain("w", 1)];

@@ -64,7 +64,7 @@ struct World {
     device: Device,
     peer: Peer,
     workers: Workers,
-    settled: std::sync::mpsc::Receiver<Event>,
+    settled: crate::event::Inbox,
     logs: Logs,
 }
 
