@@ -191,7 +191,8 @@ impl Engine {
             workflow.triggers.iter().find(|one| one.id == *trigger).map(|one| &one.inputs)
         });
         let inputs = trigger_inputs(templates, data)?;
-        let data = data.to_json_typed().unwrap_or(Json::Null);
+        // Journaled as it came: a message may say `$secret` as well, and only `with` asks for one.
+        let data = data.to_json_as_is().unwrap_or(Json::Null);
         let wanted = Wanted::new(name.clone(), trigger.as_str(), &data, inputs);
         self.accept(wanted, now, decision)
     }

@@ -47,6 +47,15 @@ impl Value {
         self.json(Form::Typed).map_err(|fault| fault.at(Span::default()))
     }
 
+    /// The inner JSON form of what came from outside and is only kept, whatever its keys are called:
+    /// nothing may read handles of secrets in it.
+    ///
+    /// # Errors
+    /// `expr.type`: NaN or infinity.
+    pub fn to_json_as_is(&self) -> Result<Json, EvalError> {
+        self.json(Form::AsIs).map_err(|fault| fault.at(Span::default()))
+    }
+
     pub(super) fn json(&self, form: Form) -> Result<Json, Fault> {
         Ok(match self {
             Self::Null => Json::Null,
@@ -63,7 +72,8 @@ impl Value {
                 let mut object = serde_json::Map::with_capacity(map.len());
                 for (key, value) in map.iter() {
                     let name = key.to_string();
-                    if name == SECRET_KEY || name == JOIN_KEY {
+                    let is_handle = name == SECRET_KEY || name == JOIN_KEY;
+                    if is_handle && form != Form::AsIs {
                         return Err(Fault::wrong_type(format!("the key `{name}` is reserved")));
                     }
                     object.insert(name, value.json(form)?);
@@ -85,6 +95,8 @@ pub(super) enum Form {
     Outer,
     /// Integral doubles as doubles.
     Typed,
+    /// The same, and keys that are reserved for secrets as they are.
+    AsIs,
 }
 
 /// The key of the JSON object that stands for a secret.
