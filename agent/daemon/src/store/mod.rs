@@ -334,6 +334,14 @@ impl Store {
         self.heads.get(&lane).map_or(0, Head::outstanding)
     }
 
+    /// Whether so many more records of at most so many bytes can wait in a lane without pushing out
+    /// what the control plane does not have yet.
+    #[must_use]
+    pub fn has_room(&self, lane: Lane, records: u64, bytes_each: u64) -> bool {
+        let all = self.outstanding(lane).saturating_add(records);
+        all.saturating_mul(bytes_each) <= self.retention.lane_bytes
+    }
+
     /// The control plane's log as last known (0 for none) and what is committed of its lanes.
     #[must_use]
     pub fn peer(&self) -> (u64, Vec<Cursor>) {

@@ -11,7 +11,7 @@ use redb::{ReadableDatabase, ReadableTable};
 use super::age::Age;
 use super::journal::{kept_for, unpack_fact};
 use super::read::unpack_signed;
-use super::rows::{self, BootRow, RunRow, SettledRow, WishRow};
+use super::rows::{self, BootRow, RunRow, WishRow};
 use super::space::Open;
 use super::space::{
     HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key,
@@ -136,7 +136,7 @@ impl Store {
         for entry in read.open_table(SETTLED.definition())?.iter()? {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
-            match row.and_then(|row| rows::unpack::<SettledRow>(SETTLED.0, row)) {
+            match row.and_then(rows::unpack_settled) {
                 Ok(row) => {
                     self.settled_bytes += row.bytes;
                     self.age.at_least(row.settled_age_ms);
