@@ -15,6 +15,7 @@ use crate::admission::{Lane, LaneKey};
 use crate::bus::Said;
 use crate::effect::{AttemptId, Decision, Effect, Told, TriggerMark};
 use crate::fact::{AttemptOutcome, Fact};
+use crate::files::Files;
 use crate::gate::Gates;
 use crate::hold::Holds;
 use crate::input::{Deployed, Input};
@@ -42,7 +43,8 @@ pub struct Config {
 /// The workflow engine of one device.
 ///
 /// Order of calls: [`Engine::new`]; before the first step [`Engine::restore_marks`],
-/// [`Engine::restore_wishes`], [`Engine::restore_holds`], [`Engine::restore_run`] for each run that is not settled,
+/// [`Engine::restore_wishes`], [`Engine::restore_holds`], [`Engine::restore_files`],
+/// [`Engine::restore_run`] for each run that is not settled,
 /// [`Engine::set_next_run_number`]; then [`Engine::step`] with [`Input::Deploy`] and with [`Input::Restarted`] (also at the very
 /// first start), from where on triggers fire and calls are made; then as things happen, and
 /// [`Input::Tick`] at the latest at [`Engine::next_deadline`].
@@ -65,6 +67,8 @@ pub struct Engine {
     pub(crate) gates: Gates,
     /// How long their conditions have held.
     pub(crate) holds: Holds,
+    /// What is known of the files that triggers are about.
+    pub(crate) files: Files,
     /// What expressions see as `agent`, a JSON object.
     pub(crate) agent: JsonText,
     pub(crate) queue: Queue,
@@ -140,6 +144,7 @@ impl Engine {
             bus: VecDeque::new(),
             gates: Gates::default(),
             holds: Holds::default(),
+            files: Files::default(),
             agent: JsonText::of(&serde_json::json!({})),
             queue: Queue::new(config.slots),
             deadlines: BTreeSet::new(),
@@ -165,6 +170,7 @@ impl Engine {
             Input::Deploy(deployed) => {
                 self.deploy(deployed);
                 self.drop_stale_holds(&mut decision);
+                self.drop_stale_files(&mut decision);
             }
             Input::Start(request) => self.start(request, now, &mut decision),
             Input::Settled { attempt, outcome } => {
@@ -190,6 +196,7 @@ impl Engine {
             Input::Fire { workflow, trigger, data } => {
                 self.fire_watched(&workflow, &trigger, &data, now, &mut decision);
             }
+            Input::Files(listing) => self.take_listing(listing, now, &mut decision),
             Input::Tick => {}
             Input::Unheard => self.doubt_heard(now, &mut decision),
             Input::Drain => self.draining = true,

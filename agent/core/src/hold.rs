@@ -216,8 +216,13 @@ impl Engine {
 
     /// The site's broker is lost: what is said there is not heard.
     pub(crate) fn doubt_heard(&mut self, now: Stamp, decision: &mut Decision) {
-        let keys = self.holds.all.keys().filter(|(_, _, source)| !source.is_empty());
-        let keys: Vec<HoldKey> = keys.cloned().collect();
+        let is_heard = |(workflow, trigger, _): &&HoldKey| {
+            let deployment = self.deployed.get(workflow);
+            let mut triggers = deployment.into_iter().flat_map(|one| &one.plan.workflow.triggers);
+            let written = triggers.find(|one| one.id == *trigger);
+            written.is_some_and(|one| matches!(one.kind, TriggerKind::Mqtt { .. }))
+        };
+        let keys: Vec<HoldKey> = self.holds.all.keys().filter(is_heard).cloned().collect();
         self.doubt(keys, Some(now), now, decision);
     }
 
@@ -266,10 +271,11 @@ fn change((workflow, trigger, source): &HoldKey, hold: Option<Hold>) -> HoldChan
     }
 }
 
-/// What a trigger counts for by itself: each topic.
+/// What a trigger counts for by itself: each topic, each file.
 fn source(written: &Trigger, data: &Value) -> String {
     let name = match written.kind {
         TriggerKind::Mqtt { .. } => "topic",
+        TriggerKind::File { .. } => "path",
         TriggerKind::Interval { .. }
         | TriggerKind::Cron { .. }
         | TriggerKind::Startup
@@ -288,6 +294,7 @@ fn check(written: &Trigger) -> u32 {
     let heard = match &written.kind {
         TriggerKind::Mqtt { topic, .. } => topic.as_str(),
         TriggerKind::Event { name, .. } => name.as_str(),
+        TriggerKind::File { path, .. } => path.as_str(),
         TriggerKind::Interval { .. }
         | TriggerKind::Cron { .. }
         | TriggerKind::Startup

@@ -10,7 +10,7 @@
 //! writes facts down. `run` is what a fact changes; in it, `scope` has the edges and joins,
 //! `settle` the ends of attempts, `step` one file per kind, `timer` the waits, `root` the run as a
 //! whole. `queue` says whose turn it is. `bus` carries what is said on the device to those who
-//! listen, `gate` and `hold` hold triggers back, `child` joins runs that call one another.
+//! listen, `gate` and `hold` hold triggers back, `files` tells what is new of files, `child` joins runs that call one another.
 
 mod admission;
 mod bus;
@@ -21,6 +21,7 @@ mod effect;
 mod engine;
 mod fact;
 mod fault;
+mod files;
 mod gate;
 mod hold;
 mod input;
@@ -46,11 +47,11 @@ mod view;
 mod tests;
 
 pub use effect::{
-    AttemptId, Decision, Effect, Hold, HoldChange, PluginTask, Publication, SeenKey, StopReason,
-    Told, TriggerMark,
+    AttemptId, Decision, Effect, FileChange, Hold, HoldChange, KnownFile, PluginTask, Publication,
+    SeenKey, StopReason, Told, TriggerMark,
 };
 pub use engine::{Config, Engine, RunSummary};
 pub use fact::{AttemptOutcome, Callee, Fact, FactRecord, Parent, TimerKind};
-pub use input::{Again, Deployed, Input, Message, StartRequest};
+pub use input::{Again, Deployed, FileStat, Input, Listing, Message, StartRequest};
 pub use queue::{FailedRun, QueueView};
 pub use restore::RestoreError;

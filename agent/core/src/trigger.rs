@@ -142,6 +142,7 @@ impl Armed {
             | TriggerKind::Mqtt { .. }
             | TriggerKind::Event { .. }
             | TriggerKind::Webhook { .. }
+            | TriggerKind::File { .. }
             | TriggerKind::Workflow { .. } => return None,
         };
         let jitter = Jitter::new(most_ms, device, workflow, &trigger.id);

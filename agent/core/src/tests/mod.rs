@@ -1,6 +1,7 @@
 //! Scripts: inputs in, transcript out; and the properties of the machine.
 
 mod crash;
+mod files;
 mod flow;
 mod found;
 mod generate;

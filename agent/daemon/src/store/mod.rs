@@ -9,6 +9,7 @@ mod age;
 mod batch;
 mod blobs;
 mod file;
+mod files;
 mod flash;
 mod fork;
 mod holds;

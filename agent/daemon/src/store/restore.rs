@@ -1,6 +1,6 @@
 //! What the store knows when the agent starts: everything it has to go on with.
 
-use openclaw_agent_core::{Fact, FactRecord, HoldChange, SeenKey, TriggerMark};
+use openclaw_agent_core::{Fact, FactRecord, FileChange, HoldChange, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::{Epoch, RequestId, RunId};
 use openclaw_protocol::ordered::VecMap;
@@ -18,7 +18,7 @@ use super::space::{
     fact_key_parts, tail_u64,
 };
 use super::waiting::{self, Waiting};
-use super::{Keep, OpenState, Store, StoreError, batch, holds, unpack_u64};
+use super::{Keep, OpenState, Store, StoreError, batch, files, holds, unpack_u64};
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct Restored {
     pub seen: Vec<SeenKey>,
     /// How long conditions of triggers have held.
     pub holds: Vec<HoldChange>,
+    /// What is known of files that triggers are about.
+    pub files: Vec<FileChange>,
     /// Messages for the site's broker that are not known to be sent, by number.
     pub publications: Vec<Waiting>,
     /// Numbers of those that are damaged, to be removed.
@@ -133,6 +135,7 @@ impl Store {
         }
         waiting::restore(&read, restored)?;
         holds::restore(&read, restored)?;
+        files::restore(&read, restored)?;
         for entry in read.open_table(SETTLED.definition())?.iter()? {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());

@@ -130,6 +130,15 @@ pub(super) struct HoldRow {
     pub(super) check: u32,
 }
 
+/// What is known of a file that a trigger is about. The table's key says of which trigger, and which
+/// file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileRow {
+    pub(super) size: u64,
+    pub(super) modified_ns: i64,
+    pub(super) gone: bool,
+}
+
 /// A message for the site's broker that is not known to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PublicationRow {

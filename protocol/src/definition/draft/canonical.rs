@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use super::attempts::{is_bounded, usual_retry};
 use crate::definition::cron::Dst;
 use crate::definition::model::{
-    Align, Backoff, CatchUp, Compensation, Edge, EdgeKind, Effects, Hmac, Jitter, Join,
+    Align, Backoff, CatchUp, Compensation, Edge, EdgeKind, Effects, FileEvent, Hmac, Jitter, Join,
     MaxExceeded, Mode, OnInterrupt, Priority, Retry, ScopeIx, Step, Trigger, TriggerKind, Workflow,
 };
 use crate::expr::Expr;
@@ -188,6 +188,14 @@ fn trigger(trigger: &Trigger) -> Json {
         }
         TriggerKind::Event { name } => json!({"name": name}),
         TriggerKind::Webhook { path, methods, hmac } => webhook(path, methods, hmac.as_ref()),
+        TriggerKind::File { path, events, settle_ms } => {
+            let mut file = Map::new();
+            put(&mut file, "path", json!(path));
+            put_unless(&mut file, "events", events, &FileEvent::USUAL.to_vec());
+            let usual = limits::FILE_SETTLE_MS;
+            put_some(&mut file, "settle", (*settle_ms != usual).then(|| duration(*settle_ms)));
+            Json::Object(file)
+        }
         TriggerKind::Workflow { workflow, status } => {
             let mut ended = Map::new();
             put(&mut ended, "name", json!(workflow.as_str()));

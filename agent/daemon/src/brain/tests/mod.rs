@@ -3,6 +3,7 @@
 
 mod again;
 mod damage;
+mod files;
 mod flash;
 mod keep;
 mod peer;
@@ -171,6 +172,7 @@ impl Device {
             files: vec!["proc".into()],
             broker,
             webhook: self.webhook.take(),
+            looker: None,
             secrets: self.secrets.clone(),
             agent: "pump-7".into(),
             seed: 7,

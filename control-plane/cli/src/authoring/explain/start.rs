@@ -98,6 +98,14 @@ fn told(trigger: &Trigger) -> Vec<String> {
             let what = code(&format!("{} {path}", methods.join("|")));
             format!("a request {what} to the device's own listener, {who}")
         }
+        TriggerKind::File { path, events, settle_ms } => {
+            let events: Vec<&str> = events.iter().map(|event| event.name()).collect();
+            let settled = match settle_ms {
+                0 => String::new(),
+                ms => format!(" and has been the same for {}", show_duration(*ms)),
+            };
+            format!("a file {} that was {}{settled}", code(path), events.join(" or "))
+        }
         TriggerKind::Workflow { workflow, status } if status.is_empty() => {
             format!("the end of a run of {workflow}")
         }
