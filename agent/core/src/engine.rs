@@ -86,6 +86,8 @@ pub struct Engine {
     pub(crate) last_alive: Option<Stamp>,
     /// `Restarted` has been seen, and whether it was unclean.
     pub(crate) started: Option<bool>,
+    /// What is in force has changed, and runs under way have not been looked at since.
+    pub(crate) deployed_anew: bool,
     /// The agent is about to stop: no attempt begins any more.
     pub(crate) draining: bool,
     pub(crate) now: Stamp,
@@ -156,6 +158,7 @@ impl Engine {
             next_run: 1,
             last_alive: None,
             started: None,
+            deployed_anew: false,
             draining: false,
             now: Stamp { boot: 0, boot_ms: 0, wall_ms: 0, trust: ClockTrust::Unset },
             config,
@@ -203,6 +206,7 @@ impl Engine {
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
         }
         if self.started.is_some() {
+            self.restart_outdated(now, &mut decision);
             self.continue_runs(now, &mut decision);
             self.fire_timers(now, &mut decision);
             self.fire_triggers(now, &mut decision);
@@ -231,7 +235,7 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<(u64, &'static str)> {
         self.started?;
-        if !self.unfinished.is_empty() || !self.moved.is_empty() {
+        if !self.unfinished.is_empty() || !self.moved.is_empty() || self.deployed_anew {
             return Some((self.now.boot_ms, "work left over"));
         }
         let run = self.deadlines.first().and_then(|(due_ms, number)| {
@@ -289,6 +293,7 @@ impl Engine {
             self.deployed.insert(name, Deployment { plan, pins, triggers, triggers_enabled });
         }
         self.plans.retain(|_, plan| Arc::strong_count(plan) > 1);
+        self.deployed_anew = true;
     }
 
     /// The one plan of a definition, shared by deployment and runs.

@@ -10,7 +10,8 @@
 //! writes facts down. `run` is what a fact changes; in it, `scope` has the edges and joins,
 //! `settle` the ends of attempts, `step` one file per kind, `timer` the waits, `root` the run as a
 //! whole. `queue` says whose turn it is. `bus` carries what is said on the device to those who
-//! listen, `gate` and `hold` hold triggers back, `files` tells what is new of files, `child` joins runs that call one another.
+//! listen, `gate` and `hold` hold triggers back, `files` tells what is new of files, `child` joins runs that call one another, `update` sees
+//! to runs of definitions that are not in force any more.
 
 mod admission;
 mod bus;
@@ -41,6 +42,7 @@ mod step;
 mod summary;
 mod timer;
 mod trigger;
+mod update;
 mod view;
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod steps;
 mod talk;
 mod time;
 mod triggers;
+mod update;
 mod world;
 
 use world::{World, minutes, seconds};

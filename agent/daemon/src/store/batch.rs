@@ -1,9 +1,7 @@
 //! What one transaction writes.
 
 use openclaw_agent_core::limits::REQUESTS;
-use openclaw_agent_core::{
-    FactRecord, FileChange, HoldChange, Publication, SeenKey, TriggerMark,
-};
+use openclaw_agent_core::{FactRecord, FileChange, HoldChange, Publication, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RequestId, RunId, TriggerId, WorkflowName};

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_agent_core::{
-    AttemptId, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, FileChange, HoldChange, Input,
-    PluginTask, Publication, RestoreError, RunSummary, SeenKey, Told, TriggerMark,
+    AttemptId, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, FileChange,
+    HoldChange, Input, PluginTask, Publication, RestoreError, RunSummary, SeenKey, Told,
+    TriggerMark,
 };
 use openclaw_protocol::definition::{DefinitionHash, Trigger, Workflow};
 use openclaw_protocol::desired::PluginPin;

@@ -117,7 +117,10 @@ pub(super) enum Item {
     Deliver(Message),
     /// The agent looks for files.
     Look,
-    Up { reboot: Option<PowerCut>, unclean: bool },
+    Up {
+        reboot: Option<PowerCut>,
+        unclean: bool,
+    },
 }
 
 impl<'a> Play<'a> {
@@ -243,12 +246,10 @@ impl<'a> Play<'a> {
             |run: &RunId| self.played.runs.iter().any(|log| log.id == *run && log.end.is_some());
         let expect = &self.scenario.expect;
         let counts = expect.runs.is_some() || expect.dropped.is_some();
-        let more_to_come = self
-            .agenda
-            .values()
-            .any(|item| matches!(item, Item::Stimulus(n) if self.is_awaited(*n))
-                || (counts && matches!(item, Item::Look)))
-            || self.held.iter().any(|n| self.is_awaited(*n));
+        let more_to_come = self.agenda.values().any(|item| {
+            matches!(item, Item::Stimulus(n) if self.is_awaited(*n))
+                || (counts && matches!(item, Item::Look))
+        }) || self.held.iter().any(|n| self.is_awaited(*n));
         let Some(main) = &self.played.main else { return false };
         ended(main)
             && self.asked.iter().all(ended)

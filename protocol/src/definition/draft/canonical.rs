@@ -13,7 +13,8 @@ use super::attempts::{is_bounded, usual_retry};
 use crate::definition::cron::Dst;
 use crate::definition::model::{
     Align, Backoff, CatchUp, Compensation, Edge, EdgeKind, Effects, FileEvent, Hmac, Jitter, Join,
-    MaxExceeded, Mode, OnInterrupt, Priority, Retry, ScopeIx, Step, Trigger, TriggerKind, Workflow,
+    MaxExceeded, Mode, OnInterrupt, OnUpdate, Priority, Retry, ScopeIx, Step, Trigger, TriggerKind,
+    Workflow,
 };
 use crate::expr::Expr;
 use crate::limits;
@@ -31,6 +32,7 @@ pub(super) fn text(workflow: &Workflow) -> String {
     put_unless(&mut top, "max", &workflow.max, &limits::QUEUED_RUNS);
     put_expr(&mut top, "concurrency_key", workflow.concurrency_key.as_ref());
     put_unless(&mut top, "max_exceeded", &workflow.max_exceeded, &MaxExceeded::default());
+    put_unless(&mut top, "on_update", &workflow.on_update, &OnUpdate::default());
     put_some(&mut top, "timeout", workflow.timeout_ms.map(duration));
     if workflow.compensation != Compensation::default() {
         put(&mut top, "compensation", compensation(workflow.compensation));

@@ -184,11 +184,11 @@ fn webhook() -> Json {
 }
 
 fn file() -> Json {
-    let path = |note: &str| {
-        json!({"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(/[^/\\\[\]{}]+)+$", "maxLength": crate::limits::FILE_PATH_BYTES, "description": note, "examples": ["inbox/*.csv", "inbox/**/*.json"]})
-    };
+    let path = |note: &str| json!({"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(/[^/\\\[\]{}]+)+$", "maxLength": crate::limits::FILE_PATH_BYTES, "description": note, "examples": ["inbox/*.csv", "inbox/**/*.json"]});
     either(
-        path("Fires when files that this means come or change; it begins with one of the device's directories."),
+        path(
+            "Fires when files that this means come or change; it begins with one of the device's directories.",
+        ),
         object(
             "fires when files come, change or go",
             vec![

@@ -12,6 +12,7 @@ mod runs;
 mod secrets;
 mod site;
 mod sync;
+mod update;
 mod watch;
 
 use std::sync::{Arc, Mutex};
