@@ -12,6 +12,7 @@ pub mod command;
 pub mod definition;
 pub mod desired;
 pub mod expr;
+pub mod glob;
 pub mod id;
 pub mod json;
 pub mod limits;

@@ -74,6 +74,18 @@ pub const HOLDS: usize = 1_024;
 pub const WEBHOOK_PATH_BYTES: usize = 256;
 /// The body of a request to a `webhook`, in bytes.
 pub const WEBHOOK_BODY_BYTES: usize = 64 * 1024;
+/// The `path` of a `file` trigger, in bytes.
+pub const FILE_PATH_BYTES: usize = 256;
+/// How long a file must not have changed where a `file` trigger names no `settle`.
+pub const FILE_SETTLE_MS: u64 = 2_000;
+/// Files that all `file` triggers of a device know together.
+pub const FILES: usize = 4_096;
+/// How often they are looked for, in milliseconds.
+pub const FILE_LOOK_MS: u64 = 2_000;
+/// Entries of directories that one look for one trigger's files goes through.
+pub const FILE_ENTRIES: usize = 20_000;
+/// Directories that it goes down.
+pub const FILE_DEPTH: usize = 16;
 /// Waiting runs of one workflow before `max_exceeded` decides, by default.
 pub const QUEUED_RUNS: u32 = 10;
 

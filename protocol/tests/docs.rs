@@ -363,6 +363,8 @@ fn the_limits_are_those_in_force() {
         ("`max_catch_up`, unless you say otherwise", number(limits::CATCH_UP_RUNS.into())),
         ("the body of a request to a `webhook`", size(limits::WEBHOOK_BODY_BYTES)),
         ("the path of a `webhook`", size(limits::WEBHOOK_PATH_BYTES)),
+        ("files that all `file` triggers of a device know", count(limits::FILES)),
+        ("`settle` of a `file` trigger, unless you say otherwise", seconds(limits::FILE_SETTLE_MS)),
         ("`finally_timeout`, unless you say otherwise", seconds(limits::FINALLY_TIMEOUT_MS)),
         ("`poll` of a `wait`, unless you say otherwise", seconds(limits::POLL_MS)),
         ("one value (an output, a variable, all inputs)", size(limits::VALUE_BYTES)),

@@ -255,9 +255,8 @@ fn a_panic_of_the_interpreter_costs_one_step() {
     let dir = tempfile::tempdir().expect("a directory");
     // One local as address and as value, far up in memory: in wasmi 2.0.0 there is no such store.
     let store = "(local i32) i32.const 1 local.tee 0 local.get 0 i32.add local.tee 0 local.get 0";
-    let text = format!(
-        r#"(module (memory 2) (func (export "execute") {store} i32.store offset=70000))"#
-    );
+    let text =
+        format!(r#"(module (memory 2) (func (export "execute") {store} i32.store offset=70000))"#);
     let module = wat::parse_str(text).expect("valid text");
     let inspected = openclaw_sandbox::Sandbox::inspect(&module);
     assert!(matches!(inspected, Err(openclaw_sandbox::LoadError::Engine)), "{inspected:?}");

@@ -36,6 +36,8 @@ pub(crate) struct Wanted {
     pub(crate) parent: Option<Parent>,
     /// Results that steps are given instead of being run.
     pub(crate) given: Vec<(StepPath, JsonText)>,
+    /// It comes instead of another one, which goes: its place is free.
+    pub(crate) instead: bool,
     /// The definition to take, where it is not the one in force.
     pub(crate) pinned: Option<(Arc<Plan>, Pins)>,
 }
@@ -57,6 +59,7 @@ impl Wanted {
             request: None,
             parent: None,
             given: Vec::new(),
+            instead: false,
             pinned: None,
         }
     }
@@ -191,7 +194,8 @@ impl Engine {
             workflow.triggers.iter().find(|one| one.id == *trigger).map(|one| &one.inputs)
         });
         let inputs = trigger_inputs(templates, data)?;
-        let data = data.to_json_typed().unwrap_or(Json::Null);
+        // Journaled as it came: a message may say `$secret` as well, and only `with` asks for one.
+        let data = data.to_json_as_is().unwrap_or(Json::Null);
         let wanted = Wanted::new(name.clone(), trigger.as_str(), &data, inputs);
         self.accept(wanted, now, decision)
     }
@@ -217,7 +221,7 @@ impl Engine {
             wanted.parent.as_ref().is_some_and(|parent| self.is_above(parent, &wanted.workflow));
         let lane = (wanted.workflow.clone(), lane_of_json(&plan, &inputs, &wanted.trigger_data)?);
         let mut no_room = None;
-        if !above {
+        if !above && !wanted.instead {
             no_room = self.make_room(&plan.workflow, &lane, now, decision)?;
             if plan.workflow.mode == Mode::Restart {
                 self.supersede(&lane, now, decision);

@@ -11,6 +11,7 @@ use openclaw_protocol::run::{RunEventRecord, RunResult, StepPath};
 use openclaw_protocol::time::Stamp;
 
 use crate::fact::FactRecord;
+use crate::input::FileStat;
 
 /// The answer to one input. Facts, marks and what is told go into one transaction; the effects
 /// are performed after it is durable.
@@ -26,6 +27,9 @@ pub struct Decision {
     /// Holds of triggers (their `for`) that changed, to be kept and given back by
     /// [`crate::Engine::restore_holds`].
     pub holds: Vec<HoldChange>,
+    /// What became of files that triggers are about, to be kept and given back by
+    /// [`crate::Engine::restore_files`].
+    pub files: Vec<FileChange>,
     /// What to tell.
     pub told: Vec<Told>,
     /// Operators' wishes that were answered for the first time, and the answer. Kept with the
@@ -97,6 +101,29 @@ pub struct Hold {
     pub check: u32,
 }
 
+/// A change of what is known of a file that a `file` trigger is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// Of which workflow.
+    pub workflow: WorkflowName,
+    /// Which trigger.
+    pub trigger: TriggerId,
+    /// Its path in the trigger's directory; empty for the trigger itself, which has a row once its
+    /// files are known.
+    pub file: String,
+    /// What is known now; `None`: nothing.
+    pub known: Option<KnownFile>,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownFile {
+    /// As it was listed last.
+    pub stat: FileStat,
+    /// It is not there any more.
+    pub gone: bool,
+}
+
 /// Something to tell. Goes to the outbox in the same transaction as the facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
@@ -116,7 +143,7 @@ pub enum Told {
         /// Of which workflow.
         workflow: WorkflowName,
         /// `queue_full`, `single`, `inputs.invalid`, `duplicate`, `throttled`, `when.error`,
-        /// `dedupe.error`, `hold.full` or `events`.
+        /// `dedupe.error`, `hold.full`, `files.full` or `events`.
         reason: &'static str,
     },
 }

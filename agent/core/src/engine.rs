@@ -15,6 +15,7 @@ use crate::admission::{Lane, LaneKey};
 use crate::bus::Said;
 use crate::effect::{AttemptId, Decision, Effect, Told, TriggerMark};
 use crate::fact::{AttemptOutcome, Fact};
+use crate::files::Files;
 use crate::gate::Gates;
 use crate::hold::Holds;
 use crate::input::{Deployed, Input};
@@ -42,7 +43,8 @@ pub struct Config {
 /// The workflow engine of one device.
 ///
 /// Order of calls: [`Engine::new`]; before the first step [`Engine::restore_marks`],
-/// [`Engine::restore_wishes`], [`Engine::restore_holds`], [`Engine::restore_run`] for each run that is not settled,
+/// [`Engine::restore_wishes`], [`Engine::restore_holds`], [`Engine::restore_files`],
+/// [`Engine::restore_run`] for each run that is not settled,
 /// [`Engine::set_next_run_number`]; then [`Engine::step`] with [`Input::Deploy`] and with [`Input::Restarted`] (also at the very
 /// first start), from where on triggers fire and calls are made; then as things happen, and
 /// [`Input::Tick`] at the latest at [`Engine::next_deadline`].
@@ -65,6 +67,8 @@ pub struct Engine {
     pub(crate) gates: Gates,
     /// How long their conditions have held.
     pub(crate) holds: Holds,
+    /// What is known of the files that triggers are about.
+    pub(crate) files: Files,
     /// What expressions see as `agent`, a JSON object.
     pub(crate) agent: JsonText,
     pub(crate) queue: Queue,
@@ -82,6 +86,8 @@ pub struct Engine {
     pub(crate) last_alive: Option<Stamp>,
     /// `Restarted` has been seen, and whether it was unclean.
     pub(crate) started: Option<bool>,
+    /// What is in force has changed, and runs under way have not been looked at since.
+    pub(crate) deployed_anew: bool,
     /// The agent is about to stop: no attempt begins any more.
     pub(crate) draining: bool,
     pub(crate) now: Stamp,
@@ -140,6 +146,7 @@ impl Engine {
             bus: VecDeque::new(),
             gates: Gates::default(),
             holds: Holds::default(),
+            files: Files::default(),
             agent: JsonText::of(&serde_json::json!({})),
             queue: Queue::new(config.slots),
             deadlines: BTreeSet::new(),
@@ -151,6 +158,7 @@ impl Engine {
             next_run: 1,
             last_alive: None,
             started: None,
+            deployed_anew: false,
             draining: false,
             now: Stamp { boot: 0, boot_ms: 0, wall_ms: 0, trust: ClockTrust::Unset },
             config,
@@ -165,6 +173,7 @@ impl Engine {
             Input::Deploy(deployed) => {
                 self.deploy(deployed);
                 self.drop_stale_holds(&mut decision);
+                self.drop_stale_files(&mut decision);
             }
             Input::Start(request) => self.start(request, now, &mut decision),
             Input::Settled { attempt, outcome } => {
@@ -190,12 +199,14 @@ impl Engine {
             Input::Fire { workflow, trigger, data } => {
                 self.fire_watched(&workflow, &trigger, &data, now, &mut decision);
             }
+            Input::Files(listing) => self.take_listing(listing, now, &mut decision),
             Input::Tick => {}
             Input::Unheard => self.doubt_heard(now, &mut decision),
             Input::Drain => self.draining = true,
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
         }
         if self.started.is_some() {
+            self.restart_outdated(now, &mut decision);
             self.continue_runs(now, &mut decision);
             self.fire_timers(now, &mut decision);
             self.fire_triggers(now, &mut decision);
@@ -224,7 +235,7 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<(u64, &'static str)> {
         self.started?;
-        if !self.unfinished.is_empty() || !self.moved.is_empty() {
+        if !self.unfinished.is_empty() || !self.moved.is_empty() || self.deployed_anew {
             return Some((self.now.boot_ms, "work left over"));
         }
         let run = self.deadlines.first().and_then(|(due_ms, number)| {
@@ -288,6 +299,7 @@ impl Engine {
             self.deployed.insert(name, Deployment { plan, pins, triggers, triggers_enabled });
         }
         self.plans.retain(|_, plan| Arc::strong_count(plan) > 1);
+        self.deployed_anew = true;
     }
 
     /// The one plan of a definition, shared by deployment and runs.

@@ -24,15 +24,20 @@ pub(crate) struct Gates(VecMap<TriggerKey, Gate>);
 struct Gate {
     /// When it last let one through.
     last: Option<Stamp>,
-    /// The latest one that is held back, and when it is let go, in milliseconds of that boot.
-    held: Option<(Value, u32, u64)>,
-    /// Keys of firings, oldest first.
-    seen: VecDeque<([u8; 16], Stamp)>,
+    /// The latest one that is held back, its key where it has one, and when it is let go, in
+    /// milliseconds of that boot.
+    held: Option<(Value, Option<Key>, u32, u64)>,
+    /// Keys of firings of which a run came, oldest first.
+    seen: VecDeque<(Key, Stamp)>,
 }
+
+/// Hash of what makes firings the same.
+type Key = [u8; 16];
 
 /// What a gate says.
 enum Verdict {
-    Pass,
+    /// It may start a run, of which this key is to be remembered.
+    Pass(Option<Key>),
     /// Not now; perhaps later.
     Hold,
     /// Never: it is not what the trigger is for.
@@ -57,14 +62,14 @@ impl Gates {
     /// When something that is held back is let go, in milliseconds of the boot at hand.
     pub(crate) fn deadline(&self, now: Stamp) -> Option<u64> {
         let held = self.0.values().filter_map(|gate| gate.held.as_ref());
-        held.filter(|(_, boot, _)| *boot == now.boot).map(|(_, _, due_ms)| *due_ms).min()
+        held.filter(|(_, _, boot, _)| *boot == now.boot).map(|(.., due_ms)| *due_ms).min()
     }
 
     fn due(&self, now: Stamp) -> Vec<TriggerKey> {
         let is_due = |gate: &Gate| {
             gate.held
                 .as_ref()
-                .is_some_and(|(_, boot, due_ms)| *boot == now.boot && *due_ms <= now.boot_ms)
+                .is_some_and(|(_, _, boot, due_ms)| *boot == now.boot && *due_ms <= now.boot_ms)
         };
         self.0.iter().filter(|(_, gate)| is_due(gate)).map(|(key, _)| key.clone()).collect()
     }
@@ -100,13 +105,13 @@ impl Engine {
     pub(crate) fn fire_held_back(&mut self, now: Stamp, decision: &mut Decision) {
         for ((workflow, trigger, _), data) in self.held_long_enough(now, decision) {
             let Some(written) = self.written(&workflow, &trigger) else { continue };
-            let verdict = self.sift(&workflow, &written, &data, now, decision);
+            let verdict = self.sift(&workflow, &written, &data, now);
             self.follow(verdict, &workflow, &trigger, &data, now, decision);
         }
         for key in self.gates.due(now) {
             let held = self.gates.0.get_mut(&key).and_then(|gate| gate.held.take());
-            if let Some((data, ..)) = held {
-                self.follow(Verdict::Pass, &key.0, &key.1, &data, now, decision);
+            if let Some((data, same, ..)) = held {
+                self.follow(Verdict::Pass(same), &key.0, &key.1, &data, now, decision);
             }
         }
     }
@@ -127,14 +132,14 @@ impl Engine {
         decision: &mut Decision,
     ) -> Fired {
         let refused = match verdict {
-            Verdict::Pass => {
-                let key = (workflow.clone(), trigger.clone());
-                self.gates.0.entry(key).or_default().last = Some(now);
-                match self.fire(workflow, trigger, data, now, decision) {
-                    Ok(run) => return Fired::Run(run),
-                    Err(refused) => refused,
+            Verdict::Pass(key) => match self.fire(workflow, trigger, data, now, decision) {
+                Ok(run) => {
+                    self.let_through((workflow.clone(), trigger.clone()), key, now, decision);
+                    return Fired::Run(run);
                 }
-            }
+                // Nothing came of it, so the same may come again, and at once.
+                Err(refused) => refused,
+            },
             Verdict::Hold => return Fired::Later,
             Verdict::Other => return Fired::Other,
             Verdict::Drop(code) => {
@@ -143,6 +148,25 @@ impl Engine {
         };
         decision.told.push(Told::Dropped { workflow: workflow.clone(), reason: refused.code });
         Fired::Dropped(refused)
+    }
+
+    /// A run has come of a firing.
+    fn let_through(
+        &mut self,
+        of: TriggerKey,
+        key: Option<Key>,
+        now: Stamp,
+        decision: &mut Decision,
+    ) {
+        let gate = self.gates.0.entry(of.clone()).or_default();
+        gate.last = Some(now);
+        let Some(key) = key else { return };
+        gate.seen.push_back((key, now));
+        if gate.seen.len() > DEDUPE_KEYS {
+            gate.seen.pop_front();
+        }
+        let (workflow, trigger) = of;
+        decision.seen.push(SeenKey { workflow, trigger, key, at: now });
     }
 
     fn gate(
@@ -154,7 +178,7 @@ impl Engine {
         decision: &mut Decision,
     ) -> Verdict {
         let Some(when) = &written.when else {
-            return self.sift(workflow, written, data, now, decision);
+            return self.sift(workflow, written, data, now);
         };
         let truth = when.eval(&trigger_names(data)).map(|value| value.as_bool());
         let counted = written.hold_ms.map(|_| {
@@ -166,7 +190,7 @@ impl Engine {
             (Ok(Some(false)), _) => Verdict::Other,
             (Ok(Some(true)), Some(Counted::Full)) => Verdict::Drop("hold.full"),
             (Ok(Some(true)), Some(Counted::Counts)) => Verdict::Hold,
-            (Ok(Some(true)), None) => self.sift(workflow, written, data, now, decision),
+            (Ok(Some(true)), None) => self.sift(workflow, written, data, now),
         }
     }
 
@@ -177,11 +201,11 @@ impl Engine {
         written: &Trigger,
         data: &Value,
         now: Stamp,
-        decision: &mut Decision,
     ) -> Verdict {
         if is_free(written) {
-            return Verdict::Pass;
+            return Verdict::Pass(None);
         }
+        let mut same = None;
         let gate = self.gates.0.entry((workflow.clone(), written.id.clone())).or_default();
         if let Some(dedupe) = &written.dedupe {
             let json = dedupe.key.eval(&trigger_names(data)).ok();
@@ -194,12 +218,7 @@ impl Engine {
             if gate.seen.iter().any(|(known, _)| *known == key) {
                 return Verdict::Drop("duplicate");
             }
-            gate.seen.push_back((key, now));
-            if gate.seen.len() > DEDUPE_KEYS {
-                gate.seen.pop_front();
-            }
-            let (workflow, trigger) = (workflow.clone(), written.id.clone());
-            decision.seen.push(SeenKey { workflow, trigger, key, at: now });
+            same = Some(key);
         }
         if let Some(throttle_ms) = written.throttle_ms
             && gate.last.is_some_and(|last| last.elapsed_ms(now) < throttle_ms)
@@ -208,10 +227,10 @@ impl Engine {
         }
         if let Some(debounce_ms) = written.debounce_ms {
             let due_ms = now.boot_ms.saturating_add(debounce_ms);
-            gate.held = Some((data.clone(), now.boot, due_ms));
+            gate.held = Some((data.clone(), same, now.boot, due_ms));
             return Verdict::Hold;
         }
-        Verdict::Pass
+        Verdict::Pass(same)
     }
 }
 

@@ -5,6 +5,9 @@
 //! hold stands still until a fresh message says that the condition is true, and then goes on; where
 //! none comes for as long as the hold lasts, it begins anew with the next one. A firing for which
 //! `when` is false, or fails, ends the hold. Having fired, it fires again only after that.
+//!
+//! A trigger has so many places. Where they are all taken, the one that has fired and has not been
+//! heard of for the longest time goes; should its topic come again, it begins anew.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +38,8 @@ struct Held {
     /// What it would fire with, and its size in bytes. `None`: nobody has said since the agent was
     /// started that the condition is true.
     said: Option<(Value, usize)>,
-    /// When it fires, or where nobody has said anything, when it begins anew; in milliseconds of
-    /// that boot.
+    /// When it fires, or where nobody has said anything, when it begins anew; where it has fired,
+    /// when it was last heard of. In milliseconds of that boot.
     due: (u32, u64),
 }
 
@@ -67,6 +70,7 @@ impl Holds {
             if let Some((data, bytes)) = held.said.take() {
                 self.bytes -= bytes;
                 held.hold.fired = true;
+                held.due = (now.boot, now.boot_ms);
                 decision.holds.push(change(&key, Some(held.hold)));
                 fired.push((key, data));
             } else {
@@ -85,10 +89,11 @@ impl Holds {
         now: Stamp,
         decision: &mut Decision,
     ) -> Counted {
-        let bytes = data.to_json_text().map_or(0, |text| text.len());
+        let bytes = data.to_json_as_is().map_or(0, |json| json.to_string().len());
         let room = self.bytes + bytes <= HOLD_DATA_BYTES;
         if let Some(held) = self.all.get_mut(&key) {
             if held.hold.fired {
+                held.due = (now.boot, now.boot_ms);
                 return Counted::Counts;
             }
             if let Some((said, before)) = &mut held.said {
@@ -100,10 +105,7 @@ impl Holds {
                 return Counted::Counts;
             }
         }
-        let of_trigger = (key.0.clone(), key.1.clone(), String::new());
-        let count = self.all.range(of_trigger..).take_while(|(k, _)| k.0 == key.0 && k.1 == key.1);
-        let is_known = self.all.contains_key(&key);
-        if !room || (!is_known && count.count() >= HOLDS) {
+        if !room || (!self.all.contains_key(&key) && !self.make_room(&key, decision)) {
             return Counted::Full;
         }
         let counted_ms = self.all.get(&key).map_or(0, |held| held.hold.counted_ms);
@@ -114,6 +116,25 @@ impl Holds {
         self.all
             .insert(key, Held { hold, said: Some((data.clone(), bytes)), due: (now.boot, due_ms) });
         Counted::Counts
+    }
+
+    /// Sees that one more may count for a trigger. Whether it may.
+    fn make_room(&mut self, (workflow, trigger, _): &HoldKey, decision: &mut Decision) -> bool {
+        let from = (workflow.clone(), trigger.clone(), String::new());
+        let of_trigger = || {
+            let all = self.all.range(from.clone()..);
+            all.take_while(|((of, which, _), _)| of == workflow && which == trigger)
+        };
+        if of_trigger().count() < HOLDS {
+            return true;
+        }
+        let fired = of_trigger().filter(|(_, held)| held.hold.fired);
+        let Some(oldest) = fired.min_by_key(|(_, held)| held.due).map(|(key, _)| key.clone())
+        else {
+            return false;
+        };
+        self.end(&oldest, decision);
+        true
     }
 
     /// The condition is not true, or it is not known any more.
@@ -195,8 +216,13 @@ impl Engine {
 
     /// The site's broker is lost: what is said there is not heard.
     pub(crate) fn doubt_heard(&mut self, now: Stamp, decision: &mut Decision) {
-        let keys = self.holds.all.keys().filter(|(_, _, source)| !source.is_empty());
-        let keys: Vec<HoldKey> = keys.cloned().collect();
+        let is_heard = |(workflow, trigger, _): &&HoldKey| {
+            let deployment = self.deployed.get(workflow);
+            let mut triggers = deployment.into_iter().flat_map(|one| &one.plan.workflow.triggers);
+            let written = triggers.find(|one| one.id == *trigger);
+            written.is_some_and(|one| matches!(one.kind, TriggerKind::Mqtt { .. }))
+        };
+        let keys: Vec<HoldKey> = self.holds.all.keys().filter(is_heard).cloned().collect();
         self.doubt(keys, Some(now), now, decision);
     }
 
@@ -212,7 +238,8 @@ impl Engine {
         for key in keys {
             let hold_ms = self.rule_of(&key).map_or(0, |(hold_ms, _)| hold_ms);
             let Some(held) = self.holds.all.get_mut(&key) else { continue };
-            held.due = (now.boot, now.boot_ms.saturating_add(hold_ms));
+            let wait_ms = if held.hold.fired { 0 } else { hold_ms };
+            held.due = (now.boot, now.boot_ms.saturating_add(wait_ms));
             self.holds.bytes -= held.said.take().map_or(0, |(_, bytes)| bytes);
             let hold = &mut held.hold;
             if hold.fired || !hold.confirmed {
@@ -244,10 +271,11 @@ fn change((workflow, trigger, source): &HoldKey, hold: Option<Hold>) -> HoldChan
     }
 }
 
-/// What a trigger counts for by itself: each topic.
+/// What a trigger counts for by itself: each topic, each file.
 fn source(written: &Trigger, data: &Value) -> String {
     let name = match written.kind {
         TriggerKind::Mqtt { .. } => "topic",
+        TriggerKind::File { .. } => "path",
         TriggerKind::Interval { .. }
         | TriggerKind::Cron { .. }
         | TriggerKind::Startup
@@ -266,6 +294,7 @@ fn check(written: &Trigger) -> u32 {
     let heard = match &written.kind {
         TriggerKind::Mqtt { topic, .. } => topic.as_str(),
         TriggerKind::Event { name, .. } => name.as_str(),
+        TriggerKind::File { path, .. } => path.as_str(),
         TriggerKind::Interval { .. }
         | TriggerKind::Cron { .. }
         | TriggerKind::Startup

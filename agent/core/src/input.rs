@@ -61,6 +61,28 @@ pub struct Message {
     pub retained: bool,
 }
 
+/// The files that a `file` trigger is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Of which workflow.
+    pub workflow: WorkflowName,
+    /// Which trigger.
+    pub trigger: TriggerId,
+    /// Its `path`, as it was listed.
+    pub path: String,
+    /// By their path in its directory, in order; `None`: there are too many.
+    pub files: Option<Vec<(String, FileStat)>>,
+}
+
+/// What tells that a file has changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileStat {
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written to, in nanoseconds since 1970 UTC.
+    pub modified_ns: i64,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -132,6 +154,8 @@ pub enum Input {
         /// What expressions see as `trigger`, beside its id and kind; a JSON object.
         data: JsonText,
     },
+    /// The files of a trigger that [`crate::Engine::listed`] names have been listed.
+    Files(Listing),
     /// Time has passed; look at the deadlines.
     Tick,
     /// The agent is about to stop: no attempt is handed to a worker any more, so that the next

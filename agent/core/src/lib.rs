@@ -10,7 +10,8 @@
 //! writes facts down. `run` is what a fact changes; in it, `scope` has the edges and joins,
 //! `settle` the ends of attempts, `step` one file per kind, `timer` the waits, `root` the run as a
 //! whole. `queue` says whose turn it is. `bus` carries what is said on the device to those who
-//! listen, `gate` and `hold` hold triggers back, `child` joins runs that call one another.
+//! listen, `gate` and `hold` hold triggers back, `files` tells what is new of files, `child` joins runs that call one another, `update` sees
+//! to runs of definitions that are not in force any more.
 
 mod admission;
 mod bus;
@@ -21,6 +22,7 @@ mod effect;
 mod engine;
 mod fact;
 mod fault;
+mod files;
 mod gate;
 mod hold;
 mod input;
@@ -40,17 +42,18 @@ mod step;
 mod summary;
 mod timer;
 mod trigger;
+mod update;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use effect::{
-    AttemptId, Decision, Effect, Hold, HoldChange, PluginTask, Publication, SeenKey, StopReason,
-    Told, TriggerMark,
+    AttemptId, Decision, Effect, FileChange, Hold, HoldChange, KnownFile, PluginTask, Publication,
+    SeenKey, StopReason, Told, TriggerMark,
 };
 pub use engine::{Config, Engine, RunSummary};
 pub use fact::{AttemptOutcome, Callee, Fact, FactRecord, Parent, TimerKind};
-pub use input::{Again, Deployed, Input, Message, StartRequest};
+pub use input::{Again, Deployed, FileStat, Input, Listing, Message, StartRequest};
 pub use queue::{FailedRun, QueueView};
 pub use restore::RestoreError;

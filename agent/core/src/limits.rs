@@ -46,5 +46,7 @@ pub const UNTIL_ROUNDS: usize = 1_000;
 pub const WALL_LOOK_MS: u64 = 60_000;
 /// An idempotency key that an author gives, in bytes.
 pub const KEY_BYTES: usize = 255;
+/// Runs that one listing of files starts; further files wait for the next.
+pub const FILES_PER_DECISION: usize = 100;
 /// Facts in one decision after which no further waiting run begins in it.
 pub const FACTS_PER_DECISION: usize = 1_000;

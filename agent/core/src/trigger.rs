@@ -16,7 +16,7 @@ use openclaw_protocol::time::{ClockTrust, Stamp};
 use crate::effect::TriggerMark;
 use crate::names;
 
-use slots::{CronSlots, clock_beat, cron_slots};
+use slots::{CronSlots, NextSlot, clock_beat, cron_slots};
 
 /// How often a cron trigger is looked at even if nothing is due: a step of the wall clock is
 /// noticed no later.
@@ -37,7 +37,8 @@ pub(crate) struct Armed {
 }
 
 /// How much later than written a trigger's slots come on this device: the same each time it is
-/// asked for the same slot, and different on other devices.
+/// asked for the same slot, and different on other devices. No slot comes as late as the next one,
+/// so that none is taken for one that was missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Jitter {
     most_ms: u64,
@@ -50,25 +51,34 @@ impl Jitter {
         Self { most_ms, salt: *salt.as_bytes() }
     }
 
-    /// Of a slot or beat, in milliseconds.
-    fn of(&self, slot: i64) -> u64 {
-        if self.most_ms == 0 {
+    /// Of a slot or beat, where the next one is so far away, in milliseconds.
+    fn of(&self, slot: i64, next_ms: u64) -> u64 {
+        let most_ms = self.most_ms.min(room(next_ms));
+        if most_ms == 0 {
             return 0;
         }
         let drawn = blake3::keyed_hash(&self.salt, &slot.to_le_bytes());
         let drawn = drawn.as_bytes().first_chunk().copied().unwrap_or_default();
-        u64::from_le_bytes(drawn) % (self.most_ms + 1)
+        u64::from_le_bytes(drawn) % (most_ms + 1)
     }
 
     /// When a beat of the boot clock comes, in milliseconds of that boot.
     fn beat(&self, due_ms: u64) -> u64 {
-        due_ms.saturating_add(self.of(i64::try_from(due_ms).unwrap_or(i64::MAX)))
+        due_ms.saturating_add(self.of(i64::try_from(due_ms).unwrap_or(i64::MAX), u64::MAX))
     }
 
     /// When a slot of the wall clock comes, in milliseconds since 1970 UTC.
-    fn late(&self, slot: i64) -> i64 {
-        slot.saturating_add(i64::try_from(self.of(slot)).unwrap_or(0))
+    fn late(&self, slot: i64, next: Option<i64>) -> i64 {
+        let next_ms = next
+            .map_or(u64::MAX, |next| u64::try_from(next.saturating_sub(slot)).unwrap_or_default());
+        slot.saturating_add(i64::try_from(self.of(slot, next_ms)).unwrap_or(0))
     }
+}
+
+/// How much later a slot may come where the next one is so far away, in milliseconds: a device that
+/// is busy for a moment must still see the two one after the other.
+fn room(next_ms: u64) -> u64 {
+    next_ms - (next_ms / 4).min(1_000)
 }
 
 #[derive(Debug)]
@@ -89,7 +99,7 @@ enum Rhythm {
         catch_up: CatchUp,
         max_catch_up: usize,
         /// The mark that `next` was computed from, and the next slot.
-        next: Option<(i64, Option<i64>)>,
+        next: Option<(i64, Option<NextSlot>)>,
     },
     Startup,
 }
@@ -114,8 +124,8 @@ impl Armed {
                     Align::Boot => Rhythm::Interval { every_ms, due: None },
                     Align::Clock => Rhythm::Clock { every_ms, last: None },
                 };
-                // No beat comes after the next one.
-                (rhythm, (*jitter_ms).min(every_ms))
+                // No beat comes as late as the next one.
+                (rhythm, (*jitter_ms).min(room(every_ms)))
             }
             TriggerKind::Cron { schedule, catch_up, max_catch_up, jitter_ms } => {
                 let rhythm = Rhythm::Cron {
@@ -132,6 +142,7 @@ impl Armed {
             | TriggerKind::Mqtt { .. }
             | TriggerKind::Event { .. }
             | TriggerKind::Webhook { .. }
+            | TriggerKind::File { .. }
             | TriggerKind::Workflow { .. } => return None,
         };
         let jitter = Jitter::new(most_ms, device, workflow, &trigger.id);
@@ -224,22 +235,25 @@ impl Armed {
             Rhythm::Interval { due, .. } => due.map(|(_, due_ms)| self.jitter.beat(due_ms)),
             Rhythm::Clock { every_ms, last } => {
                 let slot = last.map(|last| last.saturating_add(slots::signed(*every_ms)));
-                Some(self.look_at(slot, now))
+                Some(look_at(slot.map(|slot| self.jitter.late(slot, None)), now))
             }
-            Rhythm::Cron { next, .. } => Some(self.look_at(next.and_then(|(_, slot)| slot), now)),
+            Rhythm::Cron { next, .. } => {
+                let slot = next.as_ref().and_then(|(_, slot)| slot.as_ref());
+                Some(look_at(slot.map(|slot| slot.comes), now))
+            }
         }
     }
+}
 
-    /// When to look for a slot of the wall clock, in milliseconds of this boot.
-    fn look_at(&self, slot: Option<i64>, now: Stamp) -> u64 {
-        let wait = match slot {
-            Some(slot) if now.trust != ClockTrust::Unset => {
-                u64::try_from(self.jitter.late(slot).saturating_sub(now.wall_ms)).unwrap_or(0)
-            }
-            Some(_) | None => LOOK_MS,
-        };
-        now.boot_ms.saturating_add(wait.min(LOOK_MS))
-    }
+/// When to look for a slot that comes then on the wall clock, in milliseconds of this boot.
+fn look_at(comes: Option<i64>, now: Stamp) -> u64 {
+    let wait = match comes {
+        Some(comes) if now.trust != ClockTrust::Unset => {
+            u64::try_from(comes.saturating_sub(now.wall_ms)).unwrap_or(0)
+        }
+        Some(_) | None => LOOK_MS,
+    };
+    now.boot_ms.saturating_add(wait.min(LOOK_MS))
 }
 
 /// What the firing of an interval gives.

@@ -22,6 +22,7 @@ use crate::link::{self, Link, ToLink};
 use crate::local;
 use crate::local_mqtt;
 use crate::logs::Logs;
+use crate::looker::Looker;
 use crate::secret_files::SecretFiles;
 use crate::secrets::{DeviceKey, Secrets};
 use crate::standalone::{self, Loaded};
@@ -89,6 +90,7 @@ impl Agent {
         let link = identity.map(|identity| (identity, outgoing));
         let host = HostKit::new(config, time, tokio::runtime::Handle::current());
         let files = host.files.names();
+        let looker = look_for_files(&host, &events)?;
         let kit = Kit {
             events: events.clone(),
             blobs: store.blobs(),
@@ -109,6 +111,7 @@ impl Agent {
             files,
             broker,
             webhook,
+            looker,
             secrets,
             agent,
             seed: random_u64()?,
@@ -195,6 +198,14 @@ fn listen_for_webhooks(
     let (listener, server) = webhook::listen(known, secrets.clone(), events.clone());
     tasks.push(tokio::spawn(server.run()));
     Some(listener)
+}
+
+/// Who looks for files, where the configuration offers directories.
+fn look_for_files(host: &HostKit, events: &Events) -> anyhow::Result<Option<Looker>> {
+    if host.files.names().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Looker::new(Arc::clone(&host.files), events.clone())?))
 }
 
 /// The link of an enrolled device; of another there is none.

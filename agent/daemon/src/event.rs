@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use openclaw_agent_core::{AttemptId, AttemptOutcome};
+use openclaw_agent_core::{AttemptId, AttemptOutcome, Listing};
 use openclaw_protocol::id::{Digest, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
@@ -58,6 +58,8 @@ pub enum Event {
         /// Where the answer goes, after the commit. The caller may have hung up.
         reply: tokio::sync::oneshot::Sender<Result<RunId, Refusal>>,
     },
+    /// The files of a trigger have been listed.
+    Files(Listing),
     /// Stop cleanly.
     Stop,
 }

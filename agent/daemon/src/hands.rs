@@ -180,8 +180,10 @@ impl Shared {
             Ok(secrets) => secrets,
             Err(message) => {
                 // A value may be on its way, so another attempt may go better.
-                let error =
-                    RunError { retryable: true, ..failure(&task.attempt, "secret.missing", &message) };
+                let error = RunError {
+                    retryable: true,
+                    ..failure(&task.attempt, "secret.missing", &message)
+                };
                 return (AttemptOutcome::Failed { error }, Vec::new());
             }
         };
@@ -217,7 +219,9 @@ impl Shared {
             export: &task.export,
             input: secrets.input(&task.input),
             config: self.kit.plugin_config.get(task.pin.name.as_str()).unwrap_or(&none),
-            vars: vars.map_err(|e| Box::new(failure(&task.attempt, "plugin.vars", &e)))?.unwrap_or_default(),
+            vars: vars
+                .map_err(|e| Box::new(failure(&task.attempt, "plugin.vars", &e)))?
+                .unwrap_or_default(),
             limits: task.pin.limits,
             permissions: &task.pin.granted,
             context: Context {
@@ -268,7 +272,8 @@ impl Shared {
 fn refuse(events: &Events, job: Job) {
     let event = match job {
         Job::Call(task, _) => {
-            let mut error = failure(&task.attempt, "worker.busy", "too many calls wait on this device");
+            let mut error =
+                failure(&task.attempt, "worker.busy", "too many calls wait on this device");
             error.retryable = true;
             let attempt = task.attempt;
             Event::Settled {
@@ -302,7 +307,9 @@ fn settle(task: &PluginTask, outcome: Outcome, secrets: &InCall) -> AttemptOutco
             let vars = vars.filter(|vars| task.vars.as_ref() != Some(vars));
             AttemptOutcome::Succeeded { output: secrets.clean_output(output), vars }
         }
-        Err(message) => AttemptOutcome::Failed { error: failure(&task.attempt, "plugin.output", &message) },
+        Err(message) => {
+            AttemptOutcome::Failed { error: failure(&task.attempt, "plugin.output", &message) }
+        }
     }
 }
 

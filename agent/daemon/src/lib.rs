@@ -20,6 +20,7 @@ pub mod link;
 pub mod local;
 pub mod local_mqtt;
 pub mod logs;
+pub mod looker;
 pub mod offers;
 pub mod panics;
 pub mod secret_files;

@@ -10,6 +10,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use openclaw_protocol::limits::SECRET_LEAST_BYTES;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -98,6 +99,10 @@ impl SecretFiles {
         }
         if value.is_empty() {
             return Err("it is empty".to_owned());
+        }
+        if value.trim_ascii().len() < SECRET_LEAST_BYTES {
+            let why = "it is too short to be masked in what plugins say";
+            tracing::warn!(path = %path.display(), why, "a secret can be seen");
         }
         Ok(Some(value))
     }

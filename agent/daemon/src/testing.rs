@@ -24,6 +24,7 @@ struct State {
     unsynced: BTreeSet<usize>,
     syncs: u64,
     written: u64,
+    read: u64,
     /// The sync at which the power goes, counted from the first.
     cut_at: Option<u64>,
     /// A sync answers well and does nothing.
@@ -63,6 +64,11 @@ impl Disk {
     /// Bytes written so far.
     pub(crate) fn written(&self) -> u64 {
         self.state(|s| s.written)
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn read(&self) -> u64 {
+        self.state(|s| s.read)
     }
 
     /// The power goes instead of the `n`-th sync from now, counted from 1.
@@ -170,6 +176,7 @@ impl StorageBackend for Backend {
         self.0.alive(|s| match s.current.get(from..from + out.len()) {
             Some(bytes) => {
                 out.copy_from_slice(bytes);
+                s.read += out.len() as u64;
                 Ok(())
             }
             None => Err(std::io::ErrorKind::UnexpectedEof.into()),

@@ -316,3 +316,82 @@ async fn a_wrong_workflow_stops_the_start_with_its_name() {
     let error = Agent::start(&config).unwrap_err().to_string();
     assert!(error.contains("bad.yaml") && error.contains("delay"), "{error}");
 }
+
+const CAME: &str = "workflow: came
+mode: parallel
+max: 1000
+triggers:
+  - { id: t, file: { path: 'inbox/*.csv', settle: 0 }, inputs: { name: '${ trigger.event + \" \" + trigger.name }' } }
+inputs: { name: { type: string } }
+steps: [{ id: a, set: { x: 1 } }]
+outputs: { name: '${ inputs.name }' }
+";
+
+/// What the files that have come were called.
+async fn came(config: &Config) -> Vec<String> {
+    let Answer::Runs(rows) = ask(config, Request::Runs { limit: 100 }).await else {
+        panic!("a list");
+    };
+    let mut names = Vec::new();
+    for row in rows {
+        let Answer::Run(run) = ask(config, Request::Show { run: row.run }).await else {
+            panic!("a run");
+        };
+        names.extend(run.outputs.map(|one| one["name"].as_str().unwrap().to_owned()));
+    }
+    names
+}
+
+/// Writes files until one of them has started a run: what is there at the first look does not.
+async fn write_until_seen(config: &Config, inbox: &Path) {
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    for n in 0.. {
+        std::fs::write(inbox.join(format!("{n}.csv")), "x").unwrap();
+        let next = tokio::time::Instant::now() + Duration::from_secs(3);
+        while tokio::time::Instant::now() < next {
+            if !came(config).await.is_empty() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(next < until, "no file has started a run");
+    }
+}
+
+#[tokio::test]
+async fn files_start_runs_also_those_that_came_while_the_agent_was_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let inbox = dir.path().join("inbox");
+    std::fs::create_dir_all(dir.path().join("workflows")).unwrap();
+    std::fs::create_dir(&inbox).unwrap();
+    std::fs::write(dir.path().join("workflows/came.yaml"), CAME).unwrap();
+    let workflows = dir.path().join("workflows");
+    let config = Config {
+        data_dir: dir.path().join("data"),
+        standalone: Some(Standalone { workflows, plugins: None }),
+        ..Config::default()
+    };
+    let refused = Agent::start(&config).unwrap_err();
+    assert!(format!("{refused:#}").contains("[files]"), "{refused:#}");
+    let files = [("inbox".to_owned(), inbox.clone())].into();
+    let config = Config { files, ..config };
+    let agent = Agent::start(&config).unwrap();
+    write_until_seen(&config, &inbox).await;
+    agent.stop().await.unwrap();
+    std::fs::write(inbox.join("down.csv"), "1").unwrap();
+    let agent = Agent::start(&config).unwrap();
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    let names = loop {
+        let names = came(&config).await;
+        if names.contains(&"created down.csv".to_owned()) {
+            break names;
+        }
+        assert!(tokio::time::Instant::now() < until, "{names:?}");
+        tokio::task::yield_now().await;
+    };
+    let mut once = names.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), names.len(), "none twice: {names:?}");
+    agent.stop().await.unwrap();
+}

@@ -202,7 +202,9 @@ async fn serve(
     let (ctx, stop) = (std::sync::Arc::clone(app.ctx()), CancellationToken::new());
     stop_on_signals(stop.clone())?;
     if cfg!(panic = "abort") {
-        tracing::warn!("this build is a device's: a panic ends it; `make server` builds a server's");
+        tracing::warn!(
+            "this build is a device's: a panic ends it; `make server` builds a server's"
+        );
     }
     if let Some(first) = first.as_ref().filter(|_| !print_addresses) {
         say(&welcome(first))?;

@@ -65,6 +65,9 @@ pub struct Workflow {
     pub concurrency_key: Option<Expr>,
     /// What happens to a start that finds [`Workflow::max`] reached.
     pub max_exceeded: MaxExceeded,
+    /// What becomes of runs that are under way with another definition when this one comes into
+    /// force.
+    pub on_update: OnUpdate,
     /// Bound of a whole run, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// Declared inputs by name.
@@ -206,6 +209,17 @@ pub enum MaxExceeded {
     DropOldest,
     /// A run is made that fails at once with `limit.runs`, so that it is seen like any other.
     Fail,
+}
+
+/// What becomes of runs under way when another definition comes into force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUpdate {
+    /// They go on with the definition that they began with.
+    #[default]
+    Pin,
+    /// They are cancelled, and begin anew with the same inputs.
+    Restart,
 }
 
 /// Which ends of a scope run the compensations that were registered in it.

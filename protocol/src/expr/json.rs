@@ -61,6 +61,15 @@ impl Value {
         Ok(JsonText::written(String::from_utf8(text).unwrap_or_default()))
     }
 
+    /// The inner JSON form of what came from outside and is only kept, whatever its keys are called:
+    /// nothing may read handles of secrets in it.
+    ///
+    /// # Errors
+    /// `expr.type`: NaN or infinity.
+    pub fn to_json_as_is(&self) -> Result<Json, EvalError> {
+        self.json(Form::AsIs).map_err(|fault| fault.at(Span::default()))
+    }
+
     /// As [`Self::from_json`], of a text.
     ///
     /// # Errors
@@ -91,7 +100,7 @@ impl Value {
                 to.push(b'{');
                 for (position, (key, value)) in map.iter().enumerate() {
                     let Key::String(name) = key else { continue };
-                    refuse_reserved(name)?;
+                    refuse_reserved(form, name)?;
                     if position > 0 {
                         to.push(b',');
                     }
@@ -133,7 +142,7 @@ impl Value {
                 let mut object = serde_json::Map::with_capacity(map.len());
                 for (key, value) in map.iter() {
                     let name = key.to_string();
-                    refuse_reserved(&name)?;
+                    refuse_reserved(form, &name)?;
                     object.insert(name, value.json(form)?);
                 }
                 Json::Object(object)
@@ -153,6 +162,8 @@ pub(super) enum Form {
     Outer,
     /// Integral doubles as doubles.
     Typed,
+    /// The same, and keys that are reserved for secrets as they are.
+    AsIs,
 }
 
 /// The key of the JSON object that stands for a secret.
@@ -170,8 +181,8 @@ fn number_of(number: f64, form: Form) -> Result<Number, Fault> {
         .ok_or_else(|| Fault::wrong_type(format!("{number} cannot be written as JSON")))
 }
 
-fn refuse_reserved(name: &str) -> Result<(), Fault> {
-    if name == SECRET_KEY || name == JOIN_KEY {
+fn refuse_reserved(form: Form, name: &str) -> Result<(), Fault> {
+    if form != Form::AsIs && (name == SECRET_KEY || name == JOIN_KEY) {
         return Err(Fault::wrong_type(format!("the key `{name}` is reserved")));
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Known values out of whatever a plugin says.
 
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, Encoding};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
@@ -11,10 +11,15 @@ use crate::limits::SECRET_LEAST_BYTES;
 pub const MASKED: &str = "***";
 /// The shortest line of a value of many lines that is masked by itself, in bytes.
 const LINE_BYTES: usize = 8;
+/// The shortest part of a value's base64 that is masked inside longer base64, in digits: fewer are
+/// found in what has nothing to do with the value.
+const INNER_DIGITS: usize = 8;
 
 /// The values that must not be seen, in the forms in which they are likely to be: as they are, line
-/// by line, inside a JSON string, in base64 (both alphabets) and percent-encoded. A plugin that
-/// computes something else from a value (a digest, its reverse) tells what nobody can recognise.
+/// by line, inside a JSON string, percent-encoded, and in base64 (both alphabets), also where it
+/// encodes more than the value, as `Authorization: Basic` does: at its ends up to four bits of the
+/// value share a digit with what is beside it, and stay. A plugin that computes something else from a
+/// value (a digest, its reverse) tells what nobody can recognise.
 #[derive(Default)]
 pub struct Mask {
     /// Longest first, so that a value that holds another one is masked as a whole.
@@ -28,7 +33,8 @@ impl std::fmt::Debug for Mask {
 }
 
 impl Mask {
-    /// Takes values into account. Values shorter than [`SECRET_LEAST_BYTES`] are not masked.
+    /// Takes values into account. Values shorter than [`SECRET_LEAST_BYTES`], not counting white space
+    /// around them, are not masked: they would be found in text that has nothing to do with them.
     pub fn add<'v>(&mut self, values: impl Iterator<Item = &'v str>) {
         for value in values {
             self.add_one(value);
@@ -39,15 +45,22 @@ impl Mask {
 
     fn add_one(&mut self, value: &str) {
         let trimmed = value.trim();
+        if trimmed.len() < SECRET_LEAST_BYTES {
+            return;
+        }
         for form in [value, trimmed] {
-            if form.len() < SECRET_LEAST_BYTES {
-                continue;
-            }
             self.push(form.to_owned());
             self.push(in_json(form));
-            self.push(BASE64_NOPAD.encode(form.as_bytes()));
-            self.push(BASE64URL_NOPAD.encode(form.as_bytes()));
             self.push(percent_encoded(form));
+            for alphabet in [&BASE64_NOPAD, &BASE64URL_NOPAD] {
+                self.push(alphabet.encode(form.as_bytes()));
+                for before in 0..3 {
+                    let inner = inner_base64(alphabet, form, before);
+                    if inner.len() >= INNER_DIGITS {
+                        self.push(inner);
+                    }
+                }
+            }
         }
         if trimmed.contains('\n') {
             for line in trimmed.lines().map(str::trim).filter(|line| line.len() >= LINE_BYTES) {
@@ -185,6 +198,16 @@ fn replaced(bytes: &[u8], needle: &[u8], first: usize) -> Vec<u8> {
 fn in_json(text: &str) -> String {
     let quoted = Json::String(text.to_owned()).to_string();
     quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// The digits that a value has by itself where it is encoded after so many other bytes (of each three).
+fn inner_base64(alphabet: &Encoding, value: &str, before: usize) -> String {
+    let mut bytes = Zeroizing::new(vec![0; before]);
+    bytes.extend_from_slice(value.as_bytes());
+    let mut digits = alphabet.encode(&bytes);
+    // Six bits are a digit.
+    digits.truncate(bytes.len() * 8 / 6);
+    digits.split_off((before * 8).div_ceil(6))
 }
 
 /// As in a URL's query (RFC 3986 §2).

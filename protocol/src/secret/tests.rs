@@ -79,6 +79,39 @@ fn known_values_are_masked_in_the_forms_they_come_in() {
 }
 
 #[test]
+fn a_value_inside_longer_base64_is_masked_wherever_it_begins() {
+    use data_encoding::{BASE64, BASE64URL_NOPAD};
+    // With digits in which the alphabets differ.
+    let value = "pa??wör~~d>>";
+    let mask = mask(&[value]);
+    for before in ["", "u", "us", "user:", "user::", "user:::"] {
+        for after in ["", "\n", "\r\n", ", and more"] {
+            let text = format!("{before}{value}{after}");
+            for said in [BASE64.encode(text.as_bytes()), BASE64URL_NOPAD.encode(text.as_bytes())] {
+                let masked = mask.text(&format!("Basic {said}!"));
+                let masked = masked.unwrap_or_else(|| panic!("{text:?} as {said}"));
+                assert!(masked.contains("***"), "{masked}");
+                // Of its 14 bytes no three in a row can be read.
+                let left: Vec<&str> = masked[6..].split("***").collect();
+                assert!(left.len() == 2, "{masked}");
+                let own = said.len() - left[0].len() - (left[1].len() - 1);
+                assert!(own * 6 >= value.len() * 8 - 16, "{own} digits of {said}");
+            }
+        }
+    }
+    // Of a short value nothing is looked for that ordinary text may say.
+    let mask = super::tests::mask(&["abcd"]);
+    assert_eq!(mask.text("FiY2, YWJj, hYmNk"), None);
+    assert_eq!(mask.text("YWJjZA").as_deref(), Some("***"));
+}
+
+#[test]
+fn what_is_too_short_is_not_masked_however_much_white_space_is_around_it() {
+    let mask = mask(&["   ", "    ", "abc", " abc\n", "\n\n\n\n\n"]);
+    assert!(mask.is_empty());
+}
+
+#[test]
 fn an_output_is_masked_by_what_it_says() {
     let mask = mask(&["s3cr3t", "12345", "tail\n"]);
     let masked = |text: &str| mask.json(&JsonText::parse(text).unwrap()).map(|j| j.value());

@@ -200,3 +200,69 @@ fn there_is_room_for_so_many_topics() {
     world.input("one more", Input::Message(message));
     assert_eq!(world.transcript(), "> one more\n  told dropped hold.full\n");
 }
+
+#[test]
+fn a_topic_that_has_fired_keeps_no_place_from_another() {
+    let mut world = World::new(HOT);
+    let most = openclaw_protocol::limits::HOLDS;
+    for n in 0..most {
+        say(&mut world, &format!("site/{n}/temp"), "81");
+        world.pass(1);
+    }
+    world.sleep(seconds(40));
+    // All have fired. The first is heard of again, so the second goes.
+    say(&mut world, "site/0/temp", "82");
+    let before = runs(&world);
+    say(&mut world, "site/one-more/temp", "81");
+    world.sleep(seconds(30));
+    assert_eq!(runs(&world), before + 1);
+    say(&mut world, "site/0/temp", "83");
+    world.sleep(seconds(40));
+    assert_eq!(runs(&world), before + 1, "it still holds");
+    say(&mut world, "site/1/temp", "83");
+    world.sleep(seconds(40));
+    assert_eq!(runs(&world), before + 2, "what had to go begins anew");
+    // The same after a restart: no more are kept than there are places.
+    world.restart(true);
+    say(&mut world, "site/0/temp", "84");
+    world.sleep(seconds(40));
+    assert_eq!(runs(&world), before + 2);
+}
+
+#[test]
+fn a_message_may_say_what_a_handle_of_a_secret_says() {
+    let mut world = World::new(
+        "
+workflow: w
+triggers:
+  - { id: t, mqtt: a, when: trigger.payload.on, for: 5s }
+  - { id: now, mqtt: b }
+steps: [{ id: a, set: { x: 1 } }]
+outputs: { x: { value: '${ string(trigger.payload[\"$secret\"]) + trigger.topic }' } }
+",
+    );
+    say(&mut world, "a", r#"{"on": true, "$secret": "x", "$join": [1]}"#);
+    world.transcript();
+    world.pass(seconds(5));
+    let told = world.transcript();
+    assert!(told.contains(r#"Completed {"x":"xa"}"#), "{told}");
+    say(&mut world, "b", r#"{"$secret": "y"}"#);
+    assert_eq!(runs(&world), 2);
+    // What such messages weigh is counted as of others.
+    let mut world = World::new(
+        "
+workflow: w
+triggers: [{ id: t, mqtt: '#', when: trigger.payload.on, for: 5s }]
+steps: [{ id: a, set: { x: 1 } }]
+",
+    );
+    let long = "x".repeat(60_000);
+    for n in 0..80 {
+        say(&mut world, &format!("t/{n}"), &format!(r#"{{"on": true, "$secret": "{long}"}}"#));
+    }
+    world.transcript();
+    let payload = JsonText::parse(&format!(r#"{{"on": true, "$join": "{long}"}}"#)).unwrap();
+    let message = Message { topic: "one-more".into(), payload, qos: 0, retained: false };
+    world.input("one more", Input::Message(message));
+    assert_eq!(world.transcript(), "> one more\n  told dropped hold.full\n");
+}

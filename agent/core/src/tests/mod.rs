@@ -1,6 +1,7 @@
 //! Scripts: inputs in, transcript out; and the properties of the machine.
 
 mod crash;
+mod files;
 mod flow;
 mod found;
 mod generate;
@@ -15,6 +16,7 @@ mod steps;
 mod talk;
 mod time;
 mod triggers;
+mod update;
 mod world;
 
 use world::{World, minutes, seconds};

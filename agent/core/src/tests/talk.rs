@@ -253,6 +253,37 @@ fn triggers_are_held_back_as_written() {
 }
 
 #[test]
+fn what_was_refused_is_not_remembered_as_a_firing() {
+    let text = |more: &str| {
+        format!(
+            "{{workflow: w, triggers: [{{id: t, event: e, {more}}}], mode: single,
+              steps: [{{id: d, delay: 15s}}]}}"
+        )
+    };
+    let same = "dedupe: {key: trigger.data, window: 1h}";
+    for (more, wait_ms) in [
+        (same.to_owned(), 0),
+        (format!("{same}, debounce: 2s"), seconds(2)),
+        ("throttle: 1h".to_owned(), 0),
+    ] {
+        let mut world = World::new(&text(&more));
+        // By hand, so that no trigger remembers it.
+        world.start("{}").transcript();
+        event(&mut world, "e", "7");
+        world.sleep(wait_ms);
+        assert!(world.transcript().contains("dropped single"), "{more}");
+        world.sleep(seconds(15)).transcript();
+        event(&mut world, "e", "7");
+        world.sleep(wait_ms);
+        assert!(world.transcript().contains("began"), "{more}: the same comes again");
+        world.sleep(seconds(15));
+        event(&mut world, "e", "7");
+        world.sleep(seconds(15));
+        assert_eq!(world.results().len(), 2, "{more}: now it has been");
+    }
+}
+
+#[test]
 fn a_publication_is_there_before_its_step_is_over() {
     let text = |confirm: &str| {
         format!(

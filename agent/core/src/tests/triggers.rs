@@ -252,6 +252,21 @@ fn a_slot_that_its_jitter_holds_back_is_not_lost() {
 }
 
 #[test]
+fn each_slot_comes_before_the_next_however_long_the_jitter() {
+    for (at, step_ms) in [("*/10 * * * *", 600_000_u64), ("*/2 * * * * *", 2_000)] {
+        for device in ["a", "b", "c"] {
+            let text = format!("{{id: t, cron: {{at: '{at}', catch_up: latest, jitter: 1h}}}}");
+            let found = accepted_at(&mut on_device(device, &text), 20 * step_ms);
+            let step = i64::try_from(step_ms).unwrap();
+            let slots: Vec<i64> = found.iter().map(|at| at / step).collect();
+            let expected: Vec<i64> = (1..).take(found.len()).collect();
+            assert_eq!(slots, expected, "{at} on {device}: {found:?}");
+            assert!(found.len() >= 19, "{at} on {device}: {found:?}");
+        }
+    }
+}
+
+#[test]
 fn a_jittered_beat_keeps_its_period() {
     let found =
         accepted_at(&mut on_device("x", "{id: t, interval: {every: 1m, jitter: 1m}}"), minutes(10));

@@ -17,7 +17,7 @@ use openclaw_protocol::time::{ClockTrust, Stamp};
 use crate::names::status_text;
 use crate::{
     AttemptId, AttemptOutcome, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord,
-    HoldChange, Input, PluginTask, SeenKey, StartRequest, Told, TriggerMark,
+    FileChange, HoldChange, Input, PluginTask, SeenKey, StartRequest, Told, TriggerMark,
 };
 
 pub(super) const EPOCH: Epoch = Epoch(0xabcd_ef01_2345_0000);
@@ -61,6 +61,7 @@ pub(super) struct Disk {
     pub(super) marks: BTreeMap<String, TriggerMark>,
     pub(super) seen: Vec<SeenKey>,
     pub(super) holds: Vec<HoldChange>,
+    pub(super) files: Vec<FileChange>,
     pub(super) told: Vec<Told>,
     pub(super) wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
 }
@@ -216,6 +217,7 @@ impl World {
         engine.restore_marks(disk.marks.values().cloned());
         engine.restore_seen(disk.seen.iter().cloned());
         engine.restore_holds(disk.holds.iter().cloned());
+        engine.restore_files(disk.files.iter().cloned());
         if let Some(alive) = self.alive {
             engine.set_last_alive(alive);
         }
@@ -279,6 +281,7 @@ impl World {
             }
             self.disk.seen.extend(decision.seen);
             self.disk.holds.extend(decision.holds);
+            self.disk.files.extend(decision.files);
             self.disk.told.extend(decision.told);
             self.disk.wishes.extend(decision.wishes);
         }

@@ -23,36 +23,53 @@ pub(super) struct CronSlots<'c> {
     pub(super) jitter: Jitter,
 }
 
+/// A slot that has not fired.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NextSlot {
+    /// As it is written.
+    at: i64,
+    /// With its jitter.
+    pub(super) comes: i64,
+}
+
+impl CronSlots<'_> {
+    /// The slot after an instant.
+    fn next_after(&self, from: i64) -> Option<NextSlot> {
+        let at = self.cron.next_after(from)?;
+        let next = if self.jitter.most_ms == 0 { None } else { self.cron.next_after(at) };
+        Some(NextSlot { at, comes: self.jitter.late(at, next) })
+    }
+}
+
 /// The slots that fire now, and the new mark. `None`: nothing has changed.
 pub(super) fn cron_slots(
     slots: CronSlots<'_>,
-    next: &mut Option<(i64, Option<i64>)>,
+    next: &mut Option<(i64, Option<NextSlot>)>,
     mark: Option<&TriggerMark>,
     now: Stamp,
 ) -> Option<(Vec<i64>, i64)> {
     if now.trust == ClockTrust::Unset {
         return None;
     }
-    let CronSlots { cron, jitter, .. } = slots;
     let Some(last) = believed(mark, now) else {
         // Seen for the first time, or only by a wrong clock: slots count from here on.
-        *next = Some((now.wall_ms, cron.next_after(now.wall_ms)));
+        *next = Some((now.wall_ms, slots.next_after(now.wall_ms)));
         return Some((Vec::new(), now.wall_ms));
     };
     if next.is_none_or(|(from, _)| from != last) {
-        *next = Some((last, cron.next_after(last)));
+        *next = Some((last, slots.next_after(last)));
     }
-    let slot = next.and_then(|(_, slot)| slot).filter(|slot| jitter.late(*slot) <= now.wall_ms)?;
+    let slot = next.and_then(|(_, slot)| slot).filter(|slot| slot.comes <= now.wall_ms)?;
     let latest = latest_slots(slots, slot, now.wall_ms);
     let newest = latest.last().copied().unwrap_or(slot);
-    *next = Some((newest, cron.next_after(newest)));
+    *next = Some((newest.at, slots.next_after(newest.at)));
     let firing = match slots.catch_up {
-        CatchUp::All => latest,
-        CatchUp::Latest => vec![newest],
-        CatchUp::Skip if now.wall_ms - jitter.late(newest) <= CRON_LATE_MS => vec![newest],
+        CatchUp::All => latest.iter().map(|slot| slot.at).collect(),
+        CatchUp::Latest => vec![newest.at],
+        CatchUp::Skip if now.wall_ms - newest.comes <= CRON_LATE_MS => vec![newest.at],
         CatchUp::Skip => Vec::new(),
     };
-    Some((firing, newest))
+    Some((firing, newest.at))
 }
 
 /// Whether an interval that is aligned to the wall clock fires now, and the new mark. `None`:
@@ -74,9 +91,10 @@ pub(super) fn clock_beat(
         return Some((false, beat));
     };
     // No jitter is longer than the period, so that the beat before has come for certain.
-    let beat = if jitter.late(beat) <= now.wall_ms { beat } else { beat.saturating_sub(every) };
+    let beat =
+        if jitter.late(beat, None) <= now.wall_ms { beat } else { beat.saturating_sub(every) };
     *last = Some(beat.max(fired));
-    let is_late = now.wall_ms.saturating_sub(jitter.late(beat)) > CRON_LATE_MS;
+    let is_late = now.wall_ms.saturating_sub(jitter.late(beat, None)) > CRON_LATE_MS;
     (beat > fired && !is_late).then_some((true, beat))
 }
 
@@ -95,21 +113,20 @@ fn believed(mark: Option<&TriggerMark>, now: Stamp) -> Option<i64> {
 /// The latest slots from `first` (which has come) to `now`, oldest first, a few at most. It ends
 /// before the first one that is still held back by its jitter: that is no longer than the shortest
 /// of the windows, so all that are before a window have come.
-fn latest_slots(slots: CronSlots<'_>, first: i64, now_ms: i64) -> Vec<i64> {
-    let CronSlots { cron, most, jitter, .. } = slots;
+fn latest_slots(slots: CronSlots<'_>, first: NextSlot, now_ms: i64) -> Vec<NextSlot> {
     for window in WINDOWS_MS {
         let from = now_ms.saturating_sub(window);
-        let whole = from < first;
-        let mut found: Vec<i64> = Vec::new();
-        let mut slot = if whole { Some(first) } else { cron.next_after(from) };
-        while let Some(at) = slot.filter(|at| jitter.late(*at) <= now_ms) {
-            if found.len() == most {
+        let whole = from < first.at;
+        let mut found: Vec<NextSlot> = Vec::new();
+        let mut slot = if whole { Some(first) } else { slots.next_after(from) };
+        while let Some(one) = slot.filter(|slot| slot.comes <= now_ms) {
+            if found.len() == slots.most {
                 found.remove(0);
             }
-            found.push(at);
-            slot = cron.next_after(at);
+            found.push(one);
+            slot = slots.next_after(one.at);
         }
-        if whole || found.len() == most {
+        if whole || found.len() == slots.most {
             return found;
         }
     }

@@ -157,7 +157,7 @@ impl Brain {
             }
             Output::Forked { .. } => self.fork()?,
             Output::Deliver { log, lane: Lane::Commands, records } => {
-                self.take_commands(log, records);
+                self.take_commands(log, records)?;
             }
             Output::Deliver { lane, .. } => fleet.session.handle_discarded(lane),
             Output::UnknownPeerLog { log } => {
@@ -196,11 +196,17 @@ impl Brain {
     }
 
     /// Commands are decided at once; their effects, their reports and the cursor share a commit.
-    fn take_commands(&mut self, log: u64, records: Vec<Record>) {
+    ///
+    /// A recording may have megabytes, and an operator may wish for a hundred of them: each is
+    /// written before the next is made.
+    fn take_commands(&mut self, log: u64, records: Vec<Record>) -> Result<(), StoreError> {
         for record in records {
-            let Some(fleet) = &mut self.fleet else { return };
+            if self.pending.has_recording {
+                self.flush()?;
+            }
+            let Some(fleet) = &mut self.fleet else { return Ok(()) };
             if log != fleet.peer_log && fleet.peer_log != 0 {
-                return;
+                return Ok(());
             }
             fleet.peer_log = log;
             let upto = fleet.commands.upto;
@@ -212,7 +218,7 @@ impl Brain {
             }
             if !follows {
                 fleet.session.handle_discarded(Lane::Commands);
-                return;
+                return Ok(());
             }
             fleet.commands.upto = record.seq;
             fleet.commands.digest = record.digest;
@@ -225,6 +231,7 @@ impl Brain {
                 None => self.take_command(&record.body),
             }
         }
+        Ok(())
     }
 
     /// The control plane does not send these commands any more, and says why.

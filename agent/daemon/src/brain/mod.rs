@@ -45,6 +45,7 @@ use crate::identity::Identity;
 use crate::limits;
 use crate::link::Outgoing;
 use crate::local_mqtt::Broker;
+use crate::looker::Looker;
 use crate::secrets::Secrets;
 use crate::store::{Restored, Store, StoreError};
 use crate::webhook::Listener;
@@ -84,6 +85,8 @@ pub struct Parts {
     pub broker: Option<Broker>,
     /// The listener for webhooks, where there is one.
     pub webhook: Option<Listener>,
+    /// Who looks for files, where there are directories.
+    pub looker: Option<Looker>,
     /// The secrets of this device.
     pub secrets: Secrets,
     /// What expressions see as the agent's id.
@@ -144,6 +147,7 @@ impl Brain {
         engine.restore_wishes(restored.wishes);
         engine.restore_seen(restored.seen);
         engine.restore_holds(restored.holds);
+        engine.restore_files(restored.files);
         // The control plane's labels of a device are not known to it.
         engine.set_agent(JsonText::of(&json!({ "id": parts.agent, "labels": {} })));
         engine.set_next_run_number(restored.next_run);
@@ -179,7 +183,7 @@ impl Brain {
             secrets: parts.secrets,
             secrets_told: Vec::new(),
             site: Site::new(parts.broker, restored.publications),
-            watched: Watched::new(parts.webhook),
+            watched: Watched::new(parts.webhook, parts.looker),
             unclean: restored.unclean,
             pending: Pending::default(),
             views,
@@ -309,6 +313,7 @@ impl Brain {
             Event::Webhook { workflow, trigger, data, reply } => {
                 self.take_webhook(workflow, trigger, data, reply);
             }
+            Event::Files(listing) => self.take_listing(listing),
             Event::Stop => {
                 let drain_ms = u64::try_from(limits::DRAIN.as_millis()).unwrap_or(u64::MAX);
                 self.stopping.get_or_insert(self.now.boot_ms.saturating_add(drain_ms));
@@ -325,6 +330,7 @@ impl Brain {
             marks,
             seen,
             holds,
+            files,
             told,
             wishes,
             publications,
@@ -340,6 +346,7 @@ impl Brain {
         pending.batch.marks.extend(marks);
         pending.batch.seen.extend(seen);
         pending.batch.holds.extend(holds);
+        pending.batch.files.extend(files);
         pending.batch.wishes.extend(wishes);
         for effect in effects {
             if let Effect::Stop { attempt, .. } = &effect {

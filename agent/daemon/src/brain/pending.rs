@@ -27,6 +27,8 @@ pub(super) struct Pending {
     /// The desired-state revision whose coming into force is in the batch.
     pub(super) in_force: Option<u64>,
     pub(super) needs_commit: bool,
+    /// A recording is in the batch: the next one waits until it is written.
+    pub(super) has_recording: bool,
     /// Something is durable that the session has not heard of.
     pub(super) untold: bool,
     /// Since when something has waited that needs no commit of its own.
@@ -57,6 +59,7 @@ impl Pending {
     /// Everything in the batch is durable.
     pub(super) fn committed(&mut self) {
         self.needs_commit = false;
+        self.has_recording = false;
         self.untold = true;
         self.lazy_since_ms = None;
     }

@@ -1,13 +1,14 @@
-//! Triggers that the shell watches for, webhooks: what is to be watched for after a commit, and
-//! what came of it.
+//! Triggers that the shell watches for, webhooks and files: what is to be watched for after a commit,
+//! and what came of it.
 
-use openclaw_agent_core::{Input, Told};
+use openclaw_agent_core::{Input, Listing, Told};
 use openclaw_protocol::id::{RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::{Refusal, Report};
 use tokio::sync::oneshot;
 
 use super::Brain;
+use crate::looker::{Looker, Sight};
 use crate::webhook::{self, Hook, Listener};
 
 /// Where what came of a request goes.
@@ -17,6 +18,9 @@ pub(super) type HookReply = oneshot::Sender<Result<RunId, Refusal>>;
 #[derive(Debug)]
 pub(super) struct Watched {
     listener: Option<Listener>,
+    looker: Option<Looker>,
+    /// What is to be looked for may have changed, or whether it is to be told again.
+    sights_are_stale: bool,
     /// Webhooks that another one was before, as last told.
     taken: Vec<Hook>,
     /// What is to be watched for may have changed.
@@ -24,8 +28,8 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(listener: Option<Listener>) -> Self {
-        Self { listener, taken: Vec::new(), is_stale: true }
+    pub(super) fn new(listener: Option<Listener>, looker: Option<Looker>) -> Self {
+        Self { listener, looker, sights_are_stale: true, taken: Vec::new(), is_stale: true }
     }
 
     pub(super) fn offer(&self) -> webhook::Offer {
@@ -44,6 +48,12 @@ impl Brain {
     ) {
         let outcome = self.fire(workflow, trigger, data);
         self.pending.hooks.push((reply, outcome));
+    }
+
+    /// The files of a trigger have been listed.
+    pub(super) fn take_listing(&mut self, listing: Listing) {
+        self.watched.sights_are_stale = true;
+        self.step(Input::Files(listing));
     }
 
     fn fire(
@@ -69,7 +79,19 @@ impl Brain {
             // The caller may have hung up.
             let _ = reply.send(outcome);
         }
-        if !std::mem::take(&mut self.watched.is_stale) {
+        let is_stale = std::mem::take(&mut self.watched.is_stale);
+        if let Some(looker) = &self.watched.looker
+            && (std::mem::take(&mut self.watched.sights_are_stale) || is_stale)
+        {
+            let sights = self.engine.listed().map(|(workflow, trigger, path, again)| Sight {
+                workflow: workflow.clone(),
+                trigger: trigger.clone(),
+                path: path.to_owned(),
+                again,
+            });
+            looker.watch(sights.collect());
+        }
+        if !is_stale {
             return;
         }
         if let Some(listener) = &self.watched.listener {

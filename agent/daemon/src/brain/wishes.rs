@@ -3,13 +3,16 @@
 use openclaw_agent_core::{Input, StartRequest, Told};
 use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::id::{RequestId, RunId};
-use openclaw_protocol::limits::{RECORD_BYTES, RECORDING_BYTES};
+use openclaw_protocol::limits::{RECORD_BYTES, RECORDING_BYTES, RECORDING_PART_BYTES};
 use openclaw_protocol::recording;
 use openclaw_protocol::report::{Refusal, Report};
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
 
 use super::Brain;
+
+/// What a part of a recording has beside its bytes: two ids and two numbers, generously.
+const PART_HEAD_BYTES: u64 = 512;
 
 impl Brain {
     /// Decides one command. Its effects, its report and the cursor share a commit.
@@ -81,6 +84,18 @@ impl Brain {
         let parts = recording::split(request, &run, &text).map_err(|e| {
             unfit(format!("{e}; take it from the device itself: openclaw-agent export {run}"))
         })?;
+        // Beyond its quota the lane would drop the oldest, of whichever recording they are.
+        let (count, each) = (parts.len() as u64, RECORDING_PART_BYTES as u64 + PART_HEAD_BYTES);
+        if !self.store.has_room(Lane::Telemetry, count, each) {
+            return Err(Refusal {
+                code: "recording.full".to_owned(),
+                message: format!(
+                    "too much of other recordings waits to be sent; ask again once they have come, \
+                     or take it from the device itself: openclaw-agent export {run}"
+                ),
+            });
+        }
+        self.pending.has_recording = true;
         for part in parts {
             let body = wire::pack(Kind::Recording, &part);
             self.pending.batch.records.push((Lane::Telemetry, body));

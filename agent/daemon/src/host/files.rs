@@ -83,7 +83,7 @@ impl Files {
         Ok(entries)
     }
 
-    fn open(&self, dir: &str, path: &str, flags: OFlags) -> Result<OwnedFd, HostError> {
+    pub(super) fn open(&self, dir: &str, path: &str, flags: OFlags) -> Result<OwnedFd, HostError> {
         let Some(root) = self.dirs.get(dir) else {
             return Err(HostError::NotFound(format!(
                 "this device offers no directory `{dir}`; add it to [files] of its configuration"
@@ -158,7 +158,7 @@ fn is_proc_root(fd: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(is_on_proc(fd)? && rustix::fs::fstat(fd)?.st_ino == ROOT_INODE)
 }
 
-fn failed(dir: &str, path: &str, error: Errno) -> HostError {
+pub(super) fn failed(dir: &str, path: &str, error: Errno) -> HostError {
     let said = format!("{dir}/{path}: {error}");
     match error {
         Errno::NOENT | Errno::NOTDIR => HostError::NotFound(said),

@@ -1,6 +1,7 @@
 //! The capabilities of this device behind the sandbox's host trait: HTTP, files, time, random.
 
 mod files;
+mod find;
 mod http;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What one transaction writes.
 
 use openclaw_agent_core::limits::REQUESTS;
-use openclaw_agent_core::{FactRecord, HoldChange, Publication, SeenKey, TriggerMark};
+use openclaw_agent_core::{FactRecord, FileChange, HoldChange, Publication, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RequestId, RunId, TriggerId, WorkflowName};
@@ -16,7 +16,7 @@ use super::rows::{self, PeerRow, UnusableRow, WishRow};
 use super::space::{
     BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, WISHES, chunk_key, tail_u64,
 };
-use super::{Store, StoreError, holds, lane_meta, waiting};
+use super::{Store, StoreError, files, holds, lane_meta, waiting};
 use crate::limits;
 
 /// Everything that happened since the last commit. Empty ones cost nothing.
@@ -30,6 +30,8 @@ pub struct Batch {
     pub seen: Vec<SeenKey>,
     /// How long conditions of triggers have held, where that changed.
     pub holds: Vec<HoldChange>,
+    /// What is known of files that triggers are about, where that changed.
+    pub files: Vec<FileChange>,
     /// Firings of triggers of all other workflows are forgotten.
     pub keep_seen: Option<VecSet<WorkflowName>>,
     /// Messages for the site's broker, each with its number.
@@ -99,6 +101,7 @@ impl Batch {
             + self.marks.len()
             + self.seen.len()
             + self.holds.len()
+            + self.files.len()
             + self.publications.len()
             + self.published.len()
             + self.wishes.len()
@@ -159,6 +162,7 @@ impl Store {
         write_wishes(write, batch)?;
         waiting::write_seen(write, batch)?;
         holds::write(write, batch)?;
+        files::write(write, batch)?;
         waiting::write_publications(write, batch)?;
         if !batch.marks.is_empty() {
             let mut table = write.open_table(MARKS.definition())?;

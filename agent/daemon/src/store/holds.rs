@@ -18,7 +18,7 @@ pub(super) fn write(write: &WriteTransaction, batch: &Batch) -> Result<(), Store
     }
     let mut table = write.open_table(HOLDS.definition())?;
     for one in &batch.holds {
-        let key = format!("{}/{}\0{}", one.workflow, one.trigger, one.source);
+        let key = key_of(&one.workflow, &one.trigger, &one.source);
         match one.hold {
             Some(Hold { since, counted_ms, confirmed, fired, check }) => {
                 let row = HoldRow { since, counted_ms, confirmed, fired, check };
@@ -54,8 +54,12 @@ pub(super) fn restore(read: &ReadTransaction, restored: &mut Restored) -> Result
     Ok(())
 }
 
+pub(super) fn key_of(workflow: &WorkflowName, trigger: &TriggerId, source: &str) -> String {
+    format!("{workflow}/{trigger}\0{source}")
+}
+
 /// Names have neither `/` nor a zero byte.
-fn parts(key: &[u8]) -> Option<(WorkflowName, TriggerId, String)> {
+pub(super) fn parts(key: &[u8]) -> Option<(WorkflowName, TriggerId, String)> {
     let (names, source) = std::str::from_utf8(key).ok()?.split_once('\0')?;
     let (workflow, trigger) = names.split_once('/')?;
     let names = (WorkflowName::parse(workflow).ok()?, TriggerId::parse(trigger).ok()?);

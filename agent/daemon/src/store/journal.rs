@@ -117,6 +117,7 @@ impl Store {
             settled_age_ms: self.age.ms,
             bytes: state.bytes,
             definition: state.row.definition,
+            first: state.row.first,
         };
         self.settled_bytes += row.bytes;
         let key = number.to_be_bytes();
@@ -144,7 +145,7 @@ impl Store {
                 // A damaged row has nothing left to say: its facts go.
                 let row = row.and_then(|row| {
                     let row = SETTLED.unseal(&number.to_be_bytes(), row.value()).ok()?;
-                    rows::unpack::<SettledRow>(SETTLED.0, row).ok()
+                    rows::unpack_settled(row).ok()
                 });
                 let over = self.settled_bytes > self.retention.journal_bytes;
                 if let Some(row) = row {

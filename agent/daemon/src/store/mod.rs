@@ -9,6 +9,7 @@ mod age;
 mod batch;
 mod blobs;
 mod file;
+mod files;
 mod flash;
 mod fork;
 mod holds;
@@ -332,6 +333,14 @@ impl Store {
     #[must_use]
     pub fn outstanding(&self, lane: Lane) -> u64 {
         self.heads.get(&lane).map_or(0, Head::outstanding)
+    }
+
+    /// Whether so many more records of at most so many bytes can wait in a lane without pushing out
+    /// what the control plane does not have yet.
+    #[must_use]
+    pub fn has_room(&self, lane: Lane, records: u64, bytes_each: u64) -> bool {
+        let all = self.outstanding(lane).saturating_add(records);
+        all.saturating_mul(bytes_each) <= self.retention.lane_bytes
     }
 
     /// The control plane's log as last known (0 for none) and what is committed of its lanes.

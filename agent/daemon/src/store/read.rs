@@ -1,6 +1,6 @@
 //! What the store is asked: records, definitions, views, desired state, parts of blobs.
 
-use openclaw_agent_core::FactRecord;
+use openclaw_agent_core::{Fact, FactRecord};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RunId};
@@ -10,9 +10,10 @@ use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::journal::unpack_facts;
-use super::rows::{self, SettledRow, UnusableRow};
+use super::rows::{self, UnusableRow};
 use super::space::{
     CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, chunk_key, fact_key_parts,
+    facts_from,
 };
 use super::{KEPT_BYTES, Store, StoreError, outbox};
 use crate::limits;
@@ -96,7 +97,7 @@ impl Store {
         for entry in read.open_table(SETTLED.definition())?.iter()?.rev().take(limit) {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
-            let row = row.and_then(|row| rows::unpack::<SettledRow>(SETTLED.0, row)).ok();
+            let row = row.and_then(rows::unpack_settled).ok();
             found.extend(row.map(|row| ResultRow {
                 run: row.run.to_string(),
                 settled_wall_ms: row.settled_wall_ms,
@@ -112,22 +113,27 @@ impl Store {
     pub fn facts_of(&self, run: &RunId) -> Result<Vec<FactRecord>, StoreError> {
         let Some(number) = run.number() else { return Ok(Vec::new()) };
         let read = self.db.begin_read()?;
-        let is_it =
-            match read.open_table(SETTLED.definition())?.get(number.to_be_bytes().as_slice())? {
-                Some(row) => {
-                    let row = SETTLED.unseal(&number.to_be_bytes(), row.value())?;
-                    rows::unpack::<SettledRow>(SETTLED.0, row)?.run == *run
-                }
-                None => self.open.get(&number).is_some_and(|open| open.row.run == *run),
-            };
-        if !is_it {
-            return Ok(Vec::new());
-        }
+        let settled = read.open_table(SETTLED.definition())?;
+        let known = match SETTLED.fetch(&settled, &number.to_be_bytes())? {
+            Some(row) => {
+                let row = rows::unpack_settled(&row)?;
+                Some((row.run, row.first))
+            }
+            None => self.open.get(&number).map(|open| (open.row.run.clone(), open.row.first)),
+        };
         let mut facts = Vec::new();
-        for entry in read.open_table(JOURNAL.definition())?.iter()? {
+        let Some((_, first)) = known.filter(|(known, _)| known == run) else { return Ok(facts) };
+        // The journal may hold megabytes of other runs: what is before and after this one is not
+        // read.
+        let journal = read.open_table(JOURNAL.definition())?;
+        for entry in facts_from(&journal, first)? {
             let (key, value) = entry?;
-            if fact_key_parts(key.value()).is_some_and(|(_, of)| of == number) {
-                facts.extend(unpack_facts(key.value(), value.value())?.1);
+            if fact_key_parts(key.value()).is_none_or(|(_, of)| of != number) {
+                continue;
+            }
+            facts.extend(unpack_facts(key.value(), value.value())?.1);
+            if facts.last().is_some_and(|record| matches!(record.fact, Fact::Settled { .. })) {
+                break;
             }
         }
         Ok(facts)
@@ -142,7 +148,7 @@ impl Store {
         let settled = self.db.begin_read()?.open_table(SETTLED.definition())?;
         let key = number.to_be_bytes();
         match SETTLED.fetch(&settled, &key)? {
-            Some(row) => Ok(rows::unpack::<SettledRow>(SETTLED.0, &row)?.bytes),
+            Some(row) => Ok(rows::unpack_settled(&row)?.bytes),
             None => Ok(self.open.get(&number).map_or(0, |open| open.bytes)),
         }
     }
@@ -156,7 +162,7 @@ impl Store {
         for entry in write.open_table(SETTLED.definition())?.iter()?.rev() {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
-            let row = row.and_then(|row| rows::unpack::<SettledRow>(SETTLED.0, row));
+            let row = row.and_then(rows::unpack_settled);
             kept.extend(row.ok().map(|row| row.definition));
             if kept.len() >= limits::SETTLED_DEFINITIONS {
                 break;

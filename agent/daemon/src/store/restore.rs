@@ -1,6 +1,6 @@
 //! What the store knows when the agent starts: everything it has to go on with.
 
-use openclaw_agent_core::{Fact, FactRecord, HoldChange, SeenKey, TriggerMark};
+use openclaw_agent_core::{Fact, FactRecord, FileChange, HoldChange, SeenKey, TriggerMark};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::{Epoch, RequestId, RunId};
 use openclaw_protocol::ordered::VecMap;
@@ -11,14 +11,14 @@ use redb::{ReadableDatabase, ReadableTable};
 use super::age::Age;
 use super::journal::{kept_for, unpack_facts};
 use super::read::unpack_signed;
-use super::rows::{self, BootRow, RunRow, SettledRow, WishRow};
+use super::rows::{self, BootRow, RunRow, WishRow};
 use super::space::Open;
 use super::space::{
     HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key_parts,
     facts_from, tail_u64,
 };
 use super::waiting::{self, Waiting};
-use super::{Keep, OpenState, Store, StoreError, batch, holds, unpack_u64};
+use super::{Keep, OpenState, Store, StoreError, batch, files, holds, unpack_u64};
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct Restored {
     pub seen: Vec<SeenKey>,
     /// How long conditions of triggers have held.
     pub holds: Vec<HoldChange>,
+    /// What is known of files that triggers are about.
+    pub files: Vec<FileChange>,
     /// Messages for the site's broker that are not known to be sent, by number.
     pub publications: Vec<Waiting>,
     /// Numbers of those that are damaged, to be removed.
@@ -133,10 +135,11 @@ impl Store {
         }
         waiting::restore(&read, restored)?;
         holds::restore(&read, restored)?;
+        files::restore(&read, restored)?;
         for entry in read.open_table(SETTLED.definition())?.iter()? {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
-            match row.and_then(|row| rows::unpack::<SettledRow>(SETTLED.0, row)) {
+            match row.and_then(rows::unpack_settled) {
                 Ok(row) => {
                     self.settled_bytes += row.bytes;
                     self.age.at_least(row.settled_age_ms);

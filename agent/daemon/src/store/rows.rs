@@ -12,6 +12,7 @@ use openclaw_protocol::wire::{self, Kind};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::StoreError;
+use super::space::SETTLED;
 
 /// The most bytes any row of this module may have.
 const ROW_BYTES: usize = 1024 * 1024;
@@ -45,6 +46,27 @@ pub(super) struct SettledRow {
     pub(super) bytes: u64,
     /// Its definition, which is kept for the newest of them.
     pub(super) definition: DefinitionHash,
+    /// Place of its first fact in the journal; 0 where an agent has written that did not note it.
+    pub(super) first: u64,
+}
+
+/// As these rows were before they told of a place.
+#[derive(Deserialize)]
+struct SettledRowBefore {
+    run: RunId,
+    settled_wall_ms: i64,
+    settled_age_ms: u64,
+    bytes: u64,
+    definition: DefinitionHash,
+}
+
+/// Reads one of either form: neither can be read as the other, for one is longer by a field.
+pub(super) fn unpack_settled(bytes: &[u8]) -> Result<SettledRow, StoreError> {
+    unpack(SETTLED.0, bytes).or_else(|_| {
+        let SettledRowBefore { run, settled_wall_ms, settled_age_ms, bytes, definition } =
+            unpack(SETTLED.0, bytes)?;
+        Ok(SettledRow { run, settled_wall_ms, settled_age_ms, bytes, definition, first: 0 })
+    })
 }
 
 /// Where one lane of the outbox stands.
@@ -106,6 +128,15 @@ pub(super) struct HoldRow {
     pub(super) confirmed: bool,
     pub(super) fired: bool,
     pub(super) check: u32,
+}
+
+/// What is known of a file that a trigger is about. The table's key says of which trigger, and which
+/// file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileRow {
+    pub(super) size: u64,
+    pub(super) modified_ns: i64,
+    pub(super) gone: bool,
 }
 
 /// A message for the site's broker that is not known to be sent.

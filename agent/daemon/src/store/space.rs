@@ -42,8 +42,11 @@ pub(super) const PUBLICATIONS: Space = Space("publications");
 /// How long conditions of triggers have held, by trigger and topic.
 pub(super) const HOLDS: Space = Space("holds");
 
+/// What is known of files that triggers are about, by trigger and path.
+pub(super) const FILES: Space = Space("files");
+
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 14] = [
+pub(super) const ALL: [Space; 15] = [
     META,
     JOURNAL,
     RUNS,
@@ -58,6 +61,7 @@ pub(super) const ALL: [Space; 14] = [
     SEEN,
     PUBLICATIONS,
     HOLDS,
+    FILES,
 ];
 
 const CHECK_BYTES: usize = 8;

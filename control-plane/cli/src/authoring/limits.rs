@@ -200,6 +200,21 @@ fn usual() -> Vec<Limit> {
             "`max`: runs that wait or run at once",
             "`max_exceeded` decides",
         ),
+        limit("file_settle", limits::FILE_SETTLE_MS, "ms", "`settle` of a `file` trigger", ""),
+        limit(
+            "files",
+            limits::FILES,
+            "",
+            "files that all `file` triggers of a device know",
+            "further ones are not seen, and that is told",
+        ),
+        limit(
+            "file_entries",
+            limits::FILE_ENTRIES,
+            "",
+            "entries of one look for the files of a trigger",
+            "nothing fires, and that is told",
+        ),
         limit("dedupe_window", limits::DEDUPE_WINDOW_MS, "ms", "`window` of a `dedupe`", ""),
         limit(
             "priority_aging",

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_agent_core::{
-    AttemptId, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, HoldChange, Input,
-    PluginTask, Publication, RestoreError, RunSummary, SeenKey, Told, TriggerMark,
+    AttemptId, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, FileChange,
+    HoldChange, Input, PluginTask, Publication, RestoreError, RunSummary, SeenKey, Told,
+    TriggerMark,
 };
 use openclaw_protocol::definition::{DefinitionHash, Trigger, Workflow};
 use openclaw_protocol::desired::PluginPin;
-use openclaw_protocol::id::{Digest, Epoch, RequestId, RunId, WorkflowName};
+use openclaw_protocol::id::{Digest, Epoch, RequestId, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
 use openclaw_protocol::report::Refusal;
@@ -79,6 +80,7 @@ struct Disk {
     marks: BTreeMap<String, TriggerMark>,
     seen: Vec<SeenKey>,
     holds: Vec<HoldChange>,
+    files: Vec<FileChange>,
     wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     alive: Option<Stamp>,
 }
@@ -195,6 +197,12 @@ impl Device {
         self.clock.elapsed_ms
     }
 
+    /// What its wall clock shows.
+    #[must_use]
+    pub fn wall_ms(&self) -> i64 {
+        self.clock.now().wall_ms
+    }
+
     /// The same at the moment of a stamp.
     #[must_use]
     pub fn elapsed_at(&self, stamp: Stamp) -> u64 {
@@ -221,6 +229,12 @@ impl Device {
         self.engine.watched()
     }
 
+    /// The triggers whose files the shell lists, each with its `path`, and whether it is to list them
+    /// again.
+    pub fn listed(&self) -> impl Iterator<Item = (&WorkflowName, &TriggerId, &str, bool)> {
+        self.engine.listed()
+    }
+
     /// The journal: each run's facts as they were committed.
     pub fn journal(&self) -> impl Iterator<Item = (&RunId, &[FactRecord])> {
         self.disk.runs.values().map(|(run, facts)| (run, facts.as_slice()))
@@ -239,6 +253,7 @@ impl Device {
             }
             self.disk.seen.extend(decision.seen);
             self.disk.holds.extend(decision.holds);
+            self.disk.files.extend(decision.files);
             self.disk.wishes.extend(decision.wishes);
             outcome.told.extend(decision.told);
             outcome.publications.extend(decision.publications);
@@ -263,6 +278,7 @@ impl Device {
         engine.restore_marks(self.disk.marks.values().cloned());
         engine.restore_seen(self.disk.seen.iter().cloned());
         engine.restore_holds(self.disk.holds.iter().cloned());
+        engine.restore_files(self.disk.files.iter().cloned());
         engine.restore_wishes(self.disk.wishes.iter().cloned());
         if let Some(alive) = self.disk.alive {
             engine.set_last_alive(alive);

@@ -72,6 +72,7 @@ impl Play<'_> {
                     ));
                 }
             }
+            TriggerKind::File { path, .. } => self.begin_with_file(&id, path, &data),
             // These fire by themselves, when their time comes.
             TriggerKind::Interval { .. } | TriggerKind::Cron { .. } | TriggerKind::Startup => {}
         }
@@ -127,7 +128,11 @@ impl Play<'_> {
     /// Whether the stimulus happens to the device rather than to its agent.
     pub(super) fn waits_for_nobody(&self, n: usize) -> bool {
         match self.scenario.stimuli[n].kind {
-            Kind::Crash(_) | Kind::PowerCut(_) | Kind::Clock(_) | Kind::Broker(_) => true,
+            Kind::Crash(_)
+            | Kind::PowerCut(_)
+            | Kind::Clock(_)
+            | Kind::Broker(_)
+            | Kind::File(_) => true,
             Kind::Signal(_)
             | Kind::Mqtt(_)
             | Kind::Webhook(_)
@@ -181,6 +186,10 @@ impl Play<'_> {
                 retained: message.retained,
             })),
             Kind::Webhook(request) => self.request(&request.data()),
+            Kind::File(file) => {
+                self.write_file(file);
+                None
+            }
             Kind::Event(event) => {
                 self.feed(Input::Event { name: event.name, data: JsonText::of(&event.data) })
             }

@@ -10,6 +10,7 @@ mod children;
 mod compare;
 pub mod device;
 mod expect;
+mod files;
 mod format;
 mod happen;
 mod log;
@@ -152,6 +153,7 @@ fn prepare<'a>(
                 | TriggerKind::Manual
                 | TriggerKind::Mqtt { .. }
                 | TriggerKind::Webhook { .. }
+                | TriggerKind::File { .. }
                 | TriggerKind::Event { .. },
             )
             | None => {}

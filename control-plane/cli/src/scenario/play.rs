@@ -17,6 +17,7 @@ use openclaw_protocol::run::{RunEvent, RunEventRecord};
 use serde_json::Value as Json;
 
 use super::device::{Device, Outcome};
+use super::files::Files;
 use super::format::{Link, Scenario};
 use super::log::RunLog;
 use super::mocks::Mocks;
@@ -82,6 +83,8 @@ pub(super) struct Play<'a> {
     pub(super) zero_ms: u64,
     pub(super) down: bool,
     pub(super) broker: Link,
+    /// In the device's directories.
+    pub(super) files: Files,
     /// Calls that are not answered yet, with their place on the agenda if they will be.
     pub(super) in_flight: BTreeMap<AttemptId, Flight>,
     /// Messages that the broker has not got.
@@ -112,7 +115,12 @@ pub(super) enum Item {
     Stimulus(usize),
     Answer(AttemptId, AttemptOutcome),
     Deliver(Message),
-    Up { reboot: Option<PowerCut>, unclean: bool },
+    /// The agent looks for files.
+    Look,
+    Up {
+        reboot: Option<PowerCut>,
+        unclean: bool,
+    },
 }
 
 impl<'a> Play<'a> {
@@ -137,6 +145,7 @@ impl<'a> Play<'a> {
             zero_ms: 0,
             down: false,
             broker: scenario.device.broker,
+            files: Files::default(),
             in_flight: BTreeMap::new(),
             outbox: Vec::new(),
             sent: BTreeSet::new(),
@@ -235,11 +244,12 @@ impl<'a> Play<'a> {
         }
         let ended =
             |run: &RunId| self.played.runs.iter().any(|log| log.id == *run && log.end.is_some());
-        let more_to_come = self
-            .agenda
-            .values()
-            .any(|item| matches!(item, Item::Stimulus(n) if self.is_awaited(*n)))
-            || self.held.iter().any(|n| self.is_awaited(*n));
+        let expect = &self.scenario.expect;
+        let counts = expect.runs.is_some() || expect.dropped.is_some();
+        let more_to_come = self.agenda.values().any(|item| {
+            matches!(item, Item::Stimulus(n) if self.is_awaited(*n))
+                || (counts && matches!(item, Item::Look))
+        }) || self.held.iter().any(|n| self.is_awaited(*n));
         let Some(main) = &self.played.main else { return false };
         ended(main)
             && self.asked.iter().all(ended)
@@ -276,6 +286,7 @@ impl<'a> Play<'a> {
                     self.feed(Input::Message(message));
                 }
             }
+            Item::Look => self.look_for_files(),
             Item::Up { reboot, unclean } => self.come_up(reboot.as_ref(), unclean),
         }
     }
@@ -384,7 +395,7 @@ impl<'a> Play<'a> {
         self.in_flight.clear();
         self.agenda.retain(|_, item| match item {
             // The broker's acknowledgement is asked for again with the message.
-            Item::Answer(..) | Item::Deliver(_) => false,
+            Item::Answer(..) | Item::Deliver(_) | Item::Look => false,
             Item::Stimulus(_) | Item::Up { .. } => true,
         });
         if for_ms == 0 && reboot.is_none() {
@@ -405,6 +416,7 @@ impl<'a> Play<'a> {
             Err(error) => self.fault(error.to_string()),
         }
         self.send();
+        self.look_for_files();
         for n in std::mem::take(&mut self.held) {
             self.stimulate(n);
         }

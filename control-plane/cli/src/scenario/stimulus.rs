@@ -8,10 +8,11 @@ use serde_json::{Map as Object, Value as Json};
 use super::format::{Link, Shift, Span};
 
 /// The kinds, as they are written.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "signal",
     "mqtt",
     "webhook",
+    "file",
     "event",
     "approval",
     "cancel",
@@ -64,6 +65,8 @@ pub(crate) enum Kind {
     Mqtt(Mqtt),
     /// A request to the device's own listener, whose signature is right where it needs one.
     Webhook(Request),
+    /// A file in one of the device's directories comes, changes or goes.
+    File(File),
     /// An event on the device's own bus.
     Event(Event),
     /// Somebody answers an `approval`.
@@ -151,6 +154,20 @@ impl Request {
 
 fn post() -> String {
     "POST".to_owned()
+}
+
+/// A file in one of the device's directories.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// The name of the directory, and its path in it.
+    pub(crate) path: String,
+    /// Its size from now on.
+    #[serde(default)]
+    pub(crate) size: u64,
+    /// It is not there from now on.
+    #[serde(default)]
+    pub(crate) deleted: bool,
 }
 
 /// An event on the device's own bus.
@@ -279,6 +296,7 @@ fn kind(key: &str, json: Json) -> Result<Kind, String> {
         "signal" => Kind::Signal(value(key, named(json))?),
         "mqtt" => Kind::Mqtt(value(key, json)?),
         "webhook" => Kind::Webhook(value(key, json)?),
+        "file" => Kind::File(value(key, file(json))?),
         "event" => Kind::Event(value(key, named(json))?),
         "approval" => Kind::Approval(value(key, json)?),
         "cancel" => Kind::Cancel(value(key, plain(json))?),
@@ -299,6 +317,11 @@ fn value<T: DeserializeOwned>(key: &str, json: Json) -> Result<T, String> {
 /// A text is a name without data.
 fn named(json: Json) -> Json {
     if json.is_string() { serde_json::json!({ "name": json }) } else { json }
+}
+
+/// A text is the path of a file that is written.
+fn file(json: Json) -> Json {
+    if json.is_string() { serde_json::json!({ "path": json }) } else { json }
 }
 
 /// Nothing, or `true`, is the usual.

@@ -90,6 +90,7 @@ pub(super) async fn values_go_in_and_never_come_out(database: Database) {
 
     for (name, value, code) in [
         ("token", "abc", "secret.value"),
+        ("token", " \t abc \n ", "secret.value"),
         ("token", &"x".repeat(16 * 1024 + 1), "secret.value"),
         ("to-ken", VALUE, "secret.name"),
         ("1token", VALUE, "secret.name"),

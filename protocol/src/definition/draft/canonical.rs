@@ -12,8 +12,9 @@ use serde_json::{Map, Value as Json, json};
 use super::attempts::{is_bounded, usual_retry};
 use crate::definition::cron::Dst;
 use crate::definition::model::{
-    Align, Backoff, CatchUp, Compensation, Edge, EdgeKind, Effects, Hmac, Jitter, Join,
-    MaxExceeded, Mode, OnInterrupt, Priority, Retry, ScopeIx, Step, Trigger, TriggerKind, Workflow,
+    Align, Backoff, CatchUp, Compensation, Edge, EdgeKind, Effects, FileEvent, Hmac, Jitter, Join,
+    MaxExceeded, Mode, OnInterrupt, OnUpdate, Priority, Retry, ScopeIx, Step, Trigger, TriggerKind,
+    Workflow,
 };
 use crate::expr::Expr;
 use crate::limits;
@@ -31,6 +32,7 @@ pub(super) fn text(workflow: &Workflow) -> String {
     put_unless(&mut top, "max", &workflow.max, &limits::QUEUED_RUNS);
     put_expr(&mut top, "concurrency_key", workflow.concurrency_key.as_ref());
     put_unless(&mut top, "max_exceeded", &workflow.max_exceeded, &MaxExceeded::default());
+    put_unless(&mut top, "on_update", &workflow.on_update, &OnUpdate::default());
     put_some(&mut top, "timeout", workflow.timeout_ms.map(duration));
     if workflow.compensation != Compensation::default() {
         put(&mut top, "compensation", compensation(workflow.compensation));
@@ -188,6 +190,14 @@ fn trigger(trigger: &Trigger) -> Json {
         }
         TriggerKind::Event { name } => json!({"name": name}),
         TriggerKind::Webhook { path, methods, hmac } => webhook(path, methods, hmac.as_ref()),
+        TriggerKind::File { path, events, settle_ms } => {
+            let mut file = Map::new();
+            put(&mut file, "path", json!(path));
+            put_unless(&mut file, "events", events, &FileEvent::USUAL.to_vec());
+            let usual = limits::FILE_SETTLE_MS;
+            put_some(&mut file, "settle", (*settle_ms != usual).then(|| duration(*settle_ms)));
+            Json::Object(file)
+        }
         TriggerKind::Workflow { workflow, status } => {
             let mut ended = Map::new();
             put(&mut ended, "name", json!(workflow.as_str()));

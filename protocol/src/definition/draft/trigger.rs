@@ -4,7 +4,7 @@ mod outside;
 mod timed;
 
 use super::Draft;
-use super::fields::{Fields, did_you_mean, nearest, not_of_this_version};
+use super::fields::{Fields, did_you_mean, nearest};
 use super::problem::ProblemCode;
 use super::read::excerpt;
 use super::tree::Node;
@@ -17,11 +17,9 @@ use crate::ordered::{VecMap, VecSet};
 use crate::run::RunStatus;
 use crate::topic;
 
-/// The kinds of this version.
-pub(in crate::definition) const KINDS: [&str; 8] =
-    ["interval", "cron", "startup", "manual", "mqtt", "event", "workflow", "webhook"];
-/// The kind of the language that this version does not know.
-const LATER_KIND: &str = "file";
+/// The kinds.
+pub(in crate::definition) const KINDS: [&str; 9] =
+    ["interval", "cron", "startup", "manual", "mqtt", "event", "workflow", "webhook", "file"];
 /// Keys of all triggers that fire by themselves.
 const COMMON: [&str; 7] = ["enabled", "inputs", "when", "for", "debounce", "throttle", "dedupe"];
 
@@ -201,6 +199,7 @@ impl Draft {
             Some(&"event") => fields.take("event").and_then(|node| self.on_event(node)),
             Some(&"workflow") => fields.take("workflow").and_then(|node| self.on_end(node)),
             Some(&"webhook") => fields.take("webhook").and_then(|node| self.webhook(node)),
+            Some(&"file") => fields.take("file").and_then(|node| self.on_file(node)),
             Some(_) => {
                 let node = fields.take("manual")?;
                 self.empty(node, "manual").map(|()| TriggerKind::Manual)
@@ -213,12 +212,6 @@ impl Draft {
     }
 
     fn no_trigger_kind(&mut self, fields: &mut Fields<'_>) {
-        if fields.has(LATER_KIND) {
-            let at = fields.rest().iter().find(|e| e.key == LATER_KIND).map_or(fields.at, |e| e.at);
-            fields.take(LATER_KIND);
-            self.problems.add(ProblemCode::Kind, at, not_of_this_version(LATER_KIND));
-            return;
-        }
         // Asking makes them known, so that a typing error is told as an unknown key.
         for key in KINDS {
             fields.take(key);

@@ -9,7 +9,8 @@ use super::read::excerpt;
 use super::tree::Node;
 use super::{Draft, ScopeDraft};
 use crate::definition::model::{
-    Compensation, DefinitionHash, InputSpec, MaxExceeded, Mode, Priority, ScopeIx, StepIx, Workflow,
+    Compensation, DefinitionHash, InputSpec, MaxExceeded, Mode, OnUpdate, Priority, ScopeIx,
+    StepIx, Workflow,
 };
 use crate::expr::Template;
 use crate::id::{StepId, WorkflowName};
@@ -17,7 +18,7 @@ use crate::limits;
 use crate::ordered::VecMap;
 
 /// Keys of the language that this version does not know.
-const LATER: [&str; 2] = ["finally", "on_update"];
+const LATER: [&str; 1] = ["finally"];
 
 /// The most runs of one workflow that may wait or run at once.
 const MAX_RUNS: u32 = 1_000;
@@ -32,6 +33,7 @@ struct Head {
     mode: Mode,
     max: u32,
     max_exceeded: MaxExceeded,
+    on_update: OnUpdate,
     timeout_ms: Option<u64>,
     compensation: Compensation,
 }
@@ -79,6 +81,7 @@ impl Draft {
                 None => None,
             },
             max_exceeded: head.max_exceeded,
+            on_update: head.on_update,
             timeout_ms: head.timeout_ms,
             inputs,
             outputs,
@@ -118,6 +121,7 @@ impl Draft {
         let words = ["drop_newest", "drop_oldest", "fail"];
         let exceeded = fields.take_set("max_exceeded");
         let exceeded = exceeded.and_then(|node| self.choice(node, "max_exceeded", &words));
+        let on_update = fields.take_set("on_update").and_then(|node| self.on_update(node));
         let timeout = fields.take_set("timeout").and_then(|node| self.bound(node, "timeout"));
         let compensation = fields.take_set("compensation");
         let compensation = compensation.and_then(|node| self.compensation(node));
@@ -130,9 +134,21 @@ impl Draft {
             mode: mode.unwrap_or_default(),
             max: max.unwrap_or(limits::QUEUED_RUNS),
             max_exceeded: exceeded.unwrap_or_default(),
+            on_update: on_update.unwrap_or_default(),
             timeout_ms: timeout,
             compensation: compensation.unwrap_or_default(),
         }
+    }
+
+    fn on_update(&mut self, node: &Node) -> Option<OnUpdate> {
+        if node.text() == Some("migrate") {
+            let message = "`on_update: migrate` is not offered yet: nothing proves so far that a run \
+                           which began with one definition can go on with another";
+            let suggestion = "use `restart` to begin anew, or `pin` to let it end as it began";
+            self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
+            return None;
+        }
+        self.choice(node, "on_update", &["pin", "restart"])
     }
 
     /// The names of the secrets that it may ask for.

@@ -75,6 +75,13 @@ fn about_runs() -> Vec<(&'static str, Json)> {
             choice("Who goes where `max` is reached.", &["drop_newest", "drop_oldest", "fail"]),
         ),
         ("concurrency_key", expr("One queue for each value of this; sees `inputs` and `trigger`.")),
+        (
+            "on_update",
+            choice(
+                "What becomes of runs under way when this definition comes into force.",
+                &["pin", "restart"],
+            ),
+        ),
         ("timeout", positive("Bound of a whole run.")),
         ("compensation", reference("compensation")),
     ]

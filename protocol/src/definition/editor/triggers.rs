@@ -66,6 +66,7 @@ fn details(kind: &str) -> Json {
             object("fires at an event", vec![("name", text("Its name."))], &["name"]),
         ),
         "webhook" => webhook(),
+        "file" => file(),
         // What is left is `workflow`.
         _ => either(
             text("Fires when a run of this workflow has ended."),
@@ -180,6 +181,30 @@ fn webhook() -> Json {
     );
     schema["oneOf"] = json!([{"required": ["hmac"]}, {"required": ["auth"]}]);
     schema
+}
+
+fn file() -> Json {
+    let path = |note: &str| json!({"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(/[^/\\\[\]{}]+)+$", "maxLength": crate::limits::FILE_PATH_BYTES, "description": note, "examples": ["inbox/*.csv", "inbox/**/*.json"]});
+    either(
+        path(
+            "Fires when files that this means come or change; it begins with one of the device's directories.",
+        ),
+        object(
+            "fires when files come, change or go",
+            vec![
+                ("path", path("One of the device's directories, and which files in it.")),
+                (
+                    "events",
+                    list_or_one(
+                        "What of them; created and modified where absent.",
+                        &choice("", &["created", "modified", "deleted"]),
+                    ),
+                ),
+                ("settle", duration("How long a file must not have changed; 2 s where absent.")),
+            ],
+            &["path"],
+        ),
+    )
 }
 
 fn dedupe() -> Json {

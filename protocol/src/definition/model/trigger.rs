@@ -41,8 +41,7 @@ pub struct Dedupe {
     pub window_ms: u64,
 }
 
-/// When a trigger fires. The kind of the language that is not here yet (`file`) is refused by name
-/// in `draft.rs`.
+/// When a trigger fires.
 #[derive(Debug, Clone)]
 pub enum TriggerKind {
     /// Every so many milliseconds.
@@ -92,6 +91,15 @@ pub enum TriggerKind {
         /// How it is known who sends it; `None`: by nothing, as its author has said.
         hmac: Option<Hmac>,
     },
+    /// By files in one of the device's directories.
+    File {
+        /// Which, as [`crate::glob`] has it.
+        path: String,
+        /// What of them, in order.
+        events: Vec<FileEvent>,
+        /// How long a file must not have changed, in milliseconds.
+        settle_ms: u64,
+    },
     /// By the end of a run of another workflow.
     Workflow {
         /// Which one.
@@ -113,6 +121,7 @@ impl TriggerKind {
             Self::Mqtt { .. } => "mqtt",
             Self::Event { .. } => "event",
             Self::Webhook { .. } => "webhook",
+            Self::File { .. } => "file",
             Self::Workflow { .. } => "workflow",
         }
     }
@@ -130,6 +139,33 @@ pub struct Hmac {
 impl Hmac {
     /// The header where the author names none.
     pub const HEADER: &str = "x-hub-signature-256";
+}
+
+/// What may become of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileEvent {
+    /// It was not there before.
+    Created,
+    /// It has another size, or was written to.
+    Modified,
+    /// It is not there any more.
+    Deleted,
+}
+
+impl FileEvent {
+    /// What counts where the author names no events.
+    pub const USUAL: [Self; 2] = [Self::Created, Self::Modified];
+
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Modified => "modified",
+            Self::Deleted => "deleted",
+        }
+    }
 }
 
 /// What happens to cron slots that passed unseen.

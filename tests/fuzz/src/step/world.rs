@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use openclaw_agent_core::{
     AttemptId, Config, Decision, Deployed, Effect, Engine, Fact, FactRecord, Input, PluginTask,
-    HoldChange, SeenKey, Told, TriggerMark,
+    FileChange, HoldChange, SeenKey, Told, TriggerMark,
 };
 use openclaw_protocol::definition::{DefinitionHash, Effects, Workflow, parse};
 use openclaw_protocol::desired::PluginPin;
@@ -29,6 +29,7 @@ pub(super) struct Disk {
     marks: BTreeMap<String, TriggerMark>,
     seen: Vec<SeenKey>,
     holds: Vec<HoldChange>,
+    files: Vec<FileChange>,
     wishes: Vec<(RequestId, Result<RunId, Refusal>)>,
     pub(super) told: Vec<Told>,
 }
@@ -45,6 +46,7 @@ impl Disk {
         }
         self.seen.extend(decision.seen.iter().cloned());
         self.holds.extend(decision.holds.iter().cloned());
+        self.files.extend(decision.files.iter().cloned());
         self.wishes.extend(decision.wishes.iter().cloned());
         self.told.extend(decision.told.iter().cloned());
     }
@@ -167,6 +169,7 @@ impl World {
         engine.restore_marks(self.disk.marks.values().cloned());
         engine.restore_seen(self.disk.seen.iter().cloned());
         engine.restore_holds(self.disk.holds.iter().cloned());
+        engine.restore_files(self.disk.files.iter().cloned());
         engine.restore_wishes(self.disk.wishes.iter().cloned());
         for (run, facts) in self.disk.runs.values() {
             self.restore(&mut engine, run, facts);

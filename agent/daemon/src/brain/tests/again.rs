@@ -87,3 +87,62 @@ fn a_recording_goes_to_the_control_plane_and_replays_there() {
     assert!(replay.is_settled && replay.divergence.is_none(), "{:?}", replay.divergence);
     assert_eq!(replay.calls.len(), 2);
 }
+
+/// A failed run of two steps that each gave a text which hardly deflates.
+fn fail_with_noise(device: &mut Device) -> RunId {
+    let run = RunId::parse(&device.begin("w").unwrap().unwrap()).unwrap();
+    let mut state = 7_u64;
+    let noise: String = (0..50_000)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'0' + u8::try_from(state >> 58).unwrap())
+        })
+        .collect();
+    for failed in [false, true] {
+        let task = device.calls().remove(0);
+        let outcome = if failed {
+            AttemptOutcome::Failed { error: RunError::new("plugin.error", "it is broken") }
+        } else {
+            let output = JsonText::of(&serde_json::json!({ "n": 1, "noise": noise }));
+            AttemptOutcome::Succeeded { output, vars: None }
+        };
+        let (attempt, denials) = (task.attempt, Vec::new());
+        device.turn(vec![Event::Settled { attempt, outcome, denials }]).unwrap();
+    }
+    run
+}
+
+#[test]
+fn many_recordings_at_once_are_written_one_by_one_and_none_is_lost_in_silence() {
+    let mut peer = Peer::new();
+    let mut device = Device::enrolled(1, peer.key());
+    device.retention.lane_bytes = 1024 * 1024;
+    device.start().unwrap();
+    peer.connect(&mut device);
+    install(&mut device, &mut peer, 1, 2);
+    let run = fail_with_noise(&mut device);
+    peer.exchange(&mut device);
+    let wishes: Vec<String> = (0..40).map(|n| format!("record-{n}")).collect();
+    for wish in &wishes {
+        peer.command(wish, Command::Export { run: run.clone() }, now_ms(&device));
+    }
+    let commits = device.status().commits;
+    peer.exchange(&mut device);
+    let answered = |peer: &Peer, wish: &str| outcome(peer, wish)[0].clone();
+    let sent = wishes.iter().filter(|wish| answered(&peer, wish).is_ok()).count();
+    assert!(device.status().commits - commits >= sent as u64, "each has a commit of its own");
+    assert!((5..40).contains(&sent), "{sent} of 40 were sent");
+    for wish in &wishes {
+        let parts: Vec<_> = peer.parts.iter().filter(|p| p.request.as_str() == wish).collect();
+        match answered(&peer, wish) {
+            Ok(_) => assert!(parts.len() == 1 && parts[0].parts == 1, "{wish} has not come whole"),
+            Err(refusal) => {
+                assert_eq!((refusal.code.as_str(), parts.len()), ("recording.full", 0), "{wish}");
+            }
+        }
+    }
+    // Those have come, so there is room again.
+    peer.command("once-more", Command::Export { run }, now_ms(&device));
+    peer.exchange(&mut device);
+    assert!(answered(&peer, "once-more").is_ok());
+}

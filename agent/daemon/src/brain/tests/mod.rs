@@ -3,6 +3,7 @@
 
 mod again;
 mod damage;
+mod files;
 mod flash;
 mod keep;
 mod peer;
@@ -11,6 +12,7 @@ mod runs;
 mod secrets;
 mod site;
 mod sync;
+mod update;
 mod watch;
 
 use std::sync::{Arc, Mutex};
@@ -171,6 +173,7 @@ impl Device {
             files: vec!["proc".into()],
             broker,
             webhook: self.webhook.take(),
+            looker: None,
             secrets: self.secrets.clone(),
             agent: "pump-7".into(),
             seed: 7,

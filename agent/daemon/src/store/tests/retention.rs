@@ -181,3 +181,59 @@ fn an_age_that_is_damaged_is_made_good_from_what_is_kept() {
     look(&mut store, boot(6));
     assert_eq!(oldest(&store), 4);
 }
+
+#[test]
+fn the_facts_of_one_run_are_read_without_those_of_all_others() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    store.start("b").unwrap();
+    let long = JsonText::of(&serde_json::json!("x".repeat(8_000)));
+    for n in 1..=300 {
+        let mut first = accepted();
+        if let Fact::Accepted { inputs, .. } = &mut first.fact {
+            *inputs = long.clone();
+        }
+        let mut facts = vec![(run(n), first)];
+        // One of them stays open, and goes on among the others.
+        facts.push(if n == 150 { (run(n), began()) } else { (run(n), settled()) });
+        facts.extend((n == 160).then(|| (run(150), began())));
+        store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
+    }
+    drop(store);
+    let mut store = open(&disk);
+    store.start("c").unwrap();
+    assert!(disk.len() > 2_400_000, "{}", disk.len());
+    for (n, expected, most) in [(290, 2, 200_000), (10, 2, 200_000)] {
+        let before = disk.read();
+        assert_eq!(store.facts_of(&run(n)).unwrap().len(), expected, "{n}");
+        let bytes = disk.read() - before;
+        assert!(bytes < most, "{n}: {bytes} bytes were read");
+    }
+    assert_eq!(store.facts_of(&run(150)).unwrap().len(), 3);
+    let other_life = RunId::of(Epoch(1), 290);
+    assert!(store.facts_of(&other_life).unwrap().is_empty());
+}
+
+#[test]
+fn rows_of_settled_runs_from_before_are_read() {
+    #[derive(serde::Serialize)]
+    struct Before {
+        run: RunId,
+        settled_wall_ms: i64,
+        settled_age_ms: u64,
+        bytes: u64,
+        definition: DefinitionHash,
+    }
+    let row = rows::pack(&Before {
+        run: run(7),
+        settled_wall_ms: WALL_MS,
+        settled_age_ms: 5,
+        bytes: 6,
+        definition: DefinitionHash("abc".into()),
+    });
+    let read = rows::unpack_settled(&row).unwrap();
+    assert_eq!((read.run.clone(), read.bytes, read.first), (run(7), 6, 0));
+    let again = rows::unpack_settled(&rows::pack(&rows::SettledRow { first: 300, ..read }));
+    assert_eq!(again.unwrap().first, 300);
+    assert!(rows::unpack_settled(&row[..row.len() - 1]).is_err());
+}

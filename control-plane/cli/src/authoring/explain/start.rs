@@ -1,7 +1,7 @@
 //! What starts a run, with what, and what comes out of it.
 
 use openclaw_protocol::definition::{
-    Align, CatchUp, Dst, InputSpec, MaxExceeded, Mode, Trigger, TriggerKind, Workflow,
+    Align, CatchUp, Dst, InputSpec, MaxExceeded, Mode, OnUpdate, Trigger, TriggerKind, Workflow,
 };
 use openclaw_protocol::time::show_duration;
 
@@ -18,6 +18,11 @@ pub(super) fn section(text: &mut Text, workflow: &Workflow) {
     }
     text.line(1, "Anybody who may, by hand, at any time.");
     text.line(1, &meeting(workflow));
+    if workflow.on_update == OnUpdate::Restart {
+        let line = "When it comes into force, what is under way with another definition of it is \
+                    cancelled and begins anew with the same inputs.";
+        text.line(1, line);
+    }
     if let Some(ms) = workflow.timeout_ms {
         text.line(
             1,
@@ -97,6 +102,14 @@ fn told(trigger: &Trigger) -> Vec<String> {
             };
             let what = code(&format!("{} {path}", methods.join("|")));
             format!("a request {what} to the device's own listener, {who}")
+        }
+        TriggerKind::File { path, events, settle_ms } => {
+            let events: Vec<&str> = events.iter().map(|event| event.name()).collect();
+            let settled = match settle_ms {
+                0 => String::new(),
+                ms => format!(" and has been the same for {}", show_duration(*ms)),
+            };
+            format!("a file {} that was {}{settled}", code(path), events.join(" or "))
         }
         TriggerKind::Workflow { workflow, status } if status.is_empty() => {
             format!("the end of a run of {workflow}")

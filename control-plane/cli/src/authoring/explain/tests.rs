@@ -116,3 +116,20 @@ fn what_follows_an_error_and_what_undoes() {
         ],
     );
 }
+
+#[test]
+fn files_and_newer_definitions() {
+    let text = "workflow: w\non_update: restart\ntriggers:\n\
+                - { id: came, file: inbox/*.csv }\n\
+                - { id: went, file: { path: inbox/lock, events: [deleted], settle: 0 } }\n\
+                steps: [{ id: a, delay: 1 }]\n";
+    says(
+        text,
+        &[
+            "  `came`: a file `inbox/*.csv` that was created or modified and has been the same for 2s.",
+            "  `went`: a file `inbox/lock` that was deleted.",
+            "  When it comes into force, what is under way with another definition of it is cancelled \
+             and begins anew with the same inputs.",
+        ],
+    );
+}

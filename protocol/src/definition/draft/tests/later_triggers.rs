@@ -117,3 +117,48 @@ triggers:
     16:22: E_VALUE: GET has no body that `hmac` could be about; use POST, PUT or PATCH
     ");
 }
+
+#[test]
+fn files() {
+    let w = right(
+        "
+workflow: w
+steps: [{id: a, delay: 1}]
+triggers:
+  - {id: a, file: 'inbox/*.csv'}
+  - {id: b, file: {path: 'inbox/**/x?.json', events: [deleted, created, deleted], settle: 0}}
+  - {id: c, file: {path: inbox/a, events: modified, settle: 1500ms}}
+  - {id: d, file: {path: inbox/a, events: [modified, created], settle: 2s}}
+",
+    );
+    assert_snapshot!(canonical(&w), @r#"
+    {"id":"a","file":{"path":"inbox/*.csv"}}
+    {"id":"b","file":{"path":"inbox/**/x?.json","events":["created","deleted"],"settle":0}}
+    {"id":"c","file":{"path":"inbox/a","events":["modified"],"settle":"1500ms"}}
+    {"id":"d","file":{"path":"inbox/a"}}
+    "#);
+    assert_snapshot!(wrong(
+        "
+workflow: w
+steps: [{id: a, delay: 1}]
+triggers:
+  - {id: a, file: {pth: inbox/a}}
+  - {id: b, file: {path: inbox/a, events: [changed]}}
+  - {id: c, file: {path: inbox/a, events: [modifyed]}}
+  - {id: d, file: {path: inbox/a, events: []}}
+  - {id: e, file: {path: 'inbox/${ x }', settle: soon}}
+  - {id: f, file: 'inbox/[ab]'}
+  - {id: g, fil: inbox/a}
+"
+    ), @r"
+    5:19: E_MISSING_KEY: `file` has no `path`; add `path: inbox/*.csv`
+    5:20: E_UNKNOWN_KEY: `file` has no key `pth`; did you mean `path`?
+    6:44: E_VALUE: `events` must be one of `created`, `modified`, `deleted`, not `changed`
+    7:44: E_VALUE: `events` must be one of `created`, `modified`, `deleted`, not `modifyed`; did you mean `modified`?
+    8:43: E_TYPE: `events` must be a list such as `[created, modified]`, not a list
+    9:26: E_VALUE: `path`: what a trigger watches must be known before a run, without `${ }`
+    9:50: E_VALUE: `settle`: `soon` is not a duration: write seconds as a number, `500ms`, `5m`, `1h30m` or `PT5M`
+    10:19: E_VALUE: `file`: of `[]{}` and backslashes nothing is known: use `*`, `?` and `**`
+    11:13: E_UNKNOWN_KEY: trigger `g` has no key `fil`; did you mean `file`?
+    ");
+}

@@ -1,11 +1,12 @@
-//! Triggers that somebody outside the device sets off: `webhook`.
+//! Triggers that somebody outside the agent sets off: `webhook` and `file`.
 
 use super::super::Draft;
 use super::super::fields::{Fields, did_you_mean};
 use super::super::problem::{Place, ProblemCode};
 use super::super::read::excerpt;
 use super::super::tree::Node;
-use crate::definition::model::{Hmac, Trigger, TriggerKind};
+use crate::definition::model::{FileEvent, Hmac, Trigger, TriggerKind};
+use crate::glob;
 use crate::limits;
 
 /// The methods that a `webhook` may listen to, in order.
@@ -122,6 +123,56 @@ impl Draft {
             Some(node) => self.header(node)?,
         };
         Some(Hmac { secret, header })
+    }
+
+    /// A path, as it is or as `{path, events, settle}`.
+    pub(super) fn on_file(&mut self, node: &Node) -> Option<TriggerKind> {
+        let (mut events, mut settle) = (None, None);
+        let path = if node.map().is_some() {
+            let mut fields = Fields::of(node, "`file`", &mut self.problems)?;
+            let path = fields.need("path", "path: inbox/*.csv", &mut self.problems);
+            events = fields.take_set("events").map(|node| self.file_events(node));
+            settle = fields.take_set("settle").map(|node| self.duration(node, "settle"));
+            fields.finish(&[], &mut self.problems);
+            path.and_then(|node| self.file_path(node, "path"))
+        } else {
+            self.file_path(node, "file")
+        };
+        Some(TriggerKind::File {
+            path: path?,
+            events: events.unwrap_or_else(|| Some(FileEvent::USUAL.to_vec()))?,
+            settle_ms: settle.unwrap_or(Some(limits::FILE_SETTLE_MS))?,
+        })
+    }
+
+    fn file_path(&mut self, node: &Node, key: &str) -> Option<String> {
+        let path = self.text(node, key)?;
+        let checked = if path.contains("${") {
+            Err("what a trigger watches must be known before a run, without `${ }`")
+        } else {
+            glob::check(&path)
+        };
+        match checked {
+            Ok(()) => Some(path),
+            Err(reason) => {
+                self.problems.add(ProblemCode::Value, node.at, format!("`{key}`: {reason}"));
+                None
+            }
+        }
+    }
+
+    fn file_events(&mut self, node: &Node) -> Option<Vec<FileEvent>> {
+        let items = node.list().unwrap_or(std::slice::from_ref(node));
+        if items.is_empty() {
+            return self.wrong_type(node, "events", "a list such as `[created, modified]`");
+        }
+        let mut events = Vec::new();
+        for item in items {
+            events.push(self.choice(item, "events", &["created", "modified", "deleted"])?);
+        }
+        crate::ordered::sort(&mut events);
+        events.dedup();
+        Some(events)
     }
 
     fn header(&mut self, node: &Node) -> Option<String> {
