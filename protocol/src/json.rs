@@ -25,6 +25,12 @@ impl JsonText {
         Ok(Self(text.to_owned()))
     }
 
+    /// Takes back a text that was one when it was kept. It is not looked at.
+    #[must_use]
+    pub fn kept(text: String) -> Self {
+        Self(text)
+    }
+
     /// `null`.
     #[must_use]
     pub fn null() -> Self {

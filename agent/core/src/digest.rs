@@ -6,7 +6,7 @@ use openclaw_protocol::wire::{self, Kind};
 
 /// Chained over events: each sum takes in the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Digest(u64);
+pub(crate) struct Digest(pub(crate) u64);
 
 impl Digest {
     pub(crate) fn add(&mut self, record: &RunEventRecord) {

@@ -11,6 +11,7 @@ mod modes;
 mod properties;
 mod reference;
 mod simulate;
+mod snapshots;
 mod steps;
 mod talk;
 mod time;

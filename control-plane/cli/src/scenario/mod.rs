@@ -110,6 +110,7 @@ pub fn run(
         run,
         seed: scenario.device.seed,
         definition: tested.canonical.clone(),
+        snapshot: None,
         facts: played.journal,
     });
     Ok(report)
