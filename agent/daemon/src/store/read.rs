@@ -1,6 +1,5 @@
 //! What the store is asked: records, definitions, views, desired state, parts of blobs.
 
-use openclaw_agent_core::FactRecord;
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RunId};
@@ -11,8 +10,10 @@ use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::journal::unpack_fact;
 use super::rows::{self, SettledRow, UnusableRow};
+use super::snapshots::Past;
 use super::space::{
-    CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, chunk_key, fact_key_parts,
+    CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, SNAPSHOTS, chunk_key,
+    fact_key_parts,
 };
 use super::{KEPT_BYTES, Store, StoreError, outbox};
 use crate::limits;
@@ -106,12 +107,12 @@ impl Store {
         Ok(found)
     }
 
-    /// The facts of a run, settled or not, in order; empty where its journal is not kept.
+    /// What is kept of the facts of a run, settled or not; nothing where its journal is not kept.
     ///
     /// # Errors
-    /// The database fails or a fact is damaged.
-    pub fn facts_of(&self, run: &RunId) -> Result<Vec<FactRecord>, StoreError> {
-        let Some(number) = run.number() else { return Ok(Vec::new()) };
+    /// The database fails, or a fact or what stands for dropped ones is damaged.
+    pub fn facts_of(&self, run: &RunId) -> Result<Past, StoreError> {
+        let Some(number) = run.number() else { return Ok(Past::default()) };
         let read = self.db.begin_read()?;
         let is_it =
             match read.open_table(SETTLED.definition())?.get(number.to_be_bytes().as_slice())? {
@@ -122,16 +123,27 @@ impl Store {
                 None => self.open.get(&number).is_some_and(|open| open.row.run == *run),
             };
         if !is_it {
-            return Ok(Vec::new());
+            return Ok(Past::default());
         }
         let mut facts = Vec::new();
         for entry in read.open_table(JOURNAL.definition())?.iter()? {
             let (key, value) = entry?;
             if fact_key_parts(key.value()).is_some_and(|(_, of)| of == number) {
-                facts.push(unpack_fact(JOURNAL.unseal(key.value(), value.value())?)?.1);
+                facts.push(unpack_fact(JOURNAL.unseal(key.value(), value.value())?)?);
             }
         }
-        Ok(facts)
+        let is_whole = (0..).zip(&facts).all(|(place, (index, _)): (u32, _)| place == *index);
+        let mut past = Past::default();
+        if !is_whole {
+            past.snapshot = Self::snapshot_of(&read, number)?;
+            let Some((covered, _)) = past.snapshot else {
+                let reason = format!("what stands for dropped facts of run {run} is gone");
+                return Err(StoreError::Unreadable { table: SNAPSHOTS.0, reason });
+            };
+            facts.retain(|(index, _)| *index == 0 || *index >= covered);
+        }
+        past.facts = facts.into_iter().map(|(_, fact)| fact).collect();
+        Ok(past)
     }
 
     /// Bytes of the facts of a run as they are kept; 0 where its journal is not.

@@ -16,6 +16,8 @@ pub(super) struct Space(pub(super) &'static str);
 pub(super) const META: Space = Space("meta");
 /// Facts by place and run number.
 pub(super) const JOURNAL: Space = Space("journal");
+/// Runs as states that facts led to, by number; and bytes of facts dropped under them.
+pub(super) const SNAPSHOTS: Space = Space("snapshots");
 /// Runs that are not settled, by number.
 pub(super) const RUNS: Space = Space("runs");
 /// Settled runs whose journal is still kept, by number.
@@ -43,7 +45,7 @@ pub(super) const PUBLICATIONS: Space = Space("publications");
 pub(super) const HOLDS: Space = Space("holds");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 14] = [
+pub(super) const ALL: [Space; 15] = [
     META,
     JOURNAL,
     RUNS,
@@ -58,6 +60,7 @@ pub(super) const ALL: [Space; 14] = [
     SEEN,
     PUBLICATIONS,
     HOLDS,
+    SNAPSHOTS,
 ];
 
 const CHECK_BYTES: usize = 8;
@@ -117,8 +120,10 @@ impl Space {
     }
 }
 
-pub(super) fn fact_key(place: u64, number: u64) -> [u8; 16] {
-    let mut key = [0; 16];
+pub(super) const FACT_KEY_BYTES: usize = 16;
+
+pub(super) fn fact_key(place: u64, number: u64) -> [u8; FACT_KEY_BYTES] {
+    let mut key = [0; FACT_KEY_BYTES];
     key[..8].copy_from_slice(&place.to_be_bytes());
     key[8..].copy_from_slice(&number.to_be_bytes());
     key

@@ -10,6 +10,7 @@ mod power;
 mod runs;
 mod secrets;
 mod site;
+mod snapshots;
 mod sync;
 mod watch;
 
