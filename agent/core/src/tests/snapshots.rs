@@ -162,24 +162,6 @@ fn a_busy_run_is_cut_anywhere() {
     assert!(held.live().count() >= 18, "{:?}", held.live().collect::<Vec<_>>());
 }
 
-/// The state of [`busy`] as version 1 of the format has it, in hexadecimal digits.
-const GOLDEN: &str = include_str!("snapshot.1.hex");
-
-/// The facts that a device's snapshots stand for may be gone: what it wrote is read for ever, and
-/// means the same.
-#[test]
-fn golden_bytes_are_read_and_written_as_ever() {
-    let world = busy();
-    let (run, facts) = journal(&world);
-    let bytes = world.engine.snapshot(&run).unwrap();
-    let digits = data_encoding::HEXLOWER.encode(&bytes);
-    let golden: String = GOLDEN.split_whitespace().collect();
-    assert_eq!(digits, golden, "another format is another version");
-    let golden = data_encoding::HEXLOWER.decode(golden.as_bytes()).unwrap();
-    let again = Journal::of(&world, &run, &facts).again(&golden).unwrap();
-    assert_eq!(format!("{again:?}"), format!("{:?}", world.engine.runs[&1].run));
-}
-
 /// The bytes with their sum made right again.
 fn summed(body: &[u8]) -> Vec<u8> {
     let mut bytes = body.to_vec();
