@@ -30,6 +30,12 @@ impl JsonText {
         Self(text)
     }
 
+    /// Takes back a text that was one when it was kept. It is not looked at.
+    #[must_use]
+    pub fn kept(text: String) -> Self {
+        Self(text)
+    }
+
     /// Takes a text that came from outside, or gives it back where it is not JSON.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 /// Chained over events: each sum takes in the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Digest(u64);
+pub(crate) struct Digest(pub(crate) u64);
 
 impl Digest {
     /// Takes in a packed event.

@@ -4,14 +4,16 @@
 //! [`Input`] with the [`Stamp`](openclaw_protocol::time::Stamp) it came at, and answers with a
 //! [`Decision`]: facts to journal, what to tell, and what to do. The shell commits the facts and
 //! what is told in one transaction, and only then performs the effects. Feeding the same facts
-//! again after a restart ([`Engine::restore_run`]) gives the same state.
+//! again after a restart ([`Engine::restore_run`]) gives the same state, and so does a snapshot of it
+//! with the facts that came after ([`Engine::restore_run_at`]).
 //!
 //! In reading order: `engine` takes inputs, `admission` and `trigger` make runs of them, `commit`
 //! writes facts down. `run` is what a fact changes; in it, `scope` has the edges and joins,
 //! `settle` the ends of attempts, `step` one file per kind, `timer` the waits, `root` the run as a
-//! whole. `queue` says whose turn it is. `bus` carries what is said on the device to those who
-//! listen, `gate` and `hold` hold triggers back, `files` tells what is new of files, `child` joins runs that call one another, `update` sees
-//! to runs of definitions that are not in force any more.
+//! whole. `snapshot` makes bytes of its state. `queue` says whose turn it is. `bus` carries what is
+//! said on the device to those who listen, `gate` and `hold` hold triggers back, `files` tells what is
+//! new of files, `child` joins runs that call one another, `update` sees to runs of definitions that
+//! are not in force any more.
 
 mod admission;
 mod bus;
@@ -38,6 +40,7 @@ mod root;
 mod run;
 mod scope;
 mod settle;
+mod snapshot;
 mod step;
 mod summary;
 mod timer;
@@ -57,3 +60,4 @@ pub use fact::{AttemptOutcome, Callee, Fact, FactRecord, Parent, TimerKind};
 pub use input::{Again, Deployed, FileStat, Input, Listing, Message, StartRequest};
 pub use queue::{FailedRun, QueueView};
 pub use restore::RestoreError;
+pub use snapshot::SnapshotError;

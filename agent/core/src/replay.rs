@@ -15,15 +15,18 @@ use serde::{Deserialize, Serialize};
 use crate::fact::{AttemptOutcome, Fact, FactRecord};
 use crate::plan::Plan;
 use crate::run::{Head, Out, Run};
+use crate::snapshot::SnapshotError;
 use crate::step::UNDO;
 
 /// The version of the format that this build writes and reads.
 pub const RECORDING: u32 = 1;
+/// The version of a recording that begins with a snapshot: builds that do not know of them refuse it.
+pub const RECORDING_CUT: u32 = 2;
 
 /// Everything that a replay needs of one run: what `openclaw run export` writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
-    /// [`RECORDING`].
+    /// [`RECORDING`], or [`RECORDING_CUT`] with a snapshot.
     pub recording: u32,
     /// Version of the agent that ran it.
     pub agent: String,
@@ -35,15 +38,31 @@ pub struct Recording {
     pub seed: u64,
     /// The definition in its canonical form.
     pub definition: String,
+    /// What stands for the facts between the first one and the others, where the device has let go
+    /// of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Beginning>,
     /// The journal, from the run's acceptance on.
     pub facts: Vec<FactRecord>,
+}
+
+/// The state in which a recording begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// How many facts led to it, the first included.
+    pub facts: u32,
+    /// The snapshot, in base64.
+    pub state: String,
 }
 
 /// Why a recording cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// Written by another version.
-    #[error("the recording is of format {found}; this build reads format {RECORDING}")]
+    #[error(
+        "the recording is of format {found}; this build reads format {RECORDING}, and \
+         {RECORDING_CUT} with a snapshot"
+    )]
     Format {
         /// What it says.
         found: u32,
@@ -62,6 +81,9 @@ pub enum ReplayError {
     /// The journal does not begin with the run's acceptance.
     #[error("the recording's journal does not begin with the run's acceptance")]
     NoBeginning,
+    /// The snapshot cannot be read.
+    #[error("the recording begins with a snapshot, and {0}")]
+    Snapshot(#[from] SnapshotError),
 }
 
 /// What a replay came to.
@@ -72,7 +94,8 @@ pub struct Replay {
     /// The plugin calls that were made, in the order in which they were begun.
     pub calls: Vec<ReplayedCall>,
     /// What steps gave that only the world outside could, and that has not been undone: what a
-    /// re-drive from the failed step starts with (see [`crate::Again`]).
+    /// re-drive from the failed step starts with (see [`crate::Again`]). Without those of before a
+    /// snapshot.
     pub results: Vec<(StepPath, JsonText)>,
     /// Where it is not what the device did.
     pub divergence: Option<Divergence>,
@@ -121,7 +144,7 @@ impl Recording {
     /// # Errors
     /// The recording is of another format, damaged, or put together wrongly.
     pub fn replay(&self) -> Result<Replay, ReplayError> {
-        if self.recording != RECORDING {
+        if self.recording != if self.snapshot.is_some() { RECORDING_CUT } else { RECORDING } {
             return Err(ReplayError::Format { found: self.recording });
         }
         let workflow = Arc::new(definition::parse(&self.definition)?);
@@ -135,9 +158,18 @@ impl Recording {
             return Err(ReplayError::Other { pinned, found });
         }
         let pins = pins.iter().map(|(name, pin)| (name.clone(), Arc::new(pin.clone()))).collect();
-        let head = Head::read(self.run.clone(), self.seed, first, Arc::new(pins), Vec::new());
-        let Some(head) = head else { return Err(ReplayError::NoBeginning) };
-        let (mut run, out) = Run::new(head, Arc::new(Plan::new(workflow)));
+        let (pins, plan) = (Arc::new(pins), Arc::new(Plan::new(workflow)));
+        let head = || {
+            let head =
+                Head::read(self.run.clone(), self.seed, first, Arc::clone(&pins), Vec::new());
+            head.ok_or(ReplayError::NoBeginning)
+        };
+        let (mut run, out) = Run::new(head()?, Arc::clone(&plan));
+        if let Some(snapshot) = &self.snapshot {
+            let state = data_encoding::BASE64.decode(snapshot.state.as_bytes());
+            let state = state.map_err(|_| SnapshotError::Damaged)?;
+            run = Run::from_snapshot(head()?, plan, &state)?;
+        }
         let mut replay = Replay {
             events: Vec::new(),
             calls: Vec::new(),

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::fact::{Fact, FactRecord};
 use crate::plan::Pins;
 use crate::run::{Head, Pinned, Run};
+use crate::snapshot::SnapshotError;
 
 /// How many of the runs before are looked at for the same pins.
 const SHARED: usize = 16;
@@ -33,6 +34,14 @@ pub enum RestoreError {
         pinned: String,
         /// The one that was given.
         offered: String,
+    },
+    /// The snapshot that stands for facts before cannot be read.
+    #[error("run {run}: {reason}")]
+    Snapshot {
+        /// Which run.
+        run: RunId,
+        /// What is wrong with it.
+        reason: SnapshotError,
     },
     /// The id has no number, or the number of another run.
     #[error("run {0} is not one of this device's runs")]
@@ -68,6 +77,23 @@ impl Engine {
         facts: &[FactRecord],
         definition_of: impl Fn(&DefinitionHash) -> Option<Arc<Workflow>>,
     ) -> Result<(), RestoreError> {
+        self.restore_run_at(run, definition, None, facts, &definition_of)
+    }
+
+    /// As [`Self::restore_run`], where a snapshot stands for the facts between the first one and the
+    /// others.
+    ///
+    /// # Errors
+    /// The facts do not belong to the run or the definition, or the snapshot cannot be read; then
+    /// nothing was taken, and all facts may be tried instead.
+    pub fn restore_run_at(
+        &mut self,
+        run: RunId,
+        definition: Arc<Workflow>,
+        snapshot: Option<&[u8]>,
+        facts: &[FactRecord],
+        definition_of: &dyn Fn(&DefinitionHash) -> Option<Arc<Workflow>>,
+    ) -> Result<(), RestoreError> {
         let Some(
             first @ FactRecord {
                 fact: Fact::Accepted { definition: pinned, pins, callees, .. },
@@ -100,7 +126,14 @@ impl Engine {
             return Err(RestoreError::NoBeginning(run));
         };
         let request = head.request.clone();
-        let (mut folded, _) = Run::new(head, plan);
+        let mut folded = match snapshot {
+            None => Run::new(head, plan).0,
+            Some(bytes) => Run::from_snapshot(head, plan, bytes)
+                .map_err(|reason| RestoreError::Snapshot { run: run.clone(), reason })?,
+        };
+        if snapshot.is_some() && facts.get(1).is_some_and(|next| next.check != folded.check()) {
+            return Err(RestoreError::Snapshot { run, reason: SnapshotError::Damaged });
+        }
         for record in &facts[1..] {
             folded.apply(record);
         }

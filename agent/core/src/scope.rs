@@ -63,8 +63,8 @@ pub(crate) struct ScopeState {
 #[derive(Debug, Default)]
 pub(crate) struct StepState {
     pub(crate) stage: Stage,
-    taken: u16,
-    dead: u16,
+    pub(crate) taken: u16,
+    pub(crate) dead: u16,
     /// Only while it is under way.
     pub(crate) active: Option<Box<Active>>,
 }
@@ -131,11 +131,11 @@ impl StepState {
             return Verdict::Wait;
         }
         if taken {
-            self.taken += 1;
+            self.taken = self.taken.saturating_add(1);
         } else {
-            self.dead += 1;
+            self.dead = self.dead.saturating_add(1);
         }
-        let (taken, resolved) = (self.taken, self.taken + self.dead >= step.incoming);
+        let (taken, resolved) = (self.taken, self.taken.saturating_add(self.dead) >= step.incoming);
         match step.join {
             Join::All if !resolved => Verdict::Wait,
             Join::All if taken > 0 => Verdict::Run,

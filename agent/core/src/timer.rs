@@ -27,15 +27,15 @@ pub(crate) struct TimerKey {
 /// When a timer fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timer {
-    boot: u32,
+    pub(crate) boot: u32,
     /// In milliseconds of that boot.
-    due_ms: u64,
+    pub(crate) due_ms: u64,
     /// As it was set, for the error's text.
-    bound_ms: u64,
+    pub(crate) bound_ms: u64,
     /// What a reboot takes off.
-    counts: CountDowntime,
+    pub(crate) counts: CountDowntime,
     /// It is for a point in wall-clock time instead, at a clock that is trusted so far.
-    wall: Option<(i64, ClockTrust)>,
+    pub(crate) wall: Option<(i64, ClockTrust)>,
 }
 
 impl TimerKind {

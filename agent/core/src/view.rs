@@ -17,11 +17,16 @@ use crate::fault;
 /// What `null` and the other small values count, in bytes.
 const NULL_BYTES: usize = 8;
 
+/// Variables by name.
+pub(crate) type Vars = VecMap<String, Kept>;
+/// The latest result of each step.
+pub(crate) type Results = VecMap<StepIx, StepResult>;
+
 /// A value with its size in bytes of JSON.
 #[derive(Debug, Clone, PartialEq)]
-struct Kept {
-    value: Value,
-    bytes: usize,
+pub(crate) struct Kept {
+    pub(crate) value: Value,
+    pub(crate) bytes: usize,
 }
 
 /// How a step instance ended, as expressions see it.
@@ -31,17 +36,17 @@ pub(crate) struct StepResult {
     pub(crate) output: Value,
     pub(crate) error: Option<Box<RunError>>,
     pub(crate) attempts: u32,
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Variables and the latest result of each step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct View {
-    vars: Arc<VecMap<String, Kept>>,
-    results: Arc<VecMap<StepIx, StepResult>>,
+    pub(crate) vars: Arc<Vars>,
+    pub(crate) results: Arc<Results>,
     /// What `export` wrote since the view was taken; outlives a branch.
-    exported: VecMap<String, Kept>,
-    bytes: usize,
+    pub(crate) exported: VecMap<String, Kept>,
+    pub(crate) bytes: usize,
 }
 
 impl View {

@@ -223,6 +223,7 @@ fn open_link(
 fn open_store(config: &Config) -> anyhow::Result<Store> {
     let retention = Retention {
         hours: config.retention.hours,
+        journal_hours: config.retention.journal_hours,
         lane_bytes: config.retention.lane_bytes,
         journal_bytes: config.retention.journal_bytes,
     };

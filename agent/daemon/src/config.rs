@@ -176,12 +176,15 @@ pub struct Store {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// How long acknowledged records and settled journals are kept, hours.
+    /// How long acknowledged records are kept, hours.
     pub hours: u32,
+    /// How long journals of settled runs are kept, hours.
+    pub journal_hours: u32,
     /// Bytes of one lane in the outbox; beyond it the lane's acknowledged records go first, then
     /// its own oldest, and each gap is told.
     pub lane_bytes: u64,
-    /// Bytes of the journals of settled runs.
+    /// Bytes of the journals of settled runs, and of facts of long runs that their latest snapshots
+    /// stand for; beyond it the oldest go.
     pub journal_bytes: u64,
 }
 
@@ -255,6 +258,7 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             hours: limits::RETENTION_HOURS,
+            journal_hours: limits::JOURNAL_HOURS,
             lane_bytes: limits::LANE_BYTES,
             journal_bytes: limits::JOURNAL_BYTES,
         }

@@ -81,14 +81,23 @@ pub const RESTART_MAX: Duration = Duration::from_secs(30);
 pub const CACHE_BYTES: usize = 1024 * 1024;
 /// Rows that retention removes with one commit at most, so that no commit grows without bound.
 pub const PRUNED_PER_COMMIT: usize = 64;
-/// How long acknowledged records and settled journals are kept, hours.
+/// How long acknowledged records are kept, hours.
 pub const RETENTION_HOURS: u32 = 24;
+/// How long journals of settled runs are kept, hours.
+pub const JOURNAL_HOURS: u32 = 7 * 24;
 /// Bytes of one lane in the outbox.
 pub const LANE_BYTES: u64 = 16 * 1024 * 1024;
-/// Bytes of the journals of settled runs.
-pub const JOURNAL_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of the journals of settled runs, and of facts of others that snapshots stand for.
+pub const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of one row of the journal, after which its run's next fact begins another.
 pub const JOURNAL_ROW_BYTES: usize = 256 * 1024;
+/// Facts of a run after which a snapshot of it is written.
+pub const SNAPSHOT_FACTS: u32 = 256;
+/// Bytes of the facts of a run after which a snapshot of it is written; or as many as the snapshot
+/// before had, where that is more, so that snapshots never cost the flash more than the facts.
+pub const SNAPSHOT_TAIL_BYTES: u64 = 64 * 1024;
+/// A snapshot, bytes; a run that comes to more keeps all its facts instead.
+pub const SNAPSHOT_BYTES: usize = 4 * 1024 * 1024;
 /// Settled runs that the local command line can show.
 pub const RECENT_RUNS: usize = 200;
 /// Bytes of one settled run's view; a larger one is kept without its outputs.

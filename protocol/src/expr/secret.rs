@@ -24,6 +24,28 @@ impl SecretText {
         Self(Arc::from([Piece::Secret(name.into())]))
     }
 
+    /// What it is joined of: names of secrets (`true`) and plain text.
+    #[must_use]
+    pub fn pieces(&self) -> impl ExactSizeIterator<Item = (bool, &str)> {
+        self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => (false, &**text),
+            Piece::Secret(name) => (true, &**name),
+        })
+    }
+
+    /// Joins what [`Self::pieces`] gave.
+    #[must_use]
+    pub fn of_pieces(pieces: &[(bool, String)]) -> Self {
+        let piece = |(is_secret, text): &(bool, String)| {
+            if *is_secret {
+                Piece::Secret(text.as_str().into())
+            } else {
+                Piece::Text(text.as_str().into())
+            }
+        };
+        Self(pieces.iter().map(piece).collect())
+    }
+
     /// Plain text, to be joined with a secret.
     pub(super) fn text(text: &Arc<str>) -> Self {
         Self(Arc::from([Piece::Text(Arc::clone(text))]))

@@ -39,6 +39,13 @@ impl Timestamp {
         Self::new(millis.div_euclid(1_000), nanos)
     }
 
+    /// From seconds since 1970 UTC and nanoseconds within the second; `None` where there is no such
+    /// point in time.
+    #[must_use]
+    pub fn from_parts(seconds: i64, nanos: u32) -> Option<Self> {
+        Self::new(seconds, nanos).filter(|_| i64::from(nanos) < NANOS)
+    }
+
     /// Reads RFC 3339: `2026-01-31T12:30:00.5Z`, with `Z` or an offset. `None`: the text is of
     /// another format, or a date that does not exist.
     #[must_use]

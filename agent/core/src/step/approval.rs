@@ -17,7 +17,7 @@ use crate::timer::TimerKey;
 /// What people have been asked.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    details: JsonText,
+    pub(crate) details: JsonText,
 }
 
 impl Turn<'_> {

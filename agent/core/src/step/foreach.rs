@@ -18,23 +18,23 @@ use crate::{fault, view};
 /// Iterations under way.
 #[derive(Debug)]
 pub(crate) struct Each {
-    items: Vec<Value>,
+    pub(crate) items: Vec<Value>,
     /// What every iteration sees at first, also one that begins later.
-    snapshot: View,
-    running: VecMap<usize, ScopeKey>,
+    pub(crate) snapshot: View,
+    pub(crate) running: VecMap<usize, ScopeKey>,
     /// The first item whose iteration has not begun.
-    next: usize,
+    pub(crate) next: usize,
     /// By item; `null` where its iteration has not ended well.
-    results: Vec<Value>,
-    results_bytes: usize,
+    pub(crate) results: Vec<Value>,
+    pub(crate) results_bytes: usize,
     /// What iterations that ended well export, by item.
-    exports: VecMap<usize, View>,
-    ended: usize,
-    failed: usize,
+    pub(crate) exports: VecMap<usize, View>,
+    pub(crate) ended: usize,
+    pub(crate) failed: usize,
     /// Why the step will fail, once that is certain. What runs is being cancelled.
-    failure: Option<RunError>,
+    pub(crate) failure: Option<RunError>,
     /// In the order of the journal.
-    first_error: Option<RunError>,
+    pub(crate) first_error: Option<RunError>,
 }
 
 impl Each {

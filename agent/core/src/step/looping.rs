@@ -20,14 +20,14 @@ use crate::{fault, names, view};
 #[derive(Debug)]
 pub(crate) struct Looping {
     /// Of the iteration at hand, from 0.
-    index: u32,
-    times: Option<u32>,
-    items: Vec<Value>,
-    items_bytes: usize,
+    pub(crate) index: u32,
+    pub(crate) times: Option<u32>,
+    pub(crate) items: Vec<Value>,
+    pub(crate) items_bytes: usize,
     /// The scope of the iteration at hand; none while the next one waits for its beat.
-    pub(super) child: Option<ScopeKey>,
+    pub(crate) child: Option<ScopeKey>,
     /// When the latest iteration was due to begin.
-    beat: Stamp,
+    pub(crate) beat: Stamp,
 }
 
 /// The step as written.

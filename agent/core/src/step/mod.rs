@@ -34,12 +34,13 @@ use crate::scope::{Choice, Ending, Leaving, ScopeKey, ScopeState, Stage};
 use crate::settle::Follows;
 use crate::timer::TimerKey;
 
+pub(crate) use approval::Asked;
 pub(crate) use foreach::Each;
 pub(crate) use looping::Looping;
-pub(crate) use parallel::Parallel;
+pub(crate) use parallel::{Ended, Parallel};
 pub(crate) use plugin::{Call, bounded};
 pub(crate) use sequence::{Saga, UNDO, Undo, Undoing};
-pub(crate) use try_catch::Trying;
+pub(crate) use try_catch::{Part, Trying};
 pub(crate) use wait::{Source, Waiting};
 
 /// A step instance between its launch and its settlement.
@@ -49,9 +50,9 @@ pub(crate) struct Active {
     pub(crate) attempt: u32,
     /// How many retries each policy has granted, by its place. Not the same as the attempt's number
     /// less one: interruptions make attempts too, but bad power must not use up the retries.
-    retries: Vec<u32>,
+    pub(crate) retries: Vec<u32>,
     /// When the step was launched.
-    since: Stamp,
+    pub(crate) since: Stamp,
     /// No further attempt, whatever the policy says.
     pub(crate) is_final: bool,
     /// Why it is being ended from outside.
@@ -93,7 +94,7 @@ pub(crate) enum Work {
     /// What has been heard.
     Wait(Box<Waiting>),
     /// What may be answered.
-    Approval(Box<approval::Asked>),
+    Approval(Box<Asked>),
     /// The run that was called, once it is there.
     Call(Option<RunId>),
 }
@@ -127,7 +128,7 @@ impl Active {
 
     /// Attempts that have been handed out.
     pub(crate) fn attempts_made(&self) -> u32 {
-        if self.started.is_some() { self.attempt } else { self.attempt - 1 }
+        if self.started.is_some() { self.attempt } else { self.attempt.saturating_sub(1) }
     }
 
     /// Whether a policy grants another attempt after this error: which one, and the number of the

@@ -18,23 +18,23 @@ use crate::view::View;
 #[derive(Debug)]
 pub(crate) struct Parallel {
     /// What every branch sees at first, also one that begins later.
-    snapshot: View,
-    running: VecMap<usize, ScopeKey>,
+    pub(crate) snapshot: View,
+    pub(crate) running: VecMap<usize, ScopeKey>,
     /// The first branch that has not begun.
-    next: usize,
-    ended: VecMap<usize, Ended>,
+    pub(crate) next: usize,
+    pub(crate) ended: VecMap<usize, Ended>,
     /// How the step will end, once that is certain.
-    verdict: Option<Result<(), RunError>>,
+    pub(crate) verdict: Option<Result<(), RunError>>,
     /// In the order of the journal.
-    first_error: Option<RunError>,
+    pub(crate) first_error: Option<RunError>,
 }
 
 #[derive(Debug)]
-struct Ended {
+pub(crate) struct Ended {
     /// `None`: failed or cancelled.
-    output: Option<Value>,
-    view: View,
-    scope: ScopeIx,
+    pub(crate) output: Option<Value>,
+    pub(crate) view: View,
+    pub(crate) scope: ScopeIx,
 }
 
 /// The step as written.
@@ -67,7 +67,7 @@ impl Parallel {
         if well >= need {
             return Some(Ok(()));
         }
-        (branches - badly < need).then(failure)
+        (branches.saturating_sub(badly) < need).then(failure)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{Effects, OnInterrupt, PluginCall};
-use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits;
@@ -23,11 +22,12 @@ use crate::{fault, key};
 /// one idempotency key never goes with two inputs.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) pin: Arc<PluginPin>,
+    /// Place of the plugin's version among those that the run is pinned to.
+    pub(crate) pin: usize,
     pub(crate) export: String,
     pub(crate) input: JsonText,
     /// What the receiver knows it by.
-    key: String,
+    pub(crate) key: String,
 }
 
 impl Turn<'_> {
@@ -65,14 +65,15 @@ impl Turn<'_> {
         let exact = call.reference();
         let found = pins
             .iter()
-            .find(|(reference, _)| *reference == exact)
-            .or_else(|| pins.iter().find(|(reference, _)| refers_to(reference, call)));
-        let Some((_, pin)) = found else {
+            .position(|(reference, _)| *reference == exact)
+            .or_else(|| pins.iter().position(|(reference, _)| refers_to(reference, call)));
+        let Some(place) = found else {
             let name = &call.plugin;
             let message =
                 format!("no version of plugin `{name}` is pinned here; deploy the workflow again");
             return Err(fault::fault("plugin.missing", message));
         };
+        let pin = &pins[place].1;
         let Some((_, export)) = pin.actions.iter().find(|(action, _)| *action == call.action)
         else {
             let message =
@@ -90,7 +91,7 @@ impl Turn<'_> {
             None => key::idempotency_key(&self.run.head.id, &path.0),
             Some(expr) => own_key(&names.value("idempotency_key", expr)?)?,
         };
-        Ok(Call { pin: Arc::clone(pin), export: export.clone(), input, key })
+        Ok(Call { pin: place, export: export.clone(), input, key })
     }
 
     /// A worker has the attempt.
@@ -189,7 +190,9 @@ impl Turn<'_> {
         let step = plan.step(at.ix);
         match (step.effects, step.on_interrupt) {
             (Effects::Pure | Effects::Idempotent, _) => active.durable_start = true,
-            (Effects::AtMostOnce, OnInterrupt::Retry) => active.attempt += 1,
+            (Effects::AtMostOnce, OnInterrupt::Retry) => {
+                active.attempt = active.attempt.saturating_add(1);
+            }
             (Effects::AtMostOnce, OnInterrupt::Fail) => {
                 active.is_final = true;
                 let message = "the agent was interrupted during the call, which must not be \
@@ -254,7 +257,7 @@ impl Run {
         Some(PluginTask {
             idempotency_key: call.key.clone(),
             attempt,
-            pin: Arc::clone(&call.pin),
+            pin: Arc::clone(&self.head.pins.get(call.pin)?.1),
             export: call.export.clone(),
             input: call.input.clone(),
             vars: self.plugin_vars.clone(),

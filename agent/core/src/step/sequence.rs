@@ -24,29 +24,29 @@ pub(crate) const UNDO: &str = "[undo]";
 /// A `sequence` under way.
 #[derive(Debug)]
 pub(crate) struct Saga {
-    pub(super) child: ScopeKey,
+    pub(crate) child: ScopeKey,
     /// What was done is being undone.
-    pub(super) undoing: Option<Box<Undoing>>,
+    pub(crate) undoing: Option<Box<Undoing>>,
 }
 
 /// What undoes one step instance that has succeeded.
 #[derive(Debug)]
 pub(crate) struct Undo {
-    scope: ScopeIx,
-    path: StepPath,
-    output: Value,
-    bytes: usize,
-    bound: Option<Arc<Bound>>,
+    pub(crate) scope: ScopeIx,
+    pub(crate) path: StepPath,
+    pub(crate) output: Value,
+    pub(crate) bytes: usize,
+    pub(crate) bound: Option<Arc<Bound>>,
 }
 
 /// Compensations under way, one at a time, the latest step's first.
 #[derive(Debug)]
 pub(crate) struct Undoing {
-    left: Vec<Undo>,
-    pub(super) child: Option<ScopeKey>,
-    is_complete: bool,
+    pub(crate) left: Vec<Undo>,
+    pub(crate) child: Option<ScopeKey>,
+    pub(crate) is_complete: bool,
     /// Why the scope is being left.
-    ending: Ending,
+    pub(crate) ending: Ending,
 }
 
 impl Undoing {

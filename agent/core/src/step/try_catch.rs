@@ -17,16 +17,16 @@ use crate::{fault, retry};
 /// A `try` under way.
 #[derive(Debug)]
 pub(crate) struct Trying {
-    part: Part,
+    pub(crate) part: Part,
     /// The scope of the part at hand.
-    pub(super) child: ScopeKey,
+    pub(crate) child: ScopeKey,
     /// How the parts before have ended, while `finally` is under way.
-    outcome: Option<Result<Value, RunError>>,
+    pub(crate) outcome: Option<Result<Value, RunError>>,
 }
 
 /// The part of a `try` that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Body,
     Catch,
     Finally,

@@ -24,7 +24,7 @@ use crate::{fault, names};
 pub(crate) struct Waiting {
     /// What it listens to; `None`: nothing is said, something becomes true.
     pub(crate) source: Option<Source>,
-    heard: Vec<Value>,
+    pub(crate) heard: Vec<Value>,
 }
 
 /// What a wait or trigger listens to.

@@ -12,6 +12,7 @@ mod modes;
 mod properties;
 mod reference;
 mod simulate;
+mod snapshots;
 mod steps;
 mod talk;
 mod time;

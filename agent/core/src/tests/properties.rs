@@ -1,6 +1,6 @@
 //! The properties of the machine, on random workflows and random lives.
 //!
-//! P1 the fold of the journal is the state; P2 a crash re-issues what was outstanding, with the
+//! P1 the fold of the journal is the state, whole or cut into snapshot and tail; P2 a crash re-issues what was outstanding, with the
 //! same keys; P3 what is repeated or late changes nothing; P4 each step instance settles once,
 //! the story is gap-free and every run ends; P5 the order of independent ends does not matter;
 //! P6 cancel settles; P7 nothing panics.
@@ -15,6 +15,7 @@ use openclaw_protocol::time::{ClockTrust, Stamp};
 use proptest::prelude::*;
 
 use super::generate::{CALLEE, Choices, workflow};
+use super::snapshots::check_all;
 use super::world::{EPOCH, World, error};
 use crate::{AttemptId, AttemptOutcome, Input, Message, StartRequest};
 
@@ -346,6 +347,8 @@ proptest! {
         finish(&mut world)?;
         world.sync();
         check_story(&world)?;
+        let cuts = check_all(&world, true);
+        prop_assert!(cuts.is_ok(), "{}", cuts.unwrap_err());
     }
 
     #[test]

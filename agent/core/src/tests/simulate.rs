@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::{Value as Json, json};
 
 use super::reference::{Answer, Fault, Mistake, Reading, read};
+use super::snapshots::check_all;
 use super::world::World;
 
 mod again;
@@ -59,6 +60,7 @@ struct Figures {
     jumps: usize,
     happenings: usize,
     replayed: usize,
+    snapshots: usize,
     /// Digests of all stories, added up, so that two processors can be compared.
     stories: u64,
 }
@@ -79,6 +81,7 @@ impl Figures {
         self.jumps += other.jumps;
         self.happenings += other.happenings;
         self.replayed += other.replayed;
+        self.snapshots += other.snapshots;
         self.stories = self.stories.wrapping_add(other.stories);
     }
 }
@@ -106,6 +109,7 @@ fn live(number: u64, mistake: Option<Mistake>) -> Result<Figures, String> {
     let all = AssertUnwindSafe(|| {
         life.go_on(&starts)?;
         life.compare(&starts, readings)?;
+        life.figures.snapshots += check_all(&life.world, false)?;
         life.replay()
     });
     let result =

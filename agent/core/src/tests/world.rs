@@ -227,7 +227,25 @@ impl World {
             let definition_of = |hash: &DefinitionHash| {
                 self.workflows.iter().find(|workflow| workflow.hash == *hash).cloned()
             };
-            engine.restore_run(run.clone(), definition, facts, definition_of).unwrap();
+            // Every restart of every test goes by a snapshot, each at another cut.
+            let cut = 1 + (facts.len() * 7 + disk.told.len()) % facts.len();
+            let mut before = super::world::engine(self.slots);
+            let past = facts[..cut].to_vec();
+            before.restore_run(run.clone(), Arc::clone(&definition), &past, definition_of).unwrap();
+            let (snapshot, facts) = match before.snapshot(run) {
+                Some(bytes) => (Some(bytes), [&facts[..1], &facts[cut..]].concat()),
+                // It has settled.
+                None => (None, facts.clone()),
+            };
+            engine
+                .restore_run_at(
+                    run.clone(),
+                    definition,
+                    snapshot.as_deref(),
+                    &facts,
+                    &definition_of,
+                )
+                .unwrap();
         }
         engine
     }

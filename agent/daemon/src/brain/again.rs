@@ -1,6 +1,7 @@
 //! Runs taken out of the journal: to be replayed at the desk, or to be done again.
 
-use openclaw_agent_core::replay::{RECORDING, Recording};
+use data_encoding::BASE64;
+use openclaw_agent_core::replay::{Beginning, RECORDING, RECORDING_CUT, Recording};
 use openclaw_agent_core::{Again, Fact, FactRecord, Input, StartRequest};
 use openclaw_protocol::id::RunId;
 use openclaw_protocol::json::JsonText;
@@ -14,6 +15,7 @@ use super::Brain;
 use super::answer::answer_of;
 use crate::limits;
 use crate::local::Answer;
+use crate::store::Past;
 
 impl Brain {
     /// A part of a run's recording.
@@ -22,8 +24,21 @@ impl Brain {
             Ok(recording) => recording,
             Err(refusal) => return Answer::Error(refusal),
         };
+        let beginning = recording.snapshot.as_ref().map_or(0, |beginning| beginning.state.len());
+        if beginning > limits::EXPORT_PART_BYTES {
+            let message = format!(
+                "the journal of run {run} begins with a snapshot of {beginning} bytes, and {} can \
+                 be exported",
+                limits::EXPORT_PART_BYTES
+            );
+            return Answer::error("limit.payload", message);
+        }
         let records = std::mem::take(&mut recording.facts);
         let facts = records.len();
+        if skip > 0 {
+            // The first part has it.
+            recording.snapshot = None;
+        }
         match part(&recording, records.get(skip..).unwrap_or_default()) {
             Ok(recording) => Answer::Recording { recording, facts },
             Err(e) => Answer::error("store.failed", e.to_string()),
@@ -58,6 +73,14 @@ impl Brain {
         else {
             return Err(refusal("store.damaged", format!("the journal of run {run} is damaged")));
         };
+        if let Some(beginning) = recording.snapshot.as_ref().filter(|_| !whole) {
+            let message = format!(
+                "what the first {} facts of run {run} gave is not kept any more, so it cannot go on \
+                 from where it failed; retry it whole",
+                beginning.facts
+            );
+            return Err(refusal("run.compacted", message));
+        }
         let given = if whole { Vec::new() } else { given(&recording)? };
         Ok(StartRequest {
             workflow: workflow.clone(),
@@ -71,7 +94,7 @@ impl Brain {
     pub(super) fn recording(&self, run: &str) -> Result<Recording, Refusal> {
         let run = RunId::parse(run).map_err(|e| refusal("run.unknown", e.to_string()))?;
         let failed = |e: crate::store::StoreError| refusal("store.failed", e.to_string());
-        let facts = self.store.facts_of(&run).map_err(failed)?;
+        let Past { facts, snapshot } = self.store.facts_of(&run).map_err(failed)?;
         let Some(Fact::Accepted { definition, .. }) = facts.first().map(|record| &record.fact)
         else {
             let message = format!("the journal of run {run} is not (any more) on this device");
@@ -82,13 +105,18 @@ impl Brain {
             let message = format!("the definition of run {run} is not on this device any more");
             return Err(refusal("run.definition", message));
         };
+        let snapshot = snapshot.map(|(facts, state)| {
+            let state = BASE64.encode(&state);
+            Beginning { facts, state }
+        });
         Ok(Recording {
-            recording: RECORDING,
+            recording: if snapshot.is_some() { RECORDING_CUT } else { RECORDING },
             agent: env!("CARGO_PKG_VERSION").to_owned(),
             tzdb: TZDB.to_owned(),
             run,
             seed: self.store.epoch().0,
             definition,
+            snapshot,
             facts,
         })
     }
@@ -104,7 +132,8 @@ impl Brain {
 
 /// A recording with as many of these records as go into one part, at least one.
 fn part(recording: &Recording, records: &[FactRecord]) -> serde_json::Result<Value> {
-    let mut bytes = recording.definition.len();
+    let beginning = recording.snapshot.as_ref().map_or(0, |beginning| beginning.state.len());
+    let mut bytes = recording.definition.len() + beginning;
     let mut page = Vec::new();
     for record in records {
         let record = serde_json::to_value(record)?;

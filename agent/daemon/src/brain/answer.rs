@@ -226,6 +226,7 @@ impl Brain {
             syncs: self.store.syncs(),
             written_bytes: self.store.written_bytes(),
             journal_bytes: self.store.journal_bytes(),
+            snapshot_bytes: self.store.snapshot_bytes(),
         }
     }
 }

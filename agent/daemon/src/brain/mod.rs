@@ -468,7 +468,8 @@ impl Brain {
         }
         self.stamp_batch();
         let batch = std::mem::take(&mut self.pending.batch);
-        self.store.commit(&batch, self.now)?;
+        let engine = &self.engine;
+        self.store.commit_with(&batch, self.now, &mut |run| engine.snapshot(run))?;
         self.pending.committed();
         self.committed_ms = self.now.boot_ms;
         Ok(())

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use openclaw_agent_core::Engine;
+use openclaw_agent_core::{Engine, FactRecord, RestoreError};
 use openclaw_protocol::definition::{self, DefinitionHash, Workflow};
 use openclaw_protocol::ordered::VecMap;
 
-use crate::store::{OpenRun, Store, StoreError};
+use crate::store::{OpenRun, Past, Store, StoreError};
 
 /// Stored definitions, each read once for all runs of a start.
 pub(super) struct Definitions<'s> {
@@ -58,9 +58,29 @@ pub(super) fn restore_run(
             None
         }
     };
-    let restored = engine.restore_run(open.run.clone(), workflow, &open.facts, definition_of);
+    let snapshot = open.snapshot.as_deref();
+    let (run, facts) = (open.run.clone(), &open.facts);
+    let mut restored =
+        engine.restore_run_at(run, Arc::clone(&workflow), snapshot, facts, &definition_of);
+    if let Err(e @ RestoreError::Snapshot { .. }) = &restored {
+        // All its facts do as well, where they are still there.
+        tracing::warn!("{e}; its facts are folded instead");
+        if let Some(facts) = whole(definitions.store, open)? {
+            let run = open.run.clone();
+            restored = engine.restore_run_at(run, workflow, None, &facts, &definition_of);
+        }
+    }
     match failed {
         None => Ok(restored.map_err(|e| e.to_string())),
         Some(e) => Err(e),
+    }
+}
+
+/// All facts of a run whose snapshot cannot be read, unless some are gone or damaged.
+fn whole(store: &Store, open: &OpenRun) -> Result<Option<Vec<FactRecord>>, StoreError> {
+    match store.facts_of(&open.run) {
+        Ok(Past { facts, snapshot: None }) => Ok(Some(facts)),
+        Ok(Past { snapshot: Some(_), .. }) => Ok(None),
+        Err(e) => e.damage().map(|_| None),
     }
 }

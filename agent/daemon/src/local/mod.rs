@@ -210,6 +210,9 @@ pub struct Status {
     /// Rows added to the journal since the start, keys and values, in bytes.
     #[serde(default)]
     pub journal_bytes: u64,
+    /// Snapshots of long runs written since the start, keys and values, in bytes.
+    #[serde(default)]
+    pub snapshot_bytes: u64,
 }
 
 /// How the site's own broker is, and what waits for it.

@@ -13,6 +13,7 @@ use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{self, PeerRow, UnusableRow, WishRow};
+use super::snapshots::StateOf;
 use super::space::{
     BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, WISHES, chunk_key, tail_u64,
 };
@@ -154,8 +155,10 @@ impl Store {
         &mut self,
         write: &WriteTransaction,
         batch: &Batch,
+        state_of: &mut StateOf<'_>,
     ) -> Result<(), StoreError> {
-        self.write_facts(write, batch)?;
+        let wanting = self.write_facts(write, batch)?;
+        self.write_snapshots(write, &wanting, state_of)?;
         self.write_records(write, batch)?;
         self.write_meta(write, batch)?;
         write_blobs(write, batch)?;
@@ -180,7 +183,7 @@ impl Store {
         if let Some(keep) = &batch.keep {
             self.sweep(write, keep)?;
         }
-        self.forget_settled(write)
+        self.forget_settled(write, batch.facts.len())
     }
 
     fn write_records(&mut self, write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {

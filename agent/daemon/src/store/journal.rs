@@ -3,8 +3,9 @@
 //!
 //! What one commit has to say of a run is one row: its key is its place in the journal and the run's
 //! number; its value is the index in the run of the first fact, its stamp, and the facts, each with a
-//! stamp of its own only where that differs. Facts of settled runs are removed from the front by
-//! retention. Rows from before, each with one fact, are read as ever.
+//! stamp of its own only where that differs. Facts of settled runs, and those that a snapshot stands
+//! for, are removed from the front by retention. Rows from before, each with one fact, are read as
+//! ever.
 
 use openclaw_agent_core::{Callee, Fact, FactRecord};
 use openclaw_protocol::id::RunId;
@@ -15,25 +16,30 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::batch::{Batch, Keep};
 use super::rows::{self, RunRow, SettledRow};
+use super::snapshots::{self, OpenState, Snap};
 use super::space::{
-    JOURNAL, META, Open, RUNS, SETTLED, fact_key, fact_key_parts, facts_from, is_single_fact,
+    JOURNAL, META, Open, RUNS, SETTLED, SNAPSHOTS, fact_key, fact_key_parts, facts_from,
+    is_single_fact,
 };
-use super::{KEPT_BYTES, OpenState, Store, StoreError};
+use super::{KEPT_BYTES, Store, StoreError};
 use crate::limits;
 
-/// Facts of runs that were open when retention passed them are looked at again this often.
+/// Facts of runs that were open when retention passed them are looked at again this often; more often
+/// where too much is kept.
 const PASSES_COMMITS: u64 = 1_024;
 /// Expired journals are looked for this often; looking costs a page read.
 const LOOK_COMMITS: u64 = 32;
 
 impl Store {
+    /// Writes the facts; gives the numbers of runs that want a snapshot, each perhaps several times.
     pub(super) fn write_facts(
         &mut self,
         write: &WriteTransaction,
         batch: &Batch,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<u64>, StoreError> {
+        let mut wanting = Vec::new();
         if batch.facts.is_empty() {
-            return Ok(());
+            return Ok(wanting);
         }
         let mut journal = write.open_table(JOURNAL.definition())?;
         // By run, and within it as they came.
@@ -51,8 +57,11 @@ impl Store {
                 let written = self.write_row(write, &mut journal, *number, &left)?;
                 left.drain(..written);
             }
+            if self.open.get(number).is_some_and(|state| state.wants_snapshot()) {
+                wanting.push(*number);
+            }
         }
-        Ok(())
+        Ok(wanting)
     }
 
     /// Writes one row with the first of these facts of one run. How many they were.
@@ -77,10 +86,10 @@ impl Store {
         // A fact of a run that is not open cannot be: the engine says nothing after `Settled`.
         let Some(state) = self.open.get_mut(&number) else { return Ok(facts.len()) };
         let (body, written) = pack_facts(state.facts, facts);
-        self.journal_bytes += JOURNAL.put(journal, &fact_key(self.journal_next, number), &body)?;
+        let bytes = JOURNAL.put(journal, &fact_key(self.journal_next, number), &body)?;
+        self.journal_bytes += bytes;
         self.journal_next += 1;
-        state.facts += u32::try_from(written).unwrap_or(u32::MAX);
-        state.bytes += body.len() as u64;
+        state.add(written, bytes);
         let last = facts[..written].last();
         if let Some((_, FactRecord { at, fact: Fact::Settled { .. }, .. })) = last {
             self.settle(write, number, at.wall_ms)?;
@@ -97,7 +106,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut runs = write.open_table(RUNS.definition())?;
         RUNS.put(&mut runs, &number.to_be_bytes(), &rows::pack(&row))?;
-        self.open.insert(number, Box::new(OpenState { row, callees, facts: 0, bytes: 0 }));
+        self.open.insert(number, Box::new(OpenState::new(row, callees)));
         self.next_run = self.next_run.max(number + 1);
         let mut meta = write.open_table(META.definition())?;
         META.put(&mut meta, b"next_run", &self.next_run.to_le_bytes())?;
@@ -111,11 +120,22 @@ impl Store {
         wall_ms: i64,
     ) -> Result<(), StoreError> {
         let Some(state) = self.open.remove(&number) else { return Ok(()) };
+        self.past_bytes = self.past_bytes.saturating_sub(state.past());
+        self.useless_bytes = self.useless_bytes.saturating_sub(state.useless());
+        let mut bytes = state.bytes;
+        if let Some(snap) = &state.snap {
+            if snap.dropped > 0 {
+                // It is what a replay begins with.
+                bytes += snap.bytes;
+            } else {
+                snapshots::forget(&mut write.open_table(SNAPSHOTS.definition())?, number)?;
+            }
+        }
         let row = SettledRow {
             run: state.row.run,
             settled_wall_ms: wall_ms,
             settled_age_ms: self.age.ms,
-            bytes: state.bytes,
+            bytes,
             definition: state.row.definition,
             first: state.row.first,
         };
@@ -126,41 +146,108 @@ impl Store {
         Ok(())
     }
 
-    /// Removes facts of settled runs by age and by bytes, from the front, a bounded number. A run
-    /// of which the first fact goes is forgotten; the others follow.
-    pub(super) fn forget_settled(&mut self, write: &WriteTransaction) -> Result<(), StoreError> {
-        let over = self.settled_bytes > self.retention.journal_bytes;
-        if !over && !self.commits.is_multiple_of(LOOK_COMMITS) {
+    /// Whether there are facts that are of no use even for a replay: of runs of which earlier ones
+    /// have gone.
+    fn has_useless(&self) -> bool {
+        self.useless_bytes > 0
+    }
+
+    /// Whether more is kept for replay than may be.
+    fn is_over(&self) -> bool {
+        self.settled_bytes.saturating_add(self.past_bytes) > self.retention.journal_bytes
+    }
+
+    /// Removes facts of settled runs by age and by bytes, and by bytes those that snapshots of open
+    /// runs stand for, from the front, a bounded number: more than came with this commit. A settled
+    /// run of which the first fact goes is forgotten, and the others follow; so do all that the
+    /// snapshot of an open run stands for, once one of them has gone.
+    pub(super) fn forget_settled(
+        &mut self,
+        write: &WriteTransaction,
+        came: usize,
+    ) -> Result<(), StoreError> {
+        let wanted = self.is_over() || self.has_useless();
+        if !wanted && !self.commits.is_multiple_of(LOOK_COMMITS) {
             return Ok(());
         }
-        if self.commits.is_multiple_of(PASSES_COMMITS) {
+        let often = if wanted { LOOK_COMMITS } else { PASSES_COMMITS };
+        if self.has_passed && self.commits.is_multiple_of(often) {
             self.prune_from = 0;
+            self.has_passed = false;
         }
         let mut settled = write.open_table(SETTLED.definition())?;
         let mut journal = write.open_table(JOURNAL.definition())?;
-        for key in front(&journal, self.prune_from)? {
-            let Some((place, number)) = fact_key_parts(&key) else { continue };
-            if !self.open.contains_key(&number) {
-                let row = settled.get(number.to_be_bytes().as_slice())?;
-                // A damaged row has nothing left to say: its facts go.
-                let row = row.and_then(|row| {
-                    let row = SETTLED.unseal(&number.to_be_bytes(), row.value()).ok()?;
-                    rows::unpack_settled(row).ok()
-                });
-                let over = self.settled_bytes > self.retention.journal_bytes;
-                if let Some(row) = row {
-                    let age_ms = self.age.ms.saturating_sub(row.settled_age_ms);
-                    if !over && age_ms < self.retention.window_ms() {
-                        break;
-                    }
-                    self.settled_bytes = self.settled_bytes.saturating_sub(row.bytes);
-                    settled.remove(number.to_be_bytes().as_slice())?;
+        let most = limits::PRUNED_PER_COMMIT + 2 * came;
+        let front = front(&journal, self.prune_from, most)?;
+        self.has_passed |= front.len() < most;
+        let mut dropped = Vec::new();
+        for (key, place, number) in front {
+            if self.open.contains_key(&number) {
+                if self.drop_past(&mut journal, &key, number)? {
+                    dropped.push(number);
                 }
+            } else if self.drop_settled(write, &mut settled, number)? {
                 journal.remove(key.as_slice())?;
+            } else if !self.has_useless() {
+                self.has_passed = true;
+                break;
             }
             self.prune_from = place + 1;
         }
-        Ok(())
+        self.write_dropped(write, &dropped)
+    }
+
+    /// Whether the row goes, of a run that is not open; with its first one the run is forgotten.
+    fn drop_settled(
+        &mut self,
+        write: &WriteTransaction,
+        settled: &mut Open<'_>,
+        number: u64,
+    ) -> Result<bool, StoreError> {
+        let key = number.to_be_bytes();
+        let row = settled.get(key.as_slice())?;
+        // A damaged row has nothing left to say: its facts go.
+        let row = row.and_then(|row| {
+            let row = SETTLED.unseal(&key, row.value()).ok()?;
+            rows::unpack_settled(row).ok()
+        });
+        let Some(row) = row else { return Ok(true) };
+        let age_ms = self.age.ms.saturating_sub(row.settled_age_ms);
+        if !self.is_over() && age_ms < self.retention.journal_window_ms() {
+            return Ok(false);
+        }
+        self.settled_bytes = self.settled_bytes.saturating_sub(row.bytes);
+        settled.remove(key.as_slice())?;
+        snapshots::forget(&mut write.open_table(SNAPSHOTS.definition())?, number)?;
+        Ok(true)
+    }
+
+    /// Removes a row of an open run, if a snapshot stands for it and it is of no use, or there is
+    /// too much. Whether it did.
+    fn drop_past(
+        &mut self,
+        journal: &mut Open<'_>,
+        key: &[u8],
+        number: u64,
+    ) -> Result<bool, StoreError> {
+        let Some((place, _)) = fact_key_parts(key) else { return Ok(false) };
+        let is_over = self.is_over();
+        let Some(state) = self.open.get_mut(&number) else { return Ok(false) };
+        let (first, past) = (state.row.first, state.past());
+        let may_go = |snap: &&mut Box<Snap>| {
+            first < place && place < snap.place && (is_over || snap.dropped > 0)
+        };
+        let Some(snap) = state.snap.as_mut().filter(may_go) else { return Ok(false) };
+        if snap.dropped == 0 {
+            self.useless_bytes += past;
+        }
+        let gone = journal.remove(key)?.map_or(0, |row| row_bytes(key, row.value()));
+        snap.kept = snap.kept.saturating_sub(gone);
+        snap.dropped += gone;
+        state.bytes = state.bytes.saturating_sub(gone);
+        self.past_bytes = self.past_bytes.saturating_sub(gone);
+        self.useless_bytes = self.useless_bytes.saturating_sub(gone);
+        Ok(true)
     }
 }
 
@@ -174,17 +261,24 @@ pub(super) fn kept_for(callees: &[Callee]) -> Keep {
     keep
 }
 
-/// Keys of the first rows from a place on.
+/// Keys of the first rows from a place on, with place and run number.
 fn front(
     journal: &impl ReadableTable<&'static [u8], &'static [u8]>,
     from: u64,
-) -> Result<Vec<Vec<u8>>, StoreError> {
-    let mut found = Vec::with_capacity(limits::PRUNED_PER_COMMIT);
-    for entry in facts_from(journal, from)?.take(limits::PRUNED_PER_COMMIT) {
+    most: usize,
+) -> Result<Vec<(Vec<u8>, u64, u64)>, StoreError> {
+    let mut found = Vec::new();
+    for entry in facts_from(journal, from)?.take(most) {
         let (key, _) = entry?;
-        found.push(key.value().to_vec());
+        let key = key.value().to_vec();
+        found.extend(fact_key_parts(&key).map(|(place, number)| (key, place, number)));
     }
     Ok(found)
+}
+
+/// Bytes of a row of the journal, key and value, as they are counted everywhere.
+pub(super) fn row_bytes(key: &[u8], value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64
 }
 
 /// A fact in a row, behind the row's index and stamp: its own stamp where that is another.

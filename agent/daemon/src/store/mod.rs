@@ -19,6 +19,7 @@ mod read;
 mod restore;
 mod rows;
 mod salvage;
+mod snapshots;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -38,13 +39,15 @@ pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
 pub use file::open_or_quarantine;
 pub use restore::{OpenRun, Restored};
+pub use snapshots::{Past, StateOf};
 pub use waiting::Waiting;
 
 use crate::limits;
 use age::Age;
 use flash::{Counted, Wear};
 use outbox::Head;
-use rows::{LaneRow, PeerRow, RunRow};
+use rows::{LaneRow, PeerRow};
+use snapshots::OpenState;
 use space::{JOURNAL, META, fact_key_parts};
 
 /// One fact or record as kept, at most; protects the decoder.
@@ -148,12 +151,14 @@ from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitErro
 /// How long what is done is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Hours that records are kept after they were acknowledged, and journals after their runs
-    /// have settled; of time that has certainly passed, whatever a clock shows.
+    /// Hours that records are kept after they were acknowledged; of time that has certainly passed,
+    /// whatever a clock shows.
     pub hours: u32,
+    /// Hours that journals are kept after their runs have settled, in the same way.
+    pub journal_hours: u32,
     /// Bytes of one lane.
     pub lane_bytes: u64,
-    /// Bytes of the journals of settled runs.
+    /// Bytes of the journals of settled runs, and of facts of others that snapshots stand for.
     pub journal_bytes: u64,
 }
 
@@ -162,12 +167,18 @@ impl Retention {
     fn window_ms(self) -> u64 {
         u64::from(self.hours) * 3_600_000
     }
+
+    /// The window of journals in milliseconds.
+    fn journal_window_ms(self) -> u64 {
+        u64::from(self.journal_hours) * 3_600_000
+    }
 }
 
 impl Default for Retention {
     fn default() -> Self {
         Self {
             hours: limits::RETENTION_HOURS,
+            journal_hours: limits::JOURNAL_HOURS,
             lane_bytes: limits::LANE_BYTES,
             journal_bytes: limits::JOURNAL_BYTES,
         }
@@ -187,25 +198,23 @@ pub struct Store {
     next_run: u64,
     open: BTreeMap<u64, Box<OpenState>>,
     settled_bytes: u64,
+    /// Bytes of facts of open runs that snapshots stand for.
+    past_bytes: u64,
+    /// Bytes of those among them that are of no use, for earlier ones have gone.
+    useless_bytes: u64,
     age: Age,
     /// Place of the next fact in the journal.
     journal_next: u64,
     /// Bytes of the journal's rows, keys and values, that were written since the start.
     journal_bytes: u64,
+    /// Bytes of the snapshots that were written since the start, as rows.
+    snapshot_bytes: u64,
     /// Where retention goes on.
     prune_from: u64,
+    /// It has been to where there is nothing more to remove, and may look at the front again.
+    has_passed: bool,
     commits: u64,
     wear: Arc<Wear>,
-}
-
-/// What the store keeps in memory of an unsettled run.
-#[derive(Debug, Clone)]
-struct OpenState {
-    row: RunRow,
-    /// Definitions and modules of the workflows that it may call, as its first fact has them.
-    callees: Keep,
-    facts: u32,
-    bytes: u64,
 }
 
 impl Store {
@@ -234,10 +243,14 @@ impl Store {
             next_run: 1,
             open: BTreeMap::new(),
             settled_bytes: 0,
+            past_bytes: 0,
+            useless_bytes: 0,
             age: Age::unknown(),
             journal_next: 0,
             journal_bytes: 0,
+            snapshot_bytes: 0,
             prune_from: 0,
+            has_passed: false,
             commits: 0,
             wear,
         };
@@ -292,9 +305,23 @@ impl Store {
     /// # Errors
     /// Nothing of the batch is durable. The store must be opened anew.
     pub fn commit(&mut self, batch: &Batch, now: Stamp) -> Result<(), StoreError> {
+        self.commit_with(batch, now, &mut |_| None)
+    }
+
+    /// As [`Self::commit`]; runs that have gone on for long are asked for the state that the facts
+    /// so far, with those of the batch, have led to.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn commit_with(
+        &mut self,
+        batch: &Batch,
+        now: Stamp,
+        state_of: &mut StateOf<'_>,
+    ) -> Result<(), StoreError> {
         let write = self.db.begin_write()?;
         self.age.advance(now);
-        self.write_batch(&write, batch)?;
+        self.write_batch(&write, batch, state_of)?;
         write.commit()?;
         for head in self.heads.values_mut() {
             head.dirty = false;
@@ -371,6 +398,12 @@ impl Store {
     #[must_use]
     pub fn journal_bytes(&self) -> u64 {
         self.journal_bytes
+    }
+
+    /// Snapshots written since the start, keys and values, in bytes: beside those of the journal.
+    #[must_use]
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes
     }
 
     /// Takes note of what the control plane has. Written with the next commit.

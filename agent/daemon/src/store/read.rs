@@ -1,6 +1,6 @@
 //! What the store is asked: records, definitions, views, desired state, parts of blobs.
 
-use openclaw_agent_core::{Fact, FactRecord};
+use openclaw_agent_core::Fact;
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RunId};
@@ -11,9 +11,10 @@ use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::journal::unpack_facts;
 use super::rows::{self, UnusableRow};
+use super::snapshots::Past;
 use super::space::{
-    CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, chunk_key, fact_key_parts,
-    facts_from,
+    CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, SNAPSHOTS, chunk_key,
+    fact_key_parts, facts_from,
 };
 use super::{KEPT_BYTES, Store, StoreError, outbox};
 use crate::limits;
@@ -106,12 +107,12 @@ impl Store {
         Ok(found)
     }
 
-    /// The facts of a run, settled or not, in order; empty where its journal is not kept.
+    /// What is kept of the facts of a run, settled or not; nothing where its journal is not kept.
     ///
     /// # Errors
-    /// The database fails or a fact is damaged.
-    pub fn facts_of(&self, run: &RunId) -> Result<Vec<FactRecord>, StoreError> {
-        let Some(number) = run.number() else { return Ok(Vec::new()) };
+    /// The database fails, or a fact or what stands for dropped ones is damaged.
+    pub fn facts_of(&self, run: &RunId) -> Result<Past, StoreError> {
+        let Some(number) = run.number() else { return Ok(Past::default()) };
         let read = self.db.begin_read()?;
         let settled = read.open_table(SETTLED.definition())?;
         let known = match SETTLED.fetch(&settled, &number.to_be_bytes())? {
@@ -122,7 +123,9 @@ impl Store {
             None => self.open.get(&number).map(|open| (open.row.run.clone(), open.row.first)),
         };
         let mut facts = Vec::new();
-        let Some((_, first)) = known.filter(|(known, _)| known == run) else { return Ok(facts) };
+        let Some((_, first)) = known.filter(|(known, _)| known == run) else {
+            return Ok(Past::default());
+        };
         // The journal may hold megabytes of other runs: what is before and after this one is not
         // read.
         let journal = read.open_table(JOURNAL.definition())?;
@@ -131,12 +134,24 @@ impl Store {
             if fact_key_parts(key.value()).is_none_or(|(_, of)| of != number) {
                 continue;
             }
-            facts.extend(unpack_facts(key.value(), value.value())?.1);
-            if facts.last().is_some_and(|record| matches!(record.fact, Fact::Settled { .. })) {
+            let (index, read) = unpack_facts(key.value(), value.value())?;
+            facts.extend((index..).zip(read));
+            if facts.last().is_some_and(|(_, one)| matches!(one.fact, Fact::Settled { .. })) {
                 break;
             }
         }
-        Ok(facts)
+        let is_whole = (0..).zip(&facts).all(|(place, (index, _)): (u32, _)| place == *index);
+        let mut past = Past::default();
+        if !is_whole {
+            past.snapshot = Self::snapshot_of(&read, number)?;
+            let Some((covered, _)) = past.snapshot else {
+                let reason = format!("what stands for dropped facts of run {run} is gone");
+                return Err(StoreError::Unreadable { table: SNAPSHOTS.0, reason });
+            };
+            facts.retain(|(index, _)| *index == 0 || *index >= covered);
+        }
+        past.facts = facts.into_iter().map(|(_, fact)| fact).collect();
+        Ok(past)
     }
 
     /// Bytes of the facts of a run as they are kept; 0 where its journal is not.

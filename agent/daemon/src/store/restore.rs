@@ -9,16 +9,17 @@ use openclaw_protocol::time::Stamp;
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::age::Age;
-use super::journal::{kept_for, unpack_facts};
+use super::journal::{kept_for, row_bytes, unpack_facts};
 use super::read::unpack_signed;
 use super::rows::{self, BootRow, RunRow, WishRow};
+use super::snapshots::OpenState;
 use super::space::Open;
 use super::space::{
-    HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key_parts,
-    facts_from, tail_u64,
+    HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, SNAPSHOTS, WISHES,
+    fact_key_parts, facts_from, tail_u64,
 };
 use super::waiting::{self, Waiting};
-use super::{Keep, OpenState, Store, StoreError, batch, files, holds, unpack_u64};
+use super::{Keep, Store, StoreError, batch, files, holds, unpack_u64};
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct OpenRun {
     pub run: RunId,
     /// The definition it is pinned to.
     pub definition: DefinitionHash,
+    /// The state that stands for the facts between the first one and the others.
+    pub snapshot: Option<Vec<u8>>,
     /// Its facts, in order.
     pub facts: Vec<FactRecord>,
 }
@@ -79,7 +82,7 @@ impl Store {
         let write = self.db.begin_write()?;
         {
             // A database of an earlier version does not have these tables yet.
-            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS] {
+            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS, SNAPSHOTS] {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
@@ -154,42 +157,63 @@ impl Store {
             let row = RUNS.unseal(key.value(), value.value());
             match row.and_then(|row| rows::unpack::<RunRow>(RUNS.0, row)) {
                 Ok(row) => {
-                    let callees = Keep::default();
-                    let open = OpenState { row, callees, facts: 0, bytes: 0 };
+                    let open = OpenState::new(row, Keep::default());
                     self.open.insert(number, Box::new(open));
                 }
                 Err(e) => drop(damaged.insert(number, e.damage()?)),
             }
         }
         self.salvage(&read, restored, &mut damaged)?;
+        let states = self.restore_snapshots(&read, restored)?;
         let journal = read.open_table(JOURNAL.definition())?;
-        self.fold_journal(&journal, damaged, restored)
+        let facts = self.read_journal(&journal, &mut damaged)?;
+        self.past_bytes = self.open.values().map(|state| state.past()).sum();
+        self.useless_bytes = self.open.values().map(|state| state.useless()).sum();
+        self.put_together(facts, states, damaged, restored);
+        Ok(())
     }
 
-    /// Reads the facts of open runs, in one pass from the first of them. Some are known to be
-    /// damaged already, and why.
-    fn fold_journal(
+    /// Reads the facts of open runs: of those with a snapshot the first one, and then in one pass
+    /// what comes after the snapshots, and all of the others. Some are known to be damaged already,
+    /// and why.
+    fn read_journal(
         &mut self,
         journal: &impl ReadableTable<&'static [u8], &'static [u8]>,
-        mut damaged: VecMap<u64, String>,
-        restored: &mut Restored,
-    ) -> Result<(), StoreError> {
-        let Some(first) = self.open.values().map(|state| state.row.first).min() else {
-            return Ok(());
-        };
+        damaged: &mut VecMap<u64, String>,
+    ) -> Result<VecMap<u64, Vec<FactRecord>>, StoreError> {
         let mut facts: VecMap<u64, Vec<FactRecord>> = VecMap::new();
+        for (number, state) in &mut self.open {
+            let Some(snap) = state.snap.as_ref().filter(|snap| snap.facts > 0) else { continue };
+            let (covered, kept) = (snap.facts, snap.kept);
+            let Some(row) = facts_from(journal, state.row.first)?.next() else { continue };
+            let (key, value) = row?;
+            if fact_key_parts(key.value()) != Some((state.row.first, *number)) {
+                continue;
+            }
+            match unpack_facts(key.value(), value.value()) {
+                Ok((_, mut read)) => {
+                    state.read(&read, row_bytes(key.value(), value.value()));
+                    // The snapshot stands for those that came with it.
+                    read.truncate(1);
+                    facts.insert(*number, read);
+                }
+                Err(e) => drop(damaged.insert(*number, e.damage()?)),
+            }
+            (state.facts, state.bytes) = (covered, kept);
+        }
+        let Some(first) = self.open.values().map(|state| state.tail_place()).min() else {
+            return Ok(facts);
+        };
         for entry in facts_from(journal, first)? {
             let (key, value) = entry?;
-            let Some((_, number)) = fact_key_parts(key.value()) else { continue };
+            let Some((place, number)) = fact_key_parts(key.value()) else { continue };
             let Some(state) = self.open.get_mut(&number) else { continue };
+            if place < state.tail_place() {
+                continue;
+            }
             match unpack_facts(key.value(), value.value()) {
                 Ok((index, read)) if index == state.facts => {
-                    if let Some(Fact::Accepted { callees, .. }) = read.first().map(|one| &one.fact)
-                    {
-                        state.callees = kept_for(callees);
-                    }
-                    state.facts += u32::try_from(read.len()).unwrap_or(u32::MAX);
-                    state.bytes += value.value().len() as u64;
+                    state.read(&read, row_bytes(key.value(), value.value()));
                     facts.entry(number).or_default().extend(read);
                 }
                 Ok((index, _)) => {
@@ -200,6 +224,18 @@ impl Store {
                 }
             }
         }
+        Ok(facts)
+    }
+
+    /// What was read of each open run, together.
+    fn put_together(
+        &self,
+        mut facts: VecMap<u64, Vec<FactRecord>>,
+        states: Vec<(u64, Vec<u8>)>,
+        mut damaged: VecMap<u64, String>,
+        restored: &mut Restored,
+    ) {
+        let mut states: VecMap<u64, Vec<u8>> = states.into_iter().collect();
         for (number, state) in &self.open {
             let facts = facts.get_mut(number).map(std::mem::take).unwrap_or_default();
             let begins =
@@ -209,13 +245,23 @@ impl Store {
                 damaged.entry(*number).or_insert_with(|| "its first fact is missing".to_owned());
             }
             let (run, definition) = (run.clone(), definition.clone());
-            let open = OpenRun { run, definition, facts };
+            let snapshot = states.get_mut(number).map(std::mem::take);
+            let open = OpenRun { run, definition, snapshot, facts };
             match damaged.remove(number) {
                 Some(reason) => restored.broken.push((open, reason)),
                 None => restored.runs.push(open),
             }
         }
-        Ok(())
+    }
+}
+
+impl OpenState {
+    /// Takes in a row that was read.
+    fn read(&mut self, facts: &[FactRecord], bytes: u64) {
+        if let Some(Fact::Accepted { callees, .. }) = facts.first().map(|first| &first.fact) {
+            self.callees = kept_for(callees);
+        }
+        self.add(facts.len(), bytes);
     }
 }
 

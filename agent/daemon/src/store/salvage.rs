@@ -14,8 +14,9 @@ use super::journal::unpack_facts;
 use super::outbox;
 use super::restore::Restored;
 use super::rows::RunRow;
+use super::snapshots::OpenState;
 use super::space::{JOURNAL, OUTBOX, fact_key_parts};
-use super::{KEPT_BYTES, Keep, OpenState, Store, StoreError};
+use super::{KEPT_BYTES, Keep, Store, StoreError};
 
 /// Bytes of the outbox that are in memory at once while ids are looked for.
 const READ_BYTES: usize = 256 * 1024;
@@ -47,8 +48,7 @@ impl Store {
             let definition = DefinitionHash(String::new());
             let (modules, first) = (Vec::new(), self.journal_next);
             let row = RunRow { run, definition, modules, first };
-            let open = OpenState { row, callees: Keep::default(), facts: 0, bytes: 0 };
-            self.open.insert(*number, Box::new(open));
+            self.open.insert(*number, Box::new(OpenState::new(row, Keep::default())));
         }
         self.read_beginnings(&read.open_table(JOURNAL.definition())?, damaged)
     }

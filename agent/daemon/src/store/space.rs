@@ -16,6 +16,8 @@ pub(super) struct Space(pub(super) &'static str);
 pub(super) const META: Space = Space("meta");
 /// Facts by place and run number.
 pub(super) const JOURNAL: Space = Space("journal");
+/// Runs as states that facts led to, by number; and bytes of facts dropped under them.
+pub(super) const SNAPSHOTS: Space = Space("snapshots");
 /// Runs that are not settled, by number.
 pub(super) const RUNS: Space = Space("runs");
 /// Settled runs whose journal is still kept, by number.
@@ -41,12 +43,11 @@ pub(super) const SEEN: Space = Space("seen");
 pub(super) const PUBLICATIONS: Space = Space("publications");
 /// How long conditions of triggers have held, by trigger and topic.
 pub(super) const HOLDS: Space = Space("holds");
-
 /// What is known of files that triggers are about, by trigger and path.
 pub(super) const FILES: Space = Space("files");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 15] = [
+pub(super) const ALL: [Space; 16] = [
     META,
     JOURNAL,
     RUNS,
@@ -62,6 +63,7 @@ pub(super) const ALL: [Space; 15] = [
     PUBLICATIONS,
     HOLDS,
     FILES,
+    SNAPSHOTS,
 ];
 
 const CHECK_BYTES: usize = 8;

@@ -32,6 +32,48 @@ impl Store {
         write.commit().unwrap();
     }
 
+    /// Whether a run was, or would be, restored by a snapshot, and whether facts of it are gone.
+    pub(crate) fn way_back(&self, number: u64) -> Option<(bool, bool)> {
+        let state = self.open.get(&number)?;
+        let snap = state.snap.as_ref();
+        Some((snap.is_some_and(|s| s.facts > 0), snap.is_some_and(|s| s.dropped > 0)))
+    }
+
+    /// How many facts of a run a start has read, or would; and whether there is a snapshot.
+    pub(crate) fn read_at_start(&self, number: u64) -> (u32, bool) {
+        let Some(state) = self.open.get(&number) else { return (0, true) };
+        let covered = state.snap.as_ref().map_or(0, |snap| snap.facts);
+        (1 + state.facts - covered, covered > 0)
+    }
+
+    /// Rows of the journal and their bytes.
+    pub(crate) fn journal_rows(&self) -> (u64, u64) {
+        let read = self.db.begin_read().unwrap();
+        let journal = read.open_table(JOURNAL.definition()).unwrap();
+        let bytes = journal.iter().unwrap().map(|entry| {
+            let (key, value) = entry.unwrap();
+            (key.value().len() + value.value().len()) as u64
+        });
+        (journal.len().unwrap(), bytes.sum())
+    }
+
+    pub(crate) fn snapshots_kept(&self) -> u64 {
+        let read = self.db.begin_read().unwrap();
+        read.open_table(space::SNAPSHOTS.definition()).unwrap().len().unwrap()
+    }
+
+    /// Changes the state of a snapshot, with its row's sum made right again.
+    pub(crate) fn change_state(&self, number: u64, change: impl FnOnce(&mut [u8])) {
+        let write = self.db.begin_write().unwrap();
+        {
+            let mut table = write.open_table(space::SNAPSHOTS.definition()).unwrap();
+            let mut row = space::SNAPSHOTS.fetch(&table, &number.to_be_bytes()).unwrap().unwrap();
+            change(&mut row[20..]);
+            space::SNAPSHOTS.put(&mut table, &number.to_be_bytes(), &row).unwrap();
+        }
+        write.commit().unwrap();
+    }
+
     /// Parts of blobs that are not whole.
     pub(crate) fn parts_kept(&self) -> u64 {
         let read = self.db.begin_read().unwrap();
@@ -39,8 +81,9 @@ impl Store {
     }
 }
 
+/// Journals are kept for as long as records here, so that one day does for both.
 fn open(disk: &Disk) -> Store {
-    open_with(disk, Retention::default())
+    open_with(disk, Retention { journal_hours: 24, ..Retention::default() })
 }
 
 fn open_with(disk: &Disk, retention: Retention) -> Store {
@@ -204,7 +247,7 @@ fn a_lane_begins_with_the_first_number_that_its_marker_stands_for() {
 #[test]
 fn the_file_does_not_grow_with_work_that_is_done() {
     let disk = Disk::new(1);
-    let retention = Retention { hours: 0, ..Retention::default() };
+    let retention = Retention { hours: 0, journal_hours: 0, ..Retention::default() };
     let mut store = open_with(&disk, retention);
     store.start("b").unwrap();
     let mut size_after_warm_up = 0;
@@ -248,7 +291,7 @@ fn facts_from_when_each_had_a_row_of_its_own_are_read_and_come_first() {
     let facts = vec![(run(1), cancel.clone()), (run(2), accepted()), (run(1), later.clone())];
     store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
     let told = [accepted(), began(), cancel, later];
-    assert_eq!(store.facts_of(&run(1)).unwrap(), told);
+    assert_eq!(store.facts_of(&run(1)).unwrap().facts, told);
     drop(store);
     let restored = open(&disk).start("d").unwrap();
     assert_eq!(restored.runs[0].facts, told);

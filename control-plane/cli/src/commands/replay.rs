@@ -24,6 +24,14 @@ pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
         print(global.output, &summary, &[], |_| Vec::new())?;
     }
     if let Some(dir) = &args.save_test {
+        if let Some(beginning) = &recording.snapshot {
+            let message = format!(
+                "this recording begins with a snapshot: the device has let go of what happened in \
+                 the first {} facts, so no test can be made of it",
+                beginning.facts
+            );
+            return Err(Failure::new(INVALID, message));
+        }
         save(&recording, &replay, dir)?;
     }
     match replay.divergence {
@@ -68,6 +76,13 @@ fn show(recording: &Recording, replay: &Replay, step: bool) -> Result<(), Failur
         println!("{place:>5}  +{ms} ms  {}", printable(&fact_line(&record.fact)));
         while let Some((_, event)) = events.next_if(|(of, _)| *of == place) {
             println!("         {}", printable(&event_line(&event.event)));
+        }
+        if let Some(beginning) = recording.snapshot.as_ref().filter(|_| place == 0) {
+            println!(
+                "         .. the device has let go of the {} facts that followed; a snapshot of the \
+                 run stands for them",
+                beginning.facts.saturating_sub(1)
+            );
         }
         if replay.divergence.is_some_and(|found| found.fact == place) {
             println!("         !! from before here on it is not what the device did");

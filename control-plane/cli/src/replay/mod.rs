@@ -39,6 +39,7 @@ pub(crate) fn summary(recording: &Recording, replay: &Replay) -> Json {
         "run": recording.run,
         "agent": recording.agent,
         "facts": recording.facts.len(),
+        "snapshot": recording.snapshot.as_ref().map(|beginning| beginning.facts),
         "same": replay.divergence.is_none(),
         "divergence": divergence,
         "steps": settled.collect::<Vec<_>>(),

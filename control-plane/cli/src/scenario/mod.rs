@@ -111,6 +111,7 @@ pub fn run(
         run,
         seed: scenario.device.seed,
         definition: tested.canonical.clone(),
+        snapshot: None,
         facts: played.journal,
     });
     Ok(report)

@@ -131,6 +131,7 @@ pub(super) fn replay(world: &World, run: &RunId) -> Option<Replay> {
         run: run.clone(),
         seed: SEED,
         definition: workflow.canonical.clone(),
+        snapshot: None,
         facts: facts.clone(),
     };
     Some(recording.replay().unwrap_or_else(|error| panic!("{run}: {error}")))

@@ -24,6 +24,7 @@ impl Life {
                 run: run.clone(),
                 seed: 1,
                 definition: found.unwrap().canonical.clone(),
+                snapshot: None,
                 facts: facts.clone(),
             };
             let replay = recording.replay().map_err(|error| format!("{run}: {error}"))?;

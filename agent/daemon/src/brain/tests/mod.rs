@@ -11,6 +11,7 @@ mod power;
 mod runs;
 mod secrets;
 mod site;
+mod snapshots;
 mod sync;
 mod update;
 mod watch;
