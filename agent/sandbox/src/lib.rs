@@ -27,9 +27,11 @@ mod http_head;
 mod limiter;
 pub mod limits;
 mod module;
+pub mod replay;
 mod request;
 mod shape;
 mod state;
+mod tape;
 pub mod target;
 mod wasi;
 
@@ -43,6 +45,7 @@ pub use self::call::{Call, Fault, LogLine, Outcome};
 pub use self::host::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop, Watch};
 pub use self::module::Module;
 pub use self::shape::{Import, LoadError, ModuleInfo};
+pub use self::tape::{Answered, Entry, Function, Tape};
 
 /// Native stack that a thread needs to call [`Sandbox::run`] and [`Sandbox::load`], in bytes.
 pub const STACK_BYTES: usize = 8 * 1024 * 1024;
