@@ -111,6 +111,7 @@ pub fn run(
         seed: scenario.device.seed,
         definition: tested.canonical.clone(),
         facts: played.journal,
+        tapes: Vec::new(),
     });
     Ok(report)
 }

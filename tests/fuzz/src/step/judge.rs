@@ -132,6 +132,7 @@ pub(super) fn replay(world: &World, run: &RunId) -> Option<Replay> {
         seed: SEED,
         definition: workflow.canonical.clone(),
         facts: facts.clone(),
+        tapes: Vec::new(),
     };
     Some(recording.replay().unwrap_or_else(|error| panic!("{run}: {error}")))
 }

@@ -25,6 +25,7 @@ impl Life {
                 seed: 1,
                 definition: found.unwrap().canonical.clone(),
                 facts: facts.clone(),
+                tapes: Vec::new(),
             };
             let replay = recording.replay().map_err(|error| format!("{run}: {error}"))?;
             if let Some(found) = replay.divergence {
