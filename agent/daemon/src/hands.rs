@@ -16,10 +16,10 @@ use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::RunError;
 use openclaw_protocol::wire::{self, Kind};
-use openclaw_sandbox::{Call, Context, Fault, Level, Module, Outcome, Sandbox, Stop};
+use openclaw_sandbox::{Call, Context, Fault, Level, Module, Outcome, Sandbox, Stop, Tape};
 
 use crate::clock;
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Recorded};
 use crate::host::{HostKit, NativeHost};
 use crate::limits;
 use crate::logs::Logs;
@@ -86,6 +86,19 @@ struct Queue {
 enum Job {
     Call(Box<PluginTask>, Arc<Flag>),
     Check(Digest),
+}
+
+/// What came of a call.
+struct Attempt {
+    outcome: AttemptOutcome,
+    denials: Vec<String>,
+    tape: Option<Box<Tape>>,
+}
+
+impl Attempt {
+    fn failed(error: RunError) -> Self {
+        Self { outcome: AttemptOutcome::Failed { error }, denials: Vec::new(), tape: None }
+    }
 }
 
 /// Why a call shall stop: 0 for not at all.
@@ -192,10 +205,11 @@ impl Shared {
         while let Some(job) = self.next(IDLE) {
             let gone = match job {
                 Job::Call(task, flag) => {
-                    let (outcome, denials) = self.attempt(&task, &flag);
+                    let Attempt { outcome, denials, tape } = self.attempt(&task, &flag);
                     self.lock().flags.remove(&task.attempt);
+                    let tape = tape.map(|tape| Recorded { tape, traced: task.traced });
                     let attempt = task.attempt;
-                    self.kit.events.send(Event::Settled { attempt, outcome, denials })
+                    self.kit.events.send(Event::Settled { attempt, outcome, denials, tape })
                 }
                 Job::Check(digest) => {
                     // Only looked at: what no run asks for takes no memory.
@@ -235,29 +249,30 @@ impl Shared {
         }
     }
 
-    fn attempt(&self, task: &PluginTask, flag: &Flag) -> (AttemptOutcome, Vec<String>) {
+    fn attempt(&self, task: &PluginTask, flag: &Flag) -> Attempt {
         let secrets = match self.kit.secrets.for_call(&task.input) {
             Ok(secrets) => secrets,
             Err(message) => {
                 // A value may be on its way, so another attempt may go better.
                 let error =
                     RunError { retryable: true, ..failure(task, "secret.missing", &message) };
-                return (AttemptOutcome::Failed { error }, Vec::new());
+                return Attempt::failed(error);
             }
         };
         let ran = catch_unwind(AssertUnwindSafe(|| self.run(task, flag, &secrets)));
         let mut outcome = match ran {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => return (AttemptOutcome::Failed { error: *error }, Vec::new()),
+            Ok(Err(error)) => return Attempt::failed(*error),
             Err(_) => {
                 let error = failure(task, "plugin.trap", "the sandbox stopped on this call");
-                return (AttemptOutcome::Failed { error }, Vec::new());
+                return Attempt::failed(error);
             }
         };
         secrets.clean(&mut outcome);
         self.log(task, &outcome);
-        let denials = outcome.denials.clone();
-        (settle(task, outcome, &secrets), denials)
+        let denials = std::mem::take(&mut outcome.denials);
+        let tape = outcome.tape.take();
+        Attempt { outcome: settle(task, outcome, &secrets), denials, tape }
     }
 
     fn run(
@@ -289,6 +304,7 @@ impl Shared {
                 interrupted: task.interrupted,
                 deadline_ms: Some(deadline_wall_ms(task.timeout_ms)),
             },
+            record: Some(secrets.mask()),
         };
         let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch);
         Ok(self.sandbox.run(&module, call, &mut host, &watch))
@@ -335,6 +351,7 @@ fn refuse(events: &Events, job: Job) {
                 attempt,
                 outcome: AttemptOutcome::Failed { error },
                 denials: Vec::new(),
+                tape: None,
             }
         }
         Job::Check(digest) => {

@@ -14,6 +14,7 @@ use super::Brain;
 use super::answer::answer_of;
 use crate::limits;
 use crate::local::Answer;
+use crate::store::KeptTape;
 
 impl Brain {
     /// A part of a run's recording.
@@ -22,6 +23,10 @@ impl Brain {
             Ok(recording) => recording,
             Err(refusal) => return Answer::Error(refusal),
         };
+        // The first part has them.
+        if skip > 0 {
+            recording.tapes.clear();
+        }
         let records = std::mem::take(&mut recording.facts);
         let facts = records.len();
         match part(&recording, records.get(skip..).unwrap_or_default()) {
@@ -82,6 +87,7 @@ impl Brain {
             let message = format!("the definition of run {run} is not on this device any more");
             return Err(refusal("run.definition", message));
         };
+        let tapes = self.store.tapes(&run).map_err(failed)?;
         Ok(Recording {
             recording: RECORDING,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
@@ -90,6 +96,7 @@ impl Brain {
             seed: self.store.epoch().0,
             definition,
             facts,
+            tapes: tapes.iter().map(tape_json).collect(),
         })
     }
 
@@ -102,9 +109,18 @@ impl Brain {
     }
 }
 
+/// A tape as a recording has it.
+fn tape_json(kept: &KeptTape) -> Value {
+    let mut json = kept.tape.to_json();
+    json["step"] = Value::from(kept.step.0.as_str());
+    json["attempt"] = Value::from(kept.attempt);
+    json
+}
+
 /// A recording with as many of these records as go into one part, at least one.
 fn part(recording: &Recording, records: &[FactRecord]) -> serde_json::Result<Value> {
-    let mut bytes = recording.definition.len();
+    let tapes = recording.tapes.iter().map(|tape| tape.to_string().len());
+    let mut bytes = recording.definition.len() + tapes.sum::<usize>();
     let mut page = Vec::new();
     for record in records {
         let record = serde_json::to_value(record)?;

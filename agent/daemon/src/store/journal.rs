@@ -10,8 +10,8 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::batch::{Batch, Keep};
 use super::rows::{self, RunRow, SettledRow};
-use super::space::{JOURNAL, META, RUNS, SETTLED, fact_key, fact_key_parts};
-use super::{KEPT_BYTES, OpenState, Store, StoreError};
+use super::space::{JOURNAL, META, RUNS, SETTLED, TAPES, fact_key, fact_key_parts};
+use super::{KEPT_BYTES, OpenState, Store, StoreError, tapes};
 use crate::limits;
 
 /// Facts of runs that were open when retention passed them are looked at again this often.
@@ -104,6 +104,7 @@ impl Store {
         }
         let mut settled = write.open_table(SETTLED.definition())?;
         let mut journal = write.open_table(JOURNAL.definition())?;
+        let mut taped = write.open_table(TAPES.definition())?;
         for (place, number) in front(&journal, self.prune_from)? {
             if !self.open.contains_key(&number) {
                 let row = settled.get(number.to_be_bytes().as_slice())?;
@@ -121,6 +122,7 @@ impl Store {
                     self.settled_bytes = self.settled_bytes.saturating_sub(row.bytes);
                     settled.remove(number.to_be_bytes().as_slice())?;
                 }
+                tapes::forget(&mut taped, number)?;
                 journal.remove(fact_key(place, number).as_slice())?;
             }
             self.prune_from = place + 1;

@@ -19,6 +19,7 @@ mod restore;
 mod rows;
 mod salvage;
 mod space;
+mod tapes;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -37,6 +38,7 @@ pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
 pub use file::open_or_quarantine;
 pub use restore::{OpenRun, Restored};
+pub use tapes::KeptTape;
 pub use waiting::Waiting;
 
 use crate::limits;

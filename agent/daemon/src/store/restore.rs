@@ -14,9 +14,10 @@ use super::read::unpack_signed;
 use super::rows::{self, BootRow, RunRow, SettledRow, WishRow};
 use super::space::Open;
 use super::space::{
-    HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, WISHES, fact_key,
+    HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, TAPES, WISHES, fact_key,
     fact_key_parts, tail_u64,
 };
+use super::tapes::ToRecord;
 use super::waiting::{self, Waiting};
 use super::{Keep, OpenState, Store, StoreError, batch, holds, unpack_u64};
 
@@ -61,6 +62,10 @@ pub struct Restored {
     /// Runs that cannot go on, because what is kept of them is damaged, and why. They stay open
     /// here until somebody settles them.
     pub broken: Vec<(OpenRun, String)>,
+    /// How many more runs are recorded whole, by workflow.
+    pub to_record: ToRecord,
+    /// Runs to go on with that are.
+    pub recorded: Vec<RunId>,
     /// What was found damaged and left out, for the operator.
     pub damaged: Vec<String>,
 }
@@ -77,7 +82,7 @@ impl Store {
         let write = self.db.begin_write()?;
         {
             // A database of an earlier version does not have these tables yet.
-            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS] {
+            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS, TAPES] {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
@@ -159,6 +164,7 @@ impl Store {
             }
         }
         self.salvage(&read, restored, &mut damaged)?;
+        self.restore_tapes(&read, restored)?;
         let journal = read.open_table(JOURNAL.definition())?;
         self.fold_journal(&journal, damaged, restored)
     }

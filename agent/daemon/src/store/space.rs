@@ -42,8 +42,11 @@ pub(super) const PUBLICATIONS: Space = Space("publications");
 /// How long conditions of triggers have held, by trigger and topic.
 pub(super) const HOLDS: Space = Space("holds");
 
+/// What plugins were told from outside, by run and order of arrival.
+pub(super) const TAPES: Space = Space("tapes");
+
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 14] = [
+pub(super) const ALL: [Space; 15] = [
     META,
     JOURNAL,
     RUNS,
@@ -58,6 +61,7 @@ pub(super) const ALL: [Space; 14] = [
     SEEN,
     PUBLICATIONS,
     HOLDS,
+    TAPES,
 ];
 
 const CHECK_BYTES: usize = 8;

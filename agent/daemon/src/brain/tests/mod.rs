@@ -7,6 +7,7 @@ mod flash;
 mod keep;
 mod peer;
 mod power;
+mod record;
 mod runs;
 mod secrets;
 mod site;
@@ -241,6 +242,7 @@ fn settled(task: &PluginTask) -> Event {
             vars: None,
         },
         denials: Vec::new(),
+        tape: None,
     }
 }
 
