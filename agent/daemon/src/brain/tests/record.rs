@@ -184,8 +184,11 @@ steps:
     assert!(left <= 2, "{left} large ones are left in 100,000 bytes");
 }
 
-/// What is kept of tapes and what is kept of ends, of all runs.
-fn pairs(device: &Device, run: &RunId) -> (BTreeSet<(String, u32)>, BTreeSet<(String, u32)>) {
+/// Steps and attempts.
+type Calls = BTreeSet<(String, u32)>;
+
+/// The calls of which the end is kept, and those of which the tape is.
+fn pairs(device: &Device, run: &RunId) -> (Calls, Calls) {
     let facts = device.brain.as_ref().unwrap().store.facts_of(run).unwrap();
     let ended = facts.into_iter().filter_map(|record| {
         let Fact::AttemptSettled { step, attempt, .. } = record.fact else { return None };
