@@ -25,7 +25,7 @@ mod again;
 mod secrets;
 mod talk;
 
-pub use again::{RetriedRun, RetriedRuns, RetryRuns};
+pub use again::{RecordRuns, RetriedRun, RetriedRuns, RetryRuns};
 pub use secrets::{PutSecret, Secret, SecretDetail, SecretDevice, SecretDeviceState};
 pub use talk::{Approval, Decide, SendSignal};
 

@@ -58,6 +58,14 @@ pub enum Command {
         /// Which; its journal must still be on the device.
         run: RunId,
     },
+    /// Keep what every call of the next runs of a workflow is told from outside. Answered by
+    /// [`crate::report::Report::Done`].
+    Record {
+        /// Which workflow; must be in force on the device.
+        workflow: WorkflowName,
+        /// How many runs, instead of what was wanted before; 0 for none.
+        next: u32,
+    },
 }
 
 /// A command with the name of the wish behind it.

@@ -113,6 +113,8 @@ pub const BATCH_UNPACKED_BYTES: usize = 1024 * 1024;
 pub const BATCH_RECORDS: usize = 1_000;
 /// One record of a lane.
 pub const RECORD_BYTES: usize = 256 * 1024;
+/// Runs that one wish may have recorded with all that their plugins are told from outside.
+pub const RECORD_RUNS: u32 = 100;
 /// A recorded run as it goes to the control plane, in bytes of JSON.
 pub const RECORDING_BYTES: usize = 8 * 1024 * 1024;
 /// The same, deflated.

@@ -53,6 +53,11 @@ pub enum Report {
         #[serde(deserialize_with = "crate::wire::at_most::<_, _, DEVICE_SECRETS>")]
         held: Vec<HeldSecret>,
     },
+    /// A command was carried out that concerns no run of its own.
+    Done {
+        /// The wish it answers.
+        request: RequestId,
+    },
 }
 
 /// Why something was not done.

@@ -1,5 +1,6 @@
 //! A secret from the desk to a plugin, with the programs people have: set, deployed, used, rotated,
-//! used again; and no file of the control plane or of the agent holds a value.
+//! used again; and no file of the control plane or of the agent holds a value, nor does the recording of
+//! a run that used it, with which the plugin does the same at the desk.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -136,11 +137,18 @@ async fn play(world: &mut World, dir: &Path) {
     does(&home, &["secret", "set", "api_token"], &format!("{FIRST}\n"));
     world.deploy("tells").await.expect("it is in force");
 
+    does(&home, &["run", "record", "-d", "agent-1", "-w", "tells", "--next", "1"], "");
     let (header, run) = once(world, &heard).await;
     assert_eq!(header, format!("Bearer {FIRST}"));
     let outputs = run.outputs.expect("it has some");
     let masked = serde_json::json!({ "said": { "echo": "Bearer ***", "plain": "seen-by-all" } });
     assert_eq!(outputs, masked);
+
+    // The plugin once more, at the desk, with its module from the control plane, and no secret.
+    let file = home.join("run.ocr").display().to_string();
+    does(&home, &["run", "export", run.id.as_ref(), "--file", &file], "");
+    let said = does(&home, &["replay", &file], "");
+    assert!(said.contains("| http.execute did the same, over 1 calls"), "{said}");
 
     let said = does(&home, &["secret", "rotate", "api_token", "--wait", "60"], SECOND);
     assert!(said.contains("all 1 devices have it"), "{said}");
@@ -157,7 +165,9 @@ async fn play(world: &mut World, dir: &Path) {
     }
     let mut found = Vec::new();
     holding(dir, b"seen-by-all", &mut found);
-    assert!(found.iter().any(|path| path.ends_with("agent.redb")), "{found:?}");
+    for file in ["agent.redb", "run.ocr"] {
+        assert!(found.iter().any(|path| path.ends_with(file)), "{found:?}");
+    }
 }
 
 #[test]

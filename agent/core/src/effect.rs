@@ -197,6 +197,8 @@ pub struct PluginTask {
     pub interrupted: bool,
     /// Whether it may be repeated.
     pub effects: Effects,
+    /// Keep what it is told from outside, however it ends (`trace: effects`).
+    pub traced: bool,
     /// Urgency it was queued with.
     pub priority: Priority,
     /// Bound of the attempt, in milliseconds from now; the engine has its own timer for it, the

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use openclaw_protocol::definition::{self, DefinitionHash, DraftError};
+use openclaw_protocol::desired::PluginPin;
 use openclaw_protocol::id::{Digest, RunId};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::{RunEvent, RunEventRecord, StepPath};
@@ -44,6 +45,10 @@ pub struct Recording {
     pub snapshot: Option<Beginning>,
     /// The journal, from the run's acceptance on.
     pub facts: Vec<FactRecord>,
+    /// What plugins were told from outside, of the attempts of which that was kept: objects with
+    /// `step` and `attempt`, and whatever the sandbox has written down. Only carried here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tapes: Vec<serde_json::Value>,
 }
 
 /// The state in which a recording begins.
@@ -124,6 +129,22 @@ pub struct ReplayedCall {
     pub begun: usize,
     /// How it ended, and the place of the fact that says so.
     pub ended: Option<(usize, AttemptOutcome)>,
+    /// What else the worker was given, to make the call again.
+    #[serde(skip)]
+    pub given: Given,
+}
+
+/// What a worker was given of a call, beside what [`ReplayedCall`] says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The plugin, with what it was granted and its limits.
+    pub pin: Arc<PluginPin>,
+    /// The module's export.
+    pub export: String,
+    /// The run's plugin variables before the call.
+    pub vars: Option<Vec<u8>>,
+    /// The attempt was under way when the agent was interrupted.
+    pub interrupted: bool,
 }
 
 /// The first fact before which desk and device differ.
@@ -259,6 +280,12 @@ impl Replay {
                 idempotency_key: task.idempotency_key,
                 begun: place,
                 ended: None,
+                given: Given {
+                    pin: task.pin,
+                    export: task.export,
+                    vars: task.vars,
+                    interrupted: task.interrupted,
+                },
             });
         }
         if let Fact::AttemptSettled { step, attempt, outcome } = &record.fact {

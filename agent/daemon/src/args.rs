@@ -101,6 +101,13 @@ pub enum Command {
     },
     /// Print a run's recording.
     Export(String),
+    /// Record what the plugins of the next runs are told.
+    Record {
+        /// Of which workflow.
+        workflow: String,
+        /// How many.
+        next: u32,
+    },
     /// Settled runs whose journal is still kept, so many at most.
     Results(usize),
     /// What plugins logged.
@@ -227,6 +234,7 @@ impl Given {
             "approve" => self.approve()?,
             "retry" => Command::Retry { run: self.operand("run")?, whole: self.is("whole") },
             "export" => Command::Export(self.operand("run")?),
+            "record" => self.record()?,
             "results" => Command::Results(self.limit(crate::limits::LOCAL_RESULTS)?),
             "logs" => Command::Logs { follow: self.is("follow"), run: self.value("run") },
             _ => match self.operands.pop().as_deref() {
@@ -250,6 +258,12 @@ impl Given {
         let [run, name] = self.operands(["run", "signal"])?;
         let data = self.operands.pop().map_or(Ok(Value::Null), |text| data(&text))?;
         Ok(Command::Signal { run, name, data })
+    }
+
+    fn record(&mut self) -> Result<Command, UsageError> {
+        let [workflow, next] = self.operands(["workflow", "number of runs"])?;
+        let next = next.parse::<u32>().map_err(|e| UsageError(format!("`{next}`: {e}")))?;
+        Ok(Command::Record { workflow, next })
     }
 
     fn approve(&mut self) -> Result<Command, UsageError> {

@@ -54,6 +54,7 @@ impl Args {
                 return start(config, out, workflow, inputs, wait).await;
             }
             Command::Export(run) => return export(config, run).await,
+            Command::Record { workflow, next } => Request::Record { workflow, next },
             Command::Retry { run, whole } => Request::Retry { run, whole },
             Command::Status => Request::Status,
             Command::Runs(limit) => Request::Runs { limit },

@@ -8,6 +8,7 @@ use openclaw_agent_core::{AttemptId, AttemptOutcome, Listing};
 use openclaw_protocol::id::{Digest, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
+use openclaw_sandbox::Tape;
 
 use crate::limits;
 use crate::local::{Answer, Request};
@@ -24,6 +25,8 @@ pub enum Event {
         outcome: AttemptOutcome,
         /// What it asked for and was denied.
         denials: Vec<String>,
+        /// What it was told from outside.
+        tape: Option<Recorded>,
     },
     /// A module was tried: whether this device can run it.
     Checked {
@@ -62,6 +65,15 @@ pub enum Event {
     Files(Listing),
     /// Stop cleanly.
     Stop,
+}
+
+/// What a call was told from outside.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Question by question.
+    pub tape: Box<Tape>,
+    /// To be kept however the call ended.
+    pub traced: bool,
 }
 
 /// Where an answer to a local request goes.

@@ -16,10 +16,10 @@ use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::RunError;
 use openclaw_protocol::wire::{self, Kind};
-use openclaw_sandbox::{Call, Context, Fault, Level, Module, Outcome, Sandbox, Stop};
+use openclaw_sandbox::{Call, Context, Fault, Level, Module, Outcome, Sandbox, Stop, Tape};
 
 use crate::clock;
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Recorded};
 use crate::host::{HostKit, NativeHost};
 use crate::limits;
 use crate::logs::Logs;
@@ -67,6 +67,19 @@ struct Shared {
     kit: Kit,
     sandbox: Sandbox,
     pool: Pool,
+}
+
+/// What came of a call.
+struct Attempt {
+    outcome: AttemptOutcome,
+    denials: Vec<String>,
+    tape: Option<Box<Tape>>,
+}
+
+impl Attempt {
+    fn failed(error: RunError) -> Self {
+        Self { outcome: AttemptOutcome::Failed { error }, denials: Vec::new(), tape: None }
+    }
 }
 
 impl Workers {
@@ -142,10 +155,11 @@ impl Shared {
     fn work_on(&self, job: Job, place: &Place<'_>) -> Event {
         match job {
             Job::Call(task, flag) => {
-                let (outcome, denials) = self.attempt(&task, &flag, place);
+                let Attempt { outcome, denials, tape } = self.attempt(&task, &flag, place);
+                let tape = tape.map(|tape| Recorded { tape, traced: task.traced });
                 let attempt = task.attempt;
                 self.pool.lock().flags.remove(&attempt);
-                Event::Settled { attempt, outcome, denials }
+                Event::Settled { attempt, outcome, denials, tape }
             }
             // Only looked at: what no run asks for takes no memory.
             Job::Check(digest) => Event::Checked { digest, result: self.inspect(digest) },
@@ -162,7 +176,7 @@ impl Shared {
             Some(attempt) => {
                 let error = failure(&attempt, "plugin.trap", message);
                 let outcome = AttemptOutcome::Failed { error };
-                Event::Settled { attempt, outcome, denials: Vec::new() }
+                Event::Settled { attempt, outcome, denials: Vec::new(), tape: None }
             }
             None => Event::Checked { digest: lost.module, result: Err(message.to_owned()) },
         };
@@ -170,12 +184,7 @@ impl Shared {
         let _ = shared.kit.events.send(event);
     }
 
-    fn attempt(
-        &self,
-        task: &PluginTask,
-        flag: &Flag,
-        place: &Place<'_>,
-    ) -> (AttemptOutcome, Vec<String>) {
+    fn attempt(&self, task: &PluginTask, flag: &Flag, place: &Place<'_>) -> Attempt {
         let secrets = match self.kit.secrets.for_call(&task.input) {
             Ok(secrets) => secrets,
             Err(message) => {
@@ -184,17 +193,18 @@ impl Shared {
                     retryable: true,
                     ..failure(&task.attempt, "secret.missing", &message)
                 };
-                return (AttemptOutcome::Failed { error }, Vec::new());
+                return Attempt::failed(error);
             }
         };
         let mut outcome = match self.run(task, flag, place, &secrets) {
             Ok(outcome) => outcome,
-            Err(error) => return (AttemptOutcome::Failed { error: *error }, Vec::new()),
+            Err(error) => return Attempt::failed(*error),
         };
         secrets.clean(&mut outcome);
         self.log(task, &outcome);
-        let denials = outcome.denials.clone();
-        (settle(task, outcome, &secrets), denials)
+        let denials = std::mem::take(&mut outcome.denials);
+        let tape = outcome.tape.take();
+        Attempt { outcome: settle(task, outcome, &secrets), denials, tape }
     }
 
     fn run(
@@ -232,6 +242,7 @@ impl Shared {
                 interrupted: task.interrupted,
                 deadline_ms: Some(deadline_wall_ms(task.timeout_ms)),
             },
+            record: Some(secrets.mask()),
         };
         let leave = || place.leave();
         let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch, &leave);
@@ -280,6 +291,7 @@ fn refuse(events: &Events, job: Job) {
                 attempt,
                 outcome: AttemptOutcome::Failed { error },
                 denials: Vec::new(),
+                tape: None,
             }
         }
         Job::Check(digest) => {

@@ -172,5 +172,7 @@ pub const ASIDE: u32 = 99;
 pub const ENROLL_TIME: Duration = Duration::from_secs(30);
 /// Definitions that are kept for the replay of settled runs, when nothing else needs them any more.
 pub const SETTLED_DEFINITIONS: usize = 16;
+/// What plugins were told from outside, of one run, in bytes; the newest calls stay.
+pub const RUN_TAPES_BYTES: usize = 64 * 1024;
 /// Facts that one part of a recording may have, in bytes of JSON.
 pub const EXPORT_PART_BYTES: usize = 512 * 1024;

@@ -13,6 +13,7 @@ use openclaw_agent::local::{Answer, Client, ClientError, Request, Status};
 use openclaw_agent_core::replay::Recording;
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use openclaw_protocol::run::{Run, RunStatus};
+use openclaw_sandbox::Tape;
 
 /// The smallest plugin: `execute` returns 0 and says nothing.
 const NOOP: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\
@@ -229,6 +230,11 @@ async fn a_run_is_exported_replayed_and_done_again_from_where_it_failed() {
     assert_eq!(replay.divergence, None);
     assert!(replay.is_settled);
     assert_eq!(replay.calls.len(), 2);
+    // Of the call that failed it is kept what it was told: nothing, until it was stopped.
+    let [tape] = &recording.tapes[..] else { panic!("one tape: {:?}", recording.tapes) };
+    assert_eq!((&tape["step"], &tape["attempt"]), (&"second".into(), &1.into()));
+    let tape = Tape::from_json(tape).unwrap();
+    assert_eq!((tape.code.as_str(), tape.calls), ("timeout", 0));
 
     // Also after the agent was started anew.
     agent.stop().await.unwrap();

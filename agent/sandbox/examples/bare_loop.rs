@@ -55,6 +55,7 @@ fn calls_per_second(
             limits: manifest.limits,
             permissions: &manifest.permissions,
             context: Context::default(),
+            record: None,
         };
         let outcome = sandbox.run(&module, call, &mut Nothing, &|| None);
         outcome.result.map_err(|fault| fault.message)?;

@@ -10,6 +10,7 @@ use crate::arena::Arena;
 use crate::guest::{self, Guest, broken, fail, suspend};
 use crate::request::{HttpReply, Request};
 use crate::state::{Logs, State};
+use crate::tape::Function;
 
 /// Defines every function of the module.
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<(), Error> {
@@ -99,14 +100,18 @@ fn settings(linker: &mut Linker<State>) -> Result<(), Error> {
     let m = module::EXTISM;
     linker.func_wrap(m, "config_get", |mut g: Guest<'_>, key: i64| {
         let key = name(&mut g, "config_get", key)?;
-        match g.data().config.get(&key).map(|v| v.clone().into_bytes()) {
+        let value = g.data().config.get(&key).map(|v| v.clone().into_bytes());
+        g.data_mut().note(Function::Config, &key, value.as_deref());
+        match value {
             Some(value) => new_block(&mut g, value),
             None => Ok(0),
         }
     })?;
     linker.func_wrap(m, "var_get", |mut g: Guest<'_>, key: i64| {
         let key = name(&mut g, "var_get", key)?;
-        match g.data().vars.get(&key).cloned() {
+        let value = g.data().vars.get(&key).cloned();
+        g.data_mut().note(Function::Var, &key, value.as_deref());
+        match value {
             Some(value) => new_block(&mut g, value),
             None => Ok(0),
         }

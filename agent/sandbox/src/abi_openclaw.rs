@@ -9,6 +9,7 @@ use crate::guest::{self, Guest, broken, fail, suspend};
 use crate::limits;
 use crate::request::{HttpReply, NowReply, RandomReply, Request};
 use crate::state::State;
+use crate::tape::Function;
 
 /// Defines every function of the module.
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<(), Error> {
@@ -57,16 +58,19 @@ fn settings(linker: &mut Linker<State>) -> Result<(), Error> {
     let m = module::OPENCLAW;
     linker.func_wrap(m, names::CONTEXT, |mut g: Guest<'_>| {
         let json = serde_json::to_vec(&g.data().context).unwrap_or_default();
+        g.data_mut().note(Function::Context, "", Some(&json));
         answer(&mut g, Ok(json))
     })?;
     linker.func_wrap(m, names::CONFIG_GET, |mut g: Guest<'_>, key: i32, key_len: i32| {
         let key = guest::text(&mut g, key, key_len)?;
         let value = g.data().config.get(&key).map(|v| v.clone().into_bytes());
+        g.data_mut().note(Function::Config, &key, value.as_deref());
         answer(&mut g, value.ok_or("no such setting"))
     })?;
     linker.func_wrap(m, names::VAR_GET, |mut g: Guest<'_>, key: i32, key_len: i32| {
         let key = guest::text(&mut g, key, key_len)?;
         let value = g.data().vars.get(&key).cloned();
+        g.data_mut().note(Function::Var, &key, value.as_deref());
         answer(&mut g, value.ok_or("no such variable"))
     })?;
     linker.func_wrap(

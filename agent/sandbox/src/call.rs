@@ -1,13 +1,16 @@
 //! One call of a plugin: what goes in, what comes out, and the ways it can fail.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use openclaw_plugin_abi::{Context, Failure, Level};
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
+use openclaw_protocol::secret::Mask;
 
 use crate::host::Stop;
 use crate::limits;
+use crate::tape::Tape;
 
 /// What a call is made of.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub struct Call<'a> {
     pub permissions: &'a Permissions,
     /// Where in which run this happens.
     pub context: Context,
+    /// Where given, what the guest is told from outside is recorded, but for these values.
+    pub record: Option<Arc<Mask>>,
 }
 
 /// What came of a call.
@@ -48,6 +53,8 @@ pub struct Outcome {
     pub host_calls: u32,
     /// What was asked for and denied, as `kind:value`, each once.
     pub denials: Vec<String>,
+    /// What was recorded, where that was wanted and the engine did not fail.
+    pub tape: Option<Box<Tape>>,
 }
 
 /// One log line.
@@ -86,6 +93,7 @@ impl Call<'_> {
             limits,
             permissions: &PERMISSIONS,
             context: Context::default(),
+            record: None,
         }
     }
 }
@@ -102,6 +110,7 @@ impl Outcome {
             peak_memory_bytes: 0,
             host_calls: 0,
             denials: Vec::new(),
+            tape: None,
         }
     }
 }

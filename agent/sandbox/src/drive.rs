@@ -188,6 +188,8 @@ impl Drive<'_> {
                 Err(Fault::new("plugin.error", format!("the plugin returned {code}")).retryable())
             }
         };
+        let tape = state.recorder.take();
+        let tape = tape.map(|recorder| Box::new(recorder.finish(&result, fuel_used)));
         Outcome {
             result,
             vars: std::mem::take(&mut state.vars),
@@ -197,6 +199,7 @@ impl Drive<'_> {
             peak_memory_bytes: state.limiter.peak(),
             host_calls: requests,
             denials: std::mem::take(&mut state.denials),
+            tape,
         }
     }
 }

@@ -28,9 +28,11 @@ mod inside;
 mod limiter;
 pub mod limits;
 mod module;
+pub mod replay;
 mod request;
 mod shape;
 mod state;
+mod tape;
 pub mod target;
 mod wasi;
 
@@ -45,6 +47,7 @@ pub use self::host::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop,
 pub use self::inside::inside_engine;
 pub use self::module::Module;
 pub use self::shape::{Import, LoadError, ModuleInfo};
+pub use self::tape::{Answered, Entry, Function, Tape};
 
 /// Native stack that a thread needs to call [`Sandbox::run`] and [`Sandbox::load`], in bytes.
 pub const STACK_BYTES: usize = 8 * 1024 * 1024;

@@ -71,3 +71,8 @@ pub const RANDOM_BYTES: usize = 64 * 1024;
 
 /// Bookkeeping charged for each block that a plugin keeps on the host's side, in bytes.
 pub const BLOCK_OVERHEAD_BYTES: usize = 64;
+
+/// What is kept of the host's answers to one call, for its replay, in bytes.
+pub const TAPE_BYTES: usize = 64 * 1024;
+/// What a person is shown of one question among them, in bytes.
+pub const TAPE_LABEL_BYTES: usize = 256;

@@ -13,7 +13,9 @@ use crate::grants::{self, HttpGrants};
 use crate::host::{DirEntry, Host, HostError, HttpRequest, HttpResponse};
 use crate::http_head;
 use crate::limits;
+use crate::replay;
 use crate::state::State;
+use crate::tape::Function;
 
 /// What a suspended guest waits for.
 #[derive(Debug)]
@@ -186,7 +188,9 @@ impl<'a> Desk<'a> {
         // The guest needs room for a copy of its own.
         let max_response_bytes = limits::RESPONSE_BYTES.min(state.limiter.room() / 2);
         let request = HttpRequest { method, target, headers, body, max_response_bytes, grants };
-        let response = self.host.http(&request).map_err(|error| {
+        let response = self.host.http(&request);
+        note_http(state, &request, &response);
+        let response = response.map_err(|error| {
             if matches!(error, HostError::Denied(_)) {
                 state.deny(format!("http:{to}"));
             }
@@ -208,24 +212,19 @@ impl<'a> Desk<'a> {
     ) -> Result<Vec<u8>, Refusal> {
         let path = self.granted_path(state, dir, path)?;
         let max = max.min(limits::FILE_BYTES).min(state.limiter.room() / 2);
-        let mut bytes = self.host.read_file(dir, &path, max)?;
-        bytes.truncate(max);
-        Ok(bytes)
+        let mut bytes = self.host.read_file(dir, &path, max);
+        if let Ok(bytes) = &mut bytes {
+            bytes.truncate(max);
+        }
+        note_path(state, Function::ReadFile, dir, &path, (&bytes, max));
+        Ok(bytes?)
     }
 
     fn list_dir(&mut self, state: &mut State, dir: &str, path: &str) -> Result<Vec<u8>, Refusal> {
         let path = self.granted_path(state, dir, path)?;
-        let mut entries = self.host.list_dir(dir, &path)?;
-        openclaw_protocol::ordered::sort(&mut entries);
-        let mut names = Vec::new();
-        for DirEntry { name, is_dir } in entries {
-            if names.len() + name.len() + 2 > limits::LISTING_BYTES {
-                break;
-            }
-            names.extend_from_slice(name.as_bytes());
-            names.extend_from_slice(if is_dir { b"/\0" } else { b"\0" });
-        }
-        Ok(names)
+        let names = self.host.list_dir(dir, &path).map(names);
+        note_path(state, Function::ListDir, dir, &path, (&names, usize::MAX));
+        Ok(names?)
     }
 
     fn granted_path(&self, state: &mut State, dir: &str, path: &str) -> Result<String, Refusal> {
@@ -249,6 +248,9 @@ impl<'a> Desk<'a> {
             };
         }
         let now = self.host.now_ms().max(0);
+        if let Some(recorder) = &mut store.data_mut().recorder {
+            recorder.note(Function::Now, "", &[], Ok(now.to_string().as_bytes()), usize::MAX);
+        }
         match reply {
             NowReply::Millis => Val::I64(now),
             NowReply::Wasi { ptr } => {
@@ -277,8 +279,61 @@ impl<'a> Desk<'a> {
         }
         let mut bytes = vec![0; len];
         self.host.random(&mut bytes);
+        if let Some(recorder) = &mut store.data_mut().recorder {
+            let (asked, label) = ((len as u32).to_le_bytes(), format!("{len} bytes"));
+            recorder.note(Function::Random, &label, &[&asked], Ok(&bytes), usize::MAX);
+        }
         Val::I32(write(store, ptr, &bytes))
     }
+}
+
+/// Records a request and its response, where that is wanted.
+fn note_http(state: &mut State, request: &HttpRequest, response: &Result<HttpResponse, HostError>) {
+    let Some(recorder) = &mut state.recorder else { return };
+    let label = format!("{} {}", request.method, request.target);
+    let mut asked: Vec<&[u8]> = vec![label.as_bytes(), &request.body];
+    asked.extend(
+        request.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]),
+    );
+    let text;
+    let answer = match response {
+        Ok(response) if response.body.len() > limits::TAPE_BYTES => return recorder.leave_out(),
+        Ok(response) => {
+            text = replay::http_text(response);
+            Ok(text.as_slice())
+        }
+        Err(error) => Err(error),
+    };
+    recorder.note(Function::Http, &label, &asked, answer, usize::MAX);
+}
+
+/// Records what was asked of a logical directory, where that is wanted. An answer of the second
+/// number's length may have been cut there.
+fn note_path(
+    state: &mut State,
+    function: Function,
+    dir: &str,
+    path: &str,
+    (answer, cut_at): (&Result<Vec<u8>, HostError>, usize),
+) {
+    let Some(recorder) = &mut state.recorder else { return };
+    let answer = answer.as_ref().map(Vec::as_slice);
+    let asked = [dir.as_bytes(), path.as_bytes()];
+    recorder.note(function, &format!("{dir}:{path}"), &asked, answer, cut_at);
+}
+
+/// Sorted names, each with a zero byte behind it; those of directories with a slash before that.
+fn names(mut entries: Vec<DirEntry>) -> Vec<u8> {
+    openclaw_protocol::ordered::sort(&mut entries);
+    let mut names = Vec::new();
+    for DirEntry { name, is_dir } in entries {
+        if names.len() + name.len() + 2 > limits::LISTING_BYTES {
+            break;
+        }
+        names.extend_from_slice(name.as_bytes());
+        names.extend_from_slice(if is_dir { b"/\0" } else { b"\0" });
+    }
+    names
 }
 
 /// Keeps what a request brought, or why it brought nothing.

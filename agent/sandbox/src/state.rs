@@ -6,9 +6,11 @@ use wasmi::Memory;
 
 use crate::arena::Arena;
 use crate::call::{Call, Fault, LogLine, cut};
+use crate::host::HostError;
 use crate::limiter::Limiter;
 use crate::limits;
 use crate::request::Request;
+use crate::tape::{Function, Recorder};
 
 /// The store's data: everything a host function may touch without asking the outside.
 pub(crate) struct State {
@@ -35,6 +37,8 @@ pub(crate) struct State {
     /// Fuel that host functions used beyond what was left of the slice.
     pub(crate) fuel_debt: u64,
     pub(crate) denials: Vec<String>,
+    /// Takes down what the guest is told from outside, where that is wanted.
+    pub(crate) recorder: Option<Box<Recorder>>,
 }
 
 impl State {
@@ -57,6 +61,7 @@ impl State {
             request: None,
             fuel_debt: 0,
             denials: Vec::new(),
+            recorder: call.record.take().map(|mask| Box::new(Recorder::new(mask))),
         }
     }
 
@@ -103,6 +108,15 @@ impl State {
     pub(crate) fn deny(&mut self, what: String) {
         if self.denials.len() < limits::DENIALS && !self.denials.contains(&what) {
             self.denials.push(what);
+        }
+    }
+
+    /// Records what the guest asked by name and was told, where that is wanted.
+    pub(crate) fn note(&mut self, function: Function, name: &str, value: Option<&[u8]>) {
+        if let Some(recorder) = &mut self.recorder {
+            let absent = HostError::NotFound(String::new());
+            let answer = value.ok_or(&absent);
+            recorder.note(function, name, &[name.as_bytes()], answer, usize::MAX);
         }
     }
 

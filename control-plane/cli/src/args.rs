@@ -135,9 +135,13 @@ pub(crate) struct DevArgs {
 pub(crate) struct ReplayArgs {
     /// The recording, or - for standard input
     pub(crate) file: PathBuf,
-    /// Go on after each fact only when Enter is pressed (q ends)
+    /// Go on after each fact only when Enter is pressed (q ends), and show what plugins asked
     #[arg(long)]
     pub(crate) step: bool,
+    /// Directory of built plugins (each NAME/plugin.wasm, or *.wasm) whose recorded calls are made
+    /// again; where absent they come from the control plane, if you are logged in
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plugins: Option<PathBuf>,
     /// Write the definition, and a scenario that expects what happened, into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) save_test: Option<PathBuf>,

@@ -124,6 +124,14 @@ impl Client {
         text.map_err(|e| Failure::new(FAILED, format!("the answer broke off: {e}")))
     }
 
+    /// `GET`, the answer's bytes as they are.
+    pub(crate) async fn fetch_bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let request = self.request(Method::GET, path).timeout(ANSWER_TIMEOUT);
+        let bytes = self.send(request).await?.bytes().await;
+        let bytes = bytes.map(|bytes| bytes.to_vec());
+        bytes.map_err(|e| Failure::new(FAILED, format!("the answer broke off: {e}")))
+    }
+
     /// `POST` of JSON, answer decoded.
     pub(crate) async fn post<B: Serialize, T: DeserializeOwned>(
         &self,

@@ -1,4 +1,4 @@
-//! Runs done again, many at once.
+//! Runs done again, many at once, and runs to be recorded.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,5 +60,17 @@ api! {
         pub request: Option<String>,
         /// Why none was.
         pub refusal: Option<Refusal>,
+    }
+}
+
+api! {
+    /// `POST /devices/{id}/recordings`: which runs are recorded with all that their plugins are told
+    /// from outside.
+    #[serde(deny_unknown_fields)]
+    pub struct RecordRuns {
+        /// The next runs of this workflow.
+        pub workflow: String,
+        /// How many, at most 100; 0 for none any more.
+        pub next: u32,
     }
 }

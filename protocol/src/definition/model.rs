@@ -330,6 +330,8 @@ pub struct Step {
     pub export: Vec<(String, Template)>,
     /// Overrides the derived idempotency key; gives a text.
     pub idempotency_key: Option<Expr>,
+    /// What is kept of its calls beside how they end.
+    pub trace: Option<Trace>,
     /// What undoes the step, once it has succeeded and a failure leaves the scope it counts for.
     pub compensate: Option<ScopeIx>,
 }
@@ -356,6 +358,15 @@ pub enum OnInterrupt {
     Fail,
     /// Another attempt.
     Retry,
+}
+
+/// What is kept of each call of a step, beside how it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trace {
+    /// What the plugin was told from outside, so that the call can be made again at the desk. Of
+    /// failed calls it is kept in any case.
+    Effects,
 }
 
 /// What follows a failed attempt: wait, then another, or none.

@@ -101,16 +101,29 @@ impl Mask {
 
     /// Masks the beginning of a value at the end of a text that was cut there.
     pub fn clean_end(&self, text: &mut String) {
-        let beginning = |needle: &str| {
-            let longest = needle.len().min(text.len());
-            (SECRET_LEAST_BYTES..=longest).rev().find(|length| {
-                needle.is_char_boundary(*length) && text.ends_with(&needle[..*length])
-            })
-        };
-        if let Some(length) = self.needles.iter().filter_map(|n| beginning(n)).max() {
+        // Where the beginning of one text is the end of another, both begin there.
+        if let Some(length) = self.begun_at_end(text.as_bytes()) {
             text.truncate(text.len() - length);
             text.push_str(MASKED);
         }
+    }
+
+    /// As [`Mask::clean_end`], for bytes of any kind.
+    pub fn clean_end_of_bytes(&self, bytes: &mut Vec<u8>) {
+        if let Some(length) = self.begun_at_end(bytes) {
+            bytes.truncate(bytes.len() - length);
+            bytes.extend_from_slice(MASKED.as_bytes());
+        }
+    }
+
+    /// How many bytes at the end are the beginning of a value.
+    fn begun_at_end(&self, bytes: &[u8]) -> Option<usize> {
+        let beginning = |needle: &str| {
+            let longest = needle.len().min(bytes.len());
+            let mut lengths = (SECRET_LEAST_BYTES..=longest).rev();
+            lengths.find(|length| bytes.ends_with(&needle.as_bytes()[..*length]))
+        };
+        self.needles.iter().filter_map(|needle| beginning(needle)).max()
     }
 
     /// Bytes of any kind without the values; `None` where they have none of them.

@@ -48,8 +48,8 @@ macro_rules! variants {
 
 variants!(FRAMES, frame_name, Frame { Hello Batch Ack Desired Want Chunk Part });
 variants!(LANES, lane_name, Lane { Control Results History Telemetry Commands });
-variants!(REPORTS, report_name, Report { Command Desired Inventory Security Dropped SealingKey Secrets });
-variants!(COMMANDS, command_name, Command { Start Cancel Signal Decide Retry Export });
+variants!(REPORTS, report_name, Report { Command Desired Inventory Security Dropped SealingKey Secrets Done });
+variants!(COMMANDS, command_name, Command { Start Cancel Signal Decide Retry Export Record });
 variants!(
     EVENTS,
     event_name,
@@ -296,6 +296,7 @@ fn reports() -> Vec<Report> {
                 HeldSecret { name: "k".to_owned(), version: 2, state: SecretState::Unopened },
             ],
         },
+        Report::Done { request: request() },
     ]
 }
 
@@ -319,7 +320,8 @@ fn commands() -> Vec<Command> {
     };
     let retry = Command::Retry { run: run() };
     let export = Command::Export { run: run() };
-    vec![start, Command::Cancel { run: run(), force: true }, signal, decide, retry, export]
+    let record = Command::Record { workflow: workflow(), next: 300 };
+    vec![start, Command::Cancel { run: run(), force: true }, signal, decide, retry, export, record]
 }
 
 /// Half of its optional fields are empty: nothing may be left out for that.

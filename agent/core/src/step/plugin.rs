@@ -263,6 +263,7 @@ impl Run {
             vars: self.plugin_vars.clone(),
             interrupted: active.interrupted,
             effects: step.effects,
+            traced: step.trace.is_some(),
             priority: step.priority.unwrap_or(self.head.priority),
             timeout_ms: attempt_bound_ms(step.timeout_ms),
         })

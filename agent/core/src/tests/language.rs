@@ -298,16 +298,16 @@ fn a_journal_replays_to_the_same_and_names_where_it_does_not() {
     let (run, facts) = world.disk.runs[&1].clone();
     let definition = world.workflows[0].canonical.clone();
     let (agent, tzdb) = ("0".to_owned(), "0".to_owned());
-    let (recording, snapshot) = (1, None);
     let mut recording = crate::replay::Recording {
-        recording,
+        recording: 1,
         agent,
         tzdb,
         run,
         seed: 1,
         definition,
-        snapshot,
+        snapshot: None,
         facts,
+        tapes: Vec::new(),
     };
     let told: Vec<_> = world.events();
     let replay = recording.replay().unwrap();
@@ -354,6 +354,7 @@ fn a_failed_run_is_done_again_from_where_it_failed() {
         definition: world.workflows[0].canonical.clone(),
         snapshot: None,
         facts,
+        tapes: Vec::new(),
     };
     let given = recording.replay().unwrap().results;
     let steps: Vec<&str> = given.iter().map(|(step, _)| step.0.as_str()).collect();

@@ -115,6 +115,13 @@ pub(super) const VERBS: &[Verb] = &[
         flags: &[],
     },
     Verb {
+        name: "record",
+        operands: "WORKFLOW N",
+        most: 2,
+        about: "keep all that plugins are told in the next N runs, for their replay",
+        flags: &[],
+    },
+    Verb {
         name: "results",
         operands: "",
         most: 0,

@@ -15,7 +15,7 @@ use super::Brain;
 use super::answer::answer_of;
 use crate::limits;
 use crate::local::Answer;
-use crate::store::Past;
+use crate::store::{KeptTape, Past};
 
 impl Brain {
     /// A part of a run's recording.
@@ -24,6 +24,10 @@ impl Brain {
             Ok(recording) => recording,
             Err(refusal) => return Answer::Error(refusal),
         };
+        // The first part has them.
+        if skip > 0 {
+            recording.tapes.clear();
+        }
         let beginning = recording.snapshot.as_ref().map_or(0, |beginning| beginning.state.len());
         if beginning > limits::EXPORT_PART_BYTES {
             let message = format!(
@@ -109,6 +113,7 @@ impl Brain {
             let state = BASE64.encode(&state);
             Beginning { facts, state }
         });
+        let tapes = self.store.tapes(&run).map_err(failed)?;
         Ok(Recording {
             recording: if snapshot.is_some() { RECORDING_CUT } else { RECORDING },
             agent: env!("CARGO_PKG_VERSION").to_owned(),
@@ -118,6 +123,7 @@ impl Brain {
             definition,
             snapshot,
             facts,
+            tapes: tapes.iter().map(tape_json).collect(),
         })
     }
 
@@ -130,10 +136,19 @@ impl Brain {
     }
 }
 
+/// A tape as a recording has it.
+fn tape_json(kept: &KeptTape) -> Value {
+    let mut json = kept.tape.to_json();
+    json["step"] = Value::from(kept.step.0.as_str());
+    json["attempt"] = Value::from(kept.attempt);
+    json
+}
+
 /// A recording with as many of these records as go into one part, at least one.
 fn part(recording: &Recording, records: &[FactRecord]) -> serde_json::Result<Value> {
     let beginning = recording.snapshot.as_ref().map_or(0, |beginning| beginning.state.len());
-    let mut bytes = recording.definition.len() + beginning;
+    let tapes = recording.tapes.iter().map(|tape| tape.to_string().len());
+    let mut bytes = recording.definition.len() + beginning + tapes.sum::<usize>();
     let mut page = Vec::new();
     for record in records {
         let record = serde_json::to_value(record)?;

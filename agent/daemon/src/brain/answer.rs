@@ -65,6 +65,7 @@ impl Brain {
                 self.decide(&run, StepPath(step), (choice, by), form)
             }
             Request::Retry { run, whole } => self.retry_run(&run, whole),
+            Request::Record { workflow, next } => self.record_locally(&workflow, next),
             question @ (Request::Status
             | Request::Export { .. }
             | Request::Runs { .. }
@@ -98,6 +99,7 @@ impl Brain {
             Request::Export { run, skip } => self.export(&run, skip),
             Request::Start { .. }
             | Request::Retry { .. }
+            | Request::Record { .. }
             | Request::Cancel { .. }
             | Request::Signal { .. }
             | Request::Approve { .. }
@@ -167,6 +169,15 @@ impl Brain {
         };
         let form = JsonText::of(&Value::Object(form));
         answer_of(self.step(Input::Decide { run, step, choice, by, form, request: None }))
+    }
+
+    fn record_locally(&mut self, workflow: &str, next: u32) -> Answer {
+        let wanted = WorkflowName::parse(workflow)
+            .map_err(|e| Refusal { code: "workflow.unknown".to_owned(), message: e.to_string() });
+        match wanted.and_then(|workflow| self.record_next(workflow, next)) {
+            Ok(()) => Answer::End,
+            Err(refusal) => Answer::Error(refusal),
+        }
     }
 
     fn show(&mut self, run: &str) -> Answer {

@@ -14,6 +14,7 @@ mod fleet;
 mod keep;
 mod pending;
 mod prepare;
+mod record;
 mod restore;
 mod sealed;
 mod site;
@@ -54,6 +55,7 @@ use answer::Waiters;
 use denials::Denials;
 use fleet::Fleet;
 use pending::Pending;
+use record::Recordings;
 use restore::{Definitions, restore_run};
 use site::Site;
 use views::Views;
@@ -123,6 +125,7 @@ pub struct Brain {
     /// The control plane is there, as the device's own bus has heard.
     linked: bool,
     denials: Denials,
+    recordings: Recordings,
     dropped: VecMap<(String, &'static str), u32>,
     dropped_told_ms: u64,
     committed_ms: u64,
@@ -192,6 +195,7 @@ impl Brain {
             in_flight: VecSet::new(),
             linked: false,
             denials: Denials::default(),
+            recordings: Recordings::new(restored.to_record, restored.recorded),
             dropped: VecMap::new(),
             dropped_told_ms: now.boot_ms,
             committed_ms: now.boot_ms,
@@ -299,10 +303,10 @@ impl Brain {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Settled { attempt, outcome, denials } => {
+            Event::Settled { attempt, outcome, denials, tape } => {
                 self.in_flight.remove(&attempt);
                 self.note_denials(&attempt, denials);
-                self.step(Input::Settled { attempt, outcome });
+                self.settle_attempt(attempt, outcome, tape);
             }
             Event::Checked { digest, result } => self.take_checked(digest, result),
             Event::Local { request, reply } => self.take_local(request, reply),
@@ -339,6 +343,7 @@ impl Brain {
         } = decision;
         if !facts.is_empty() {
             self.site.is_stale();
+            self.recordings.note(&facts, &mut self.pending.batch);
         }
         let pending = &mut self.pending;
         pending.needs_commit |= needs_commit;

@@ -46,6 +46,13 @@ impl Brain {
                 let outcome = self.send_recording(&asked, run);
                 vec![Told::Answer { request, outcome }]
             }
+            Command::Record { workflow, next } => {
+                let report = match self.record_next(workflow, next) {
+                    Ok(()) => Report::Done { request: asked },
+                    Err(refusal) => Report::Command { request: asked, outcome: Err(refusal) },
+                };
+                return self.report(report);
+            }
         };
         for told in told {
             if let Told::Answer { request: Some(request), outcome } = told {

@@ -39,6 +39,9 @@ fn read(fields: Map<String, Value>) -> serde_json::Result<Request> {
         },
         "export" => Request::Export { run: fields.take("run")?, skip: fields.take("skip")? },
         "retry" => Request::Retry { run: fields.take("run")?, whole: fields.take("whole")? },
+        "record" => {
+            Request::Record { workflow: fields.take("workflow")?, next: fields.take("next")? }
+        }
         "results" => Request::Results { limit: fields.take("limit")? },
         "logs" => Request::Logs {
             after: fields.take("after")?,

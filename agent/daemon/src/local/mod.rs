@@ -91,6 +91,13 @@ pub enum Request {
         /// From the first step on, not from where it failed.
         whole: bool,
     },
+    /// Keep what the plugins of the next runs of a workflow are told from outside.
+    Record {
+        /// Of which workflow.
+        workflow: String,
+        /// How many runs, instead of what was wanted before.
+        next: u32,
+    },
     /// Settled runs whose journal is still kept, newest first.
     Results {
         /// How many at most.
@@ -135,7 +142,7 @@ pub enum Answer {
         /// All of them.
         facts: usize,
     },
-    /// Nothing more comes.
+    /// Nothing more comes; it is done.
     End,
     /// It was not done.
     Error(Refusal),

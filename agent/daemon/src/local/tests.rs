@@ -46,6 +46,7 @@ fn echo(request: Request) -> Answer {
         | Request::Signal { .. }
         | Request::Export { .. }
         | Request::Retry { .. }
+        | Request::Record { .. }
         | Request::Runs { .. }
         | Request::Start { .. }
         | Request::Wait { .. }
@@ -180,6 +181,7 @@ fn requests_are_read_as_they_are_written() {
         Request::Approve { run: run(), step, choice, form: some, by: Some("Ann".to_owned()) },
         Request::Export { run: run(), skip: 3 },
         Request::Retry { run: run(), whole: false },
+        Request::Record { workflow: "w".to_owned(), next: 10 },
         Request::Results { limit: 0 },
         Request::Logs { after: u64::MAX, run: Some(run()), follow: true },
         Request::Logs { after: 0, run: None, follow: false },

@@ -67,6 +67,11 @@ impl InCall {
         self.filled.as_ref().map_or(handles.as_str().as_bytes(), |filled| filled.as_slice())
     }
 
+    /// What must not be seen of this call.
+    pub(crate) fn mask(&self) -> Arc<Mask> {
+        Arc::clone(&self.mask)
+    }
+
     /// Masks what a call has said beside its output.
     pub(crate) fn clean(&self, outcome: &mut Outcome) {
         if self.mask.is_empty() {

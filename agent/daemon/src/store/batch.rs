@@ -17,6 +17,7 @@ use super::snapshots::StateOf;
 use super::space::{
     BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, WISHES, chunk_key, tail_u64,
 };
+use super::tapes::{KeptTape, ToRecord};
 use super::{Store, StoreError, files, holds, lane_meta, waiting};
 use crate::limits;
 
@@ -25,6 +26,12 @@ use crate::limits;
 pub struct Batch {
     /// Facts, in order, each with its run.
     pub facts: Vec<(RunId, FactRecord)>,
+    /// What plugins were told from outside, each with its run.
+    pub tapes: Vec<(RunId, KeptTape)>,
+    /// Runs of which that is kept of every call.
+    pub recorded: Vec<RunId>,
+    /// How many more runs that shall be, by workflow, where it changed.
+    pub to_record: Option<ToRecord>,
     /// Trigger positions that changed.
     pub marks: Vec<TriggerMark>,
     /// Firings of triggers that must not start anything again.
@@ -132,6 +139,7 @@ impl Batch {
             && self.keep.is_none()
             && self.keep_chunks.is_none()
             && self.keep_seen.is_none()
+            && self.to_record.is_none()
             && !self.clean
     }
 }
@@ -157,6 +165,7 @@ impl Store {
         batch: &Batch,
         state_of: &mut StateOf<'_>,
     ) -> Result<(), StoreError> {
+        self.write_tapes(write, batch)?;
         let wanting = self.write_facts(write, batch)?;
         self.write_snapshots(write, &wanting, state_of)?;
         self.write_records(write, batch)?;

@@ -18,10 +18,10 @@ use super::batch::{Batch, Keep};
 use super::rows::{self, RunRow, SettledRow};
 use super::snapshots::{self, OpenState, Snap};
 use super::space::{
-    JOURNAL, META, Open, RUNS, SETTLED, SNAPSHOTS, fact_key, fact_key_parts, facts_from,
+    JOURNAL, META, Open, RUNS, SETTLED, SNAPSHOTS, TAPES, fact_key, fact_key_parts, facts_from,
     is_single_fact,
 };
-use super::{KEPT_BYTES, Store, StoreError};
+use super::{KEPT_BYTES, Store, StoreError, tapes};
 use crate::limits;
 
 /// Facts of runs that were open when retention passed them are looked at again this often; more often
@@ -122,7 +122,7 @@ impl Store {
         let Some(state) = self.open.remove(&number) else { return Ok(()) };
         self.past_bytes = self.past_bytes.saturating_sub(state.past());
         self.useless_bytes = self.useless_bytes.saturating_sub(state.useless());
-        let mut bytes = state.bytes;
+        let mut bytes = state.bytes + state.tapes;
         if let Some(snap) = &state.snap {
             if snap.dropped > 0 {
                 // It is what a replay begins with.
@@ -206,19 +206,19 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let key = number.to_be_bytes();
         let row = settled.get(key.as_slice())?;
-        // A damaged row has nothing left to say: its facts go.
-        let row = row.and_then(|row| {
-            let row = SETTLED.unseal(&key, row.value()).ok()?;
-            rows::unpack_settled(row).ok()
-        });
+        let row = row.map(|row| SETTLED.unseal(&key, row.value()).and_then(rows::unpack_settled));
         let Some(row) = row else { return Ok(true) };
-        let age_ms = self.age.ms.saturating_sub(row.settled_age_ms);
-        if !self.is_over() && age_ms < self.retention.journal_window_ms() {
-            return Ok(false);
+        // A damaged row has nothing left to say: its facts go.
+        if let Ok(row) = row {
+            let age_ms = self.age.ms.saturating_sub(row.settled_age_ms);
+            if !self.is_over() && age_ms < self.retention.journal_window_ms() {
+                return Ok(false);
+            }
+            self.settled_bytes = self.settled_bytes.saturating_sub(row.bytes);
         }
-        self.settled_bytes = self.settled_bytes.saturating_sub(row.bytes);
         settled.remove(key.as_slice())?;
         snapshots::forget(&mut write.open_table(SNAPSHOTS.definition())?, number)?;
+        tapes::forget(&mut write.open_table(TAPES.definition())?, number)?;
         Ok(true)
     }
 

@@ -21,6 +21,7 @@ mod rows;
 mod salvage;
 mod snapshots;
 mod space;
+mod tapes;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -40,6 +41,7 @@ pub use blobs::{Blobs, Kept};
 pub use file::open_or_quarantine;
 pub use restore::{OpenRun, Restored};
 pub use snapshots::{Past, StateOf};
+pub use tapes::KeptTape;
 pub use waiting::Waiting;
 
 use crate::limits;

@@ -15,9 +15,10 @@ use super::rows::{self, BootRow, RunRow, WishRow};
 use super::snapshots::OpenState;
 use super::space::Open;
 use super::space::{
-    HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, SNAPSHOTS, WISHES,
-    fact_key_parts, facts_from, tail_u64,
+    FILES, HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, SNAPSHOTS, TAPES,
+    WISHES, fact_key_parts, facts_from, tail_u64,
 };
+use super::tapes::ToRecord;
 use super::waiting::{self, Waiting};
 use super::{Keep, Store, StoreError, batch, files, holds, unpack_u64};
 
@@ -66,6 +67,10 @@ pub struct Restored {
     /// Runs that cannot go on, because what is kept of them is damaged, and why. They stay open
     /// here until somebody settles them.
     pub broken: Vec<(OpenRun, String)>,
+    /// How many more runs are recorded whole, by workflow.
+    pub to_record: ToRecord,
+    /// Runs to go on with that are.
+    pub recorded: Vec<RunId>,
     /// What was found damaged and left out, for the operator.
     pub damaged: Vec<String>,
 }
@@ -82,7 +87,7 @@ impl Store {
         let write = self.db.begin_write()?;
         {
             // A database of an earlier version does not have these tables yet.
-            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS, SNAPSHOTS] {
+            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS, FILES, SNAPSHOTS, TAPES] {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
@@ -165,6 +170,7 @@ impl Store {
         }
         self.salvage(&read, restored, &mut damaged)?;
         let states = self.restore_snapshots(&read, restored)?;
+        self.restore_tapes(&read, restored)?;
         let journal = read.open_table(JOURNAL.definition())?;
         let facts = self.read_journal(&journal, &mut damaged)?;
         self.past_bytes = self.open.values().map(|state| state.past()).sum();

@@ -8,7 +8,7 @@
 //!
 //! The bound: of the journal's rows that are not needed to go on (facts of settled runs with what
 //! stands for lost ones, facts before a snapshot) there are at most `journal_bytes`; of each open run
-//! there are its first row, one snapshot, and after it fewer than [`limits::SNAPSHOT_FACTS`] facts
+//! there are its first row, its tapes, one snapshot, and after it fewer than [`limits::SNAPSHOT_FACTS`] facts
 //! of fewer bytes than [`limits::SNAPSHOT_TAIL_BYTES`] or than the snapshot itself, whichever is
 //! more, and what one commit adds. A snapshot is at most [`limits::SNAPSHOT_BYTES`]; a run that
 //! comes to more keeps all its facts.
@@ -59,6 +59,8 @@ pub(super) struct OpenState {
     pub(super) first_bytes: u32,
     /// Bytes of the rows of its facts, as far as they are kept.
     pub(super) bytes: u64,
+    /// Bytes of its tapes.
+    pub(super) tapes: u64,
     pub(super) snap: Option<Box<Snap>>,
 }
 
@@ -73,7 +75,7 @@ pub struct Past {
 
 impl OpenState {
     pub(super) fn new(row: RunRow, callees: Keep) -> Self {
-        Self { row, callees, facts: 0, first_bytes: 0, bytes: 0, snap: None }
+        Self { row, callees, facts: 0, first_bytes: 0, bytes: 0, tapes: 0, snap: None }
     }
 
     /// Counts one more row, with so many facts.

@@ -45,9 +45,11 @@ pub(super) const PUBLICATIONS: Space = Space("publications");
 pub(super) const HOLDS: Space = Space("holds");
 /// What is known of files that triggers are about, by trigger and path.
 pub(super) const FILES: Space = Space("files");
+/// What plugins were told from outside, by run and order of arrival.
+pub(super) const TAPES: Space = Space("tapes");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 16] = [
+pub(super) const ALL: [Space; 17] = [
     META,
     JOURNAL,
     RUNS,
@@ -64,6 +66,7 @@ pub(super) const ALL: [Space; 16] = [
     HOLDS,
     FILES,
     SNAPSHOTS,
+    TAPES,
 ];
 
 const CHECK_BYTES: usize = 8;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::plugin::{CallLimits, Permissions};
+use openclaw_protocol::secret::Mask;
 use openclaw_sandbox::{
     Call, Context, DirEntry, Host, HostError, HttpRequest, HttpResponse, Module, Outcome,
     STACK_BYTES, Sandbox, Stop, digest_of,
@@ -79,6 +80,7 @@ pub(crate) struct Setup {
     pub(crate) limits: CallLimits,
     pub(crate) permissions: Permissions,
     pub(crate) context: Context,
+    pub(crate) record: Option<Arc<Mask>>,
 }
 
 impl Default for Setup {
@@ -99,6 +101,7 @@ impl Default for Setup {
             limits: CallLimits::default(),
             permissions: Permissions::default(),
             context,
+            record: None,
         }
     }
 }
@@ -123,6 +126,7 @@ impl Setup {
             limits: self.limits,
             permissions: &self.permissions,
             context: self.context.clone(),
+            record: self.record.clone(),
         };
         std::thread::scope(|scope| {
             std::thread::Builder::new()

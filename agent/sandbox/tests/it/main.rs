@@ -6,3 +6,4 @@ mod host;
 mod hostile;
 mod limits;
 mod plugins;
+mod replay;

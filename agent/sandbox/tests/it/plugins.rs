@@ -79,7 +79,7 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn built(name: &str) -> (Manifest, Arc<Module>) {
+pub(crate) fn built(name: &str) -> (Manifest, Arc<Module>) {
     let dir = repository().join("target/plugins").join(name);
     let module = loaded(&dir.join("plugin.wasm"));
     let manifest = std::fs::read_to_string(dir.join("plugin.toml")).unwrap();

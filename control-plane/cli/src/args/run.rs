@@ -70,6 +70,22 @@ pub(crate) enum RunVerb {
         #[arg(long, default_value_t = 60)]
         timeout: u64,
     },
+    /// Have the next runs of a workflow recorded with all that their plugins are told from outside,
+    /// for `openclaw replay`
+    Record {
+        /// On which device
+        #[arg(short, long)]
+        device: String,
+        /// Of which workflow
+        #[arg(short, long)]
+        workflow: String,
+        /// How many runs, instead of what was wanted before; 0 for none
+        #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=100))]
+        next: u32,
+        /// Seconds to wait at most for the device's word
+        #[arg(long, default_value_t = 60)]
+        timeout: u64,
+    },
     /// Say something to one: a `wait` for it takes it, now or later
     Signal {
         /// Run id, or DEVICE/RUN

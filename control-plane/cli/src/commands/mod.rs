@@ -41,7 +41,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Noun::Expr(args) => expr::run(global, args).await,
-        Noun::Replay(args) => replay::run(global, &args),
+        Noun::Replay(args) => replay::run(global, &args).await,
         Noun::Login(args) => context::login(global, args).await,
         Noun::Logout => context::logout(global).await,
         Noun::Whoami => context::whoami(global).await,

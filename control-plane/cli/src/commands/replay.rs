@@ -1,26 +1,32 @@
 //! `openclaw replay`: a recorded run at the desk.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
 use openclaw_agent_core::replay::{Recording, Replay};
 use openclaw_protocol::definition;
+use openclaw_protocol::id::Digest;
 
 use crate::args::{Global, ReplayArgs};
+use crate::client::{Client, path};
 use crate::exit::{FAILED, Failure, INVALID};
 use crate::output::{Format, print, printable};
+use crate::replay::plugins::{self, PlayedCall, Taped};
 use crate::replay::{self, FILE_BYTES, event_line, fact_line};
 
 /// `openclaw replay …`.
-pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
     let recording = read(&args.file)?;
-    let replay = recording
-        .replay()
-        .map_err(|error| Failure::new(INVALID, format!("{}: {error}", args.file.display())))?;
+    let unfit = |why: String| Failure::new(INVALID, format!("{}: {why}", args.file.display()));
+    let replay = recording.replay().map_err(|error| unfit(error.to_string()))?;
+    let taped = plugins::taped(&recording, &replay).map_err(unfit)?;
+    let modules = modules(global, args.plugins.as_deref(), &taped).await?;
+    let played = plugins::play_all(taped, modules)?;
     if global.output == Format::Table {
-        show(&recording, &replay, args.step)?;
+        show(&recording, &replay, &played, args.step)?;
     } else {
-        let summary = replay::summary(&recording, &replay);
+        let summary = replay::summary(&recording, &replay, &played);
         print(global.output, &summary, &[], |_| Vec::new())?;
     }
     if let Some(dir) = &args.save_test {
@@ -34,17 +40,62 @@ pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
         }
         save(&recording, &replay, dir)?;
     }
-    match replay.divergence {
-        None => Ok(()),
-        Some(found) => Err(Failure::new(
-            FAILED,
-            format!("the replay differs from what the device did, before fact {}", found.fact),
-        )
-        .hint(format!(
+    judge(&recording, &replay, &played)
+}
+
+/// The modules of the plugins that are run again, as far as they are to be had.
+async fn modules(
+    global: &Global,
+    dir: Option<&Path>,
+    taped: &[Taped],
+) -> Result<BTreeMap<Digest, Vec<u8>>, Failure> {
+    let needed = plugins::needed(taped);
+    if let Some(dir) = dir {
+        let wanted = needed.into_keys().collect();
+        return plugins::find(dir, &wanted)
+            .map_err(|e| Failure::new(FAILED, format!("cannot read {}: {e}", dir.display())));
+    }
+    let mut found = BTreeMap::new();
+    if needed.is_empty() {
+        return Ok(found);
+    }
+    // What cannot be had is said of each call that needs it.
+    let Ok(client) = Client::from_global(global) else { return Ok(found) };
+    for (digest, (name, version)) in needed {
+        match client.fetch_bytes(&path(&["plugins", &name, &version, "module"])?).await {
+            Ok(bytes) => drop(found.insert(digest, bytes)),
+            Err(failure) => {
+                eprintln!("plugin {name} {version} is not to be had: {}", failure.message);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether it was what the device did.
+fn judge(recording: &Recording, replay: &Replay, played: &[PlayedCall]) -> Result<(), Failure> {
+    if let Some(found) = replay.divergence {
+        let after = replay
+            .diverging_call()
+            .map(|call| format!(", after the end of step {}, attempt {}", call.step, call.attempt));
+        let message = format!(
+            "the replay differs from what the device did, before fact {}{}",
+            found.fact,
+            after.unwrap_or_default()
+        );
+        let hint = format!(
             "recorded by agent {}, replayed by {}: another version of the engine, or a changed file",
             recording.agent,
             env!("CARGO_PKG_VERSION")
-        ))),
+        );
+        return Err(Failure::new(FAILED, message).hint(hint));
+    }
+    match played.iter().find_map(|call| call.mismatch.as_ref()) {
+        None => Ok(()),
+        Some(mismatch) => Err(Failure::new(FAILED, mismatch.clone()).hint(
+            "a changed file, another version of the sandbox, or a plugin that does not only depend on \
+             what it is told",
+        )),
     }
 }
 
@@ -66,7 +117,12 @@ fn read(path: &Path) -> Result<Recording, Failure> {
 }
 
 /// Tells the run fact by fact; with `step`, a person says when to go on.
-fn show(recording: &Recording, replay: &Replay, step: bool) -> Result<(), Failure> {
+fn show(
+    recording: &Recording,
+    replay: &Replay,
+    played: &[PlayedCall],
+    step: bool,
+) -> Result<(), Failure> {
     let mut events = replay.events.iter().peekable();
     let mut keys = std::io::stdin().lock();
     let asks = step && std::io::stdin().is_terminal();
@@ -74,6 +130,13 @@ fn show(recording: &Recording, replay: &Replay, step: bool) -> Result<(), Failur
     for (place, record) in recording.facts.iter().enumerate() {
         let ms = start.map_or(0, |start| start.elapsed_ms(record.at));
         println!("{place:>5}  +{ms} ms  {}", printable(&fact_line(&record.fact)));
+        for call in played.iter().filter(|call| call.ended == place) {
+            for line in call.lines.iter().filter(|_| step) {
+                println!("       | {}", printable(line));
+            }
+            let mark = if call.mismatch.is_some() { "!!" } else { "|" };
+            println!("      {mark:>2} {}", printable(&call.told));
+        }
         while let Some((_, event)) = events.next_if(|(of, _)| *of == place) {
             println!("         {}", printable(&event_line(&event.event)));
         }

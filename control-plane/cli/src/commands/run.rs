@@ -6,7 +6,7 @@ mod told;
 use std::time::{Duration, Instant};
 
 use openclaw_protocol::api::{
-    Approval, Decide, Execution, ExecutionSummary, RequestView, Requests, SendSignal,
+    Approval, Decide, Execution, ExecutionSummary, RecordRuns, RequestView, Requests, SendSignal,
 };
 use openclaw_protocol::run::{RunStatus, StepView};
 use serde::Serialize;
@@ -54,6 +54,10 @@ pub(crate) async fn run(client: &Client, global: &Global, verb: RunVerb) -> Resu
             Err(Failure::new(RUN_FAILED, format!("the run ended {}", name_of(&ended.run.status))))
         }
         RunVerb::Cancel { run } => ask(client, global, &run, "cancel", &()).await,
+        RunVerb::Record { device, workflow, next, timeout } => {
+            let wanted = RecordRuns { workflow, next };
+            again::record(client, &device, &wanted, Duration::from_secs(timeout)).await
+        }
         RunVerb::Retry { run: Some(run), from_failed, .. } => {
             again::one(client, global, &run, from_failed).await
         }

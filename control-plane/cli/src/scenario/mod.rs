@@ -113,6 +113,7 @@ pub fn run(
         definition: tested.canonical.clone(),
         snapshot: None,
         facts: played.journal,
+        tapes: Vec::new(),
     });
     Ok(report)
 }

@@ -10,6 +10,7 @@ mod data;
 mod expr;
 mod remote;
 mod replay;
+mod replay_plugins;
 mod scenario;
 mod secret;
 mod stub;

@@ -41,6 +41,10 @@ fn what_was_recorded_replays_and_becomes_a_test_that_passes() {
     assert!(count >= 5, "only {count} were recorded");
 }
 
+fn answer_of(recording: &Value, place: usize) -> Value {
+    recording["facts"][place]["fact"]["AttemptSettled"].clone()
+}
+
 #[test]
 fn a_changed_recording_is_told_and_where() {
     let mut checked = 0;
@@ -61,6 +65,9 @@ fn a_changed_recording_is_told_and_where() {
         assert!(err(&done).contains("differs from what the device did"), "{}", err(&done));
         let answer: Value = serde_json::from_str(&out(&done)).unwrap();
         assert!(answer["divergence"]["fact"].as_u64().unwrap() > changed as u64);
+        let call = &answer["divergence"]["call"];
+        let settled = &answer_of(&recording, changed);
+        assert_eq!((&call["step"], &call["attempt"]), (&settled["step"], &settled["attempt"]));
         checked += 1;
     });
     assert!(checked >= 2, "only {checked} had a plugin's answer");

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 
-use openclaw_protocol::api::{CreateJoinCode, Device, JoinCode, Page, ResultEntry};
+use openclaw_protocol::api::{
+    CreateJoinCode, Device, JoinCode, Page, RecordRuns, Requests, ResultEntry,
+};
 
 use super::error::Answer;
-use super::extract::{Json, Named, Query};
+use super::extract::{Json, Named, Query, idempotency_key};
 use super::openapi::Problems;
 use crate::context::Ctx;
 use crate::identity::Principal;
-use crate::service::devices;
 use crate::service::page::PageQuery;
+use crate::service::{again, devices};
 
 /// List devices.
 #[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(PageQuery),
@@ -74,6 +76,24 @@ pub(super) async fn set_labels(
     Json(labels): Json<BTreeMap<String, String>>,
 ) -> Answer<axum::Json<Device>> {
     Ok(axum::Json(devices::set_labels(&ctx, &who, &id, labels).await?))
+}
+
+/// Wish that the next runs of a workflow are recorded with all that their plugins are told from
+/// outside, so that these can be run again at the desk.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/recordings", tag = "devices",
+    params(("id" = String, Path, description = "Device id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same wish")),
+    request_body = RecordRuns, responses((status = 202, body = Requests), Problems))]
+pub(super) async fn record(
+    State(ctx): State<Ctx>,
+    who: Principal,
+    Named(id): Named<String>,
+    headers: HeaderMap,
+    Json(body): Json<RecordRuns>,
+) -> Answer<(StatusCode, axum::Json<Requests>)> {
+    let key = idempotency_key(&headers, &("record next", &id, &body))?;
+    let answer = again::record_next(&ctx, &who, &id, body, key).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(answer)))
 }
 
 /// Shut a device out, at once and for good.

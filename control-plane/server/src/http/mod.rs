@@ -84,9 +84,11 @@ fn v1() -> Router<Ctx> {
         .route("/devices/{id}/results", get(devices::results))
         .route("/devices/{id}/revoke", post(devices::revoke))
         .route("/devices/{id}/labels", put(devices::set_labels))
+        .route("/devices/{id}/recordings", post(devices::record))
         .route("/plugins", get(plugins::list).post(plugins::publish).layer(large(PLUGIN_BYTES)))
         .route("/plugins/{name}", get(plugins::versions))
         .route("/plugins/{name}/{version}", get(plugins::find))
+        .route("/plugins/{name}/{version}/module", get(plugins::module))
         .route(
             "/workflows",
             get(workflows::list).post(workflows::apply).layer(large(WORKFLOW_BYTES)),

@@ -3,6 +3,8 @@
 use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest as _, Multipart, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 
 use openclaw_protocol::api::{Page, Plugin};
 
@@ -74,6 +76,20 @@ pub(super) async fn find(
     Named((name, version)): Named<(String, String)>,
 ) -> Answer<axum::Json<Plugin>> {
     Ok(axum::Json(plugins::find(&ctx, &who, &name, &version).await?))
+}
+
+/// The WebAssembly module of a version, by which a call can be run again at the desk.
+#[utoipa::path(get, path = "/api/v1/plugins/{name}/{version}/module", tag = "plugins",
+    params(("name" = String, Path, description = "Plugin name"),
+        ("version" = String, Path, description = "Semantic version")),
+    responses((status = 200, body = String, content_type = "application/wasm"), Problems))]
+pub(super) async fn module(
+    State(ctx): State<Ctx>,
+    who: Principal,
+    Named((name, version)): Named<(String, String)>,
+) -> Answer<impl IntoResponse> {
+    let module = plugins::module(&ctx, &who, &name, &version).await?;
+    Ok(([(CONTENT_TYPE, "application/wasm")], module))
 }
 
 async fn parts(request: Request) -> Result<(String, Vec<u8>), Error> {

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use openclaw_protocol::api::{Requests, RetriedRun, RetriedRuns, RetryRuns};
+use openclaw_protocol::api::{RecordRuns, Requests, RetriedRun, RetriedRuns, RetryRuns};
 use openclaw_protocol::command::Command;
 use openclaw_protocol::id::{DeviceId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::limits::RECORD_RUNS;
 use openclaw_protocol::recording;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::RunStatus;
+use serde_json::json;
 
 use super::idempotency::{self, Key};
 use super::requests::{self, Wish};
@@ -224,6 +226,35 @@ pub(crate) async fn record(
     let (device, run, _) = executions::require(&mut tx, &who.tenant, device, run).await?;
     let subject = format!("{device}/{run}");
     let wish = Wish::new("run.export", &subject, vec![(device, Command::Export { run })]);
+    requests::wish(ctx, tx, who, wish, key).await
+}
+
+/// Wishes that the next runs of a workflow are recorded with all that their plugins are told from
+/// outside.
+pub(crate) async fn record_next(
+    ctx: &Context,
+    who: &Principal,
+    device: &str,
+    wanted: RecordRuns,
+    key: Option<Key>,
+) -> Outcome<Requests> {
+    let RecordRuns { workflow, next } = wanted;
+    if next > RECORD_RUNS {
+        let detail = format!("at most {RECORD_RUNS} runs are recorded at one wish, not {next}");
+        return Err(Fault::invalid("record.runs", detail));
+    }
+    let workflow = WorkflowName::parse(&workflow)?;
+    let mut tx = ctx.db.write().await?;
+    tx.lock_tenant(who.tenant.as_str()).await?;
+    if let Some(answer) = idempotency::replay(&mut tx, who, key.as_ref()).await? {
+        return Ok(answer);
+    }
+    requests::check_deployed(&mut tx, &who.tenant, &workflow, device).await?;
+    let device = DeviceId::parse(device)?;
+    let subject = format!("{device}/{workflow}");
+    let detail = json!({ "next": next });
+    let commands = vec![(device, Command::Record { workflow, next })];
+    let wish = Wish { action: "run.record", subject: &subject, detail, commands };
     requests::wish(ctx, tx, who, wish, key).await
 }
 

@@ -55,6 +55,21 @@ pub(crate) async fn find(
     found.map(view).ok_or_else(|| Fault::not_found("plugin", format!("{name}@{version}")))
 }
 
+/// The module of one version.
+pub(crate) async fn module(
+    ctx: &Context,
+    who: &Principal,
+    name: &str,
+    version: &str,
+) -> Outcome<Vec<u8>> {
+    let mut tx = ctx.db.read().await?;
+    let found = store::plugins::find(&mut tx, &who.tenant, name, version).await?;
+    let none = || Fault::not_found("plugin", format!("{name}@{version}"));
+    let digest = found.ok_or_else(none)?.digest;
+    let module = store::plugins::module(&mut tx, &who.tenant, digest).await?;
+    module.ok_or_else(|| Fault::Internal(format!("the module of `{name}` {version} is gone")))
+}
+
 /// Publishes a version, after the device's own engine has taken the module. Publishing approves
 /// the permissions in the manifest. The same again is answered with what is there; `true` means
 /// that it is new.

@@ -108,6 +108,17 @@ pub(crate) async fn signal(
         .await
 }
 
+/// Refuses a wish about a workflow on a device that does not have it.
+pub(super) async fn check_deployed(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    workflow: &WorkflowName,
+    device: &str,
+) -> Outcome<()> {
+    let target = Target { devices: vec![device.to_owned()], ..no_target() };
+    deployed_on(tx, tenant, workflow.as_str(), &target).await.map(drop)
+}
+
 /// Refuses a start that its device would refuse.
 pub(super) async fn check_start(
     tx: &mut Tx,
@@ -284,8 +295,8 @@ fn known_run(command: &Command) -> Option<&RunId> {
             Some(run)
         }
         Command::Export { run } => Some(run),
-        // They lead to a run of their own.
-        Command::Start { .. } | Command::Retry { .. } => None,
+        // They lead to runs of their own.
+        Command::Start { .. } | Command::Retry { .. } | Command::Record { .. } => None,
     }
 }
 

@@ -15,7 +15,9 @@ use crate::context::LiveChange;
 
 use super::lanes::{self, Standing};
 use super::parked::{Unreadable, park};
-use super::{Column, Result, Tx, args, fleet, insert_many, projection, recordings, secrets};
+use super::{
+    Column, Result, Tx, args, fleet, insert_many, projection, recordings, requests, secrets,
+};
 
 /// What came of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -306,7 +308,15 @@ async fn store_report(
             tx.run(INVENTORY, args![tenant, device, inventory, is_late]).await?;
             this_device()
         }
+        Report::Done { request } => {
+            let key = args![tenant, request.as_str(), device];
+            tx.run(ANSWER, [key, args![None::<String>, None::<String>, now_ms]].concat()).await?;
+            Some(LiveChange::Request { request: request.to_string() })
+        }
         Report::Security { code, message } => {
+            if code == "command.unreadable" && !is_late {
+                requests::answer_unknown(tx, tenant, device, now_ms).await?;
+            }
             fleet::security_event(tx, tenant, device, (at_ms, now_ms), &code, &message).await?;
             this_device()
         }

@@ -82,6 +82,17 @@ pub(crate) async fn find(
     tx.row(SELECT, args![tenant, name, version]).await?.as_ref().map(PluginRow::read).transpose()
 }
 
+/// A module by its digest.
+pub(crate) async fn module(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    digest: Digest,
+) -> Result<Option<Vec<u8>>> {
+    const SELECT: &str = "SELECT bytes FROM blobs WHERE tenant = $1 AND digest = $2";
+    let row = tx.row(SELECT, args![tenant, &digest]).await?;
+    row.map(|row| row.bytes("bytes")).transpose()
+}
+
 /// All versions of a plugin, newest version first.
 pub(crate) async fn versions(tx: &mut Tx, tenant: &TenantId, name: &str) -> Result<Vec<PluginRow>> {
     const SELECT: &str = select!("WHERE tenant = $1 AND name = $2");

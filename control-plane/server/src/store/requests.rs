@@ -1,8 +1,11 @@
 //! Wishes to devices; each is also an entry of the device's command log.
 
+use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::id::{DeviceId, RequestId, TenantId};
+use openclaw_protocol::limits::RECORD_BYTES;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::sync::chain;
+use openclaw_protocol::wire::{self, Kind};
 
 use super::{Result, Row, Tx, args};
 
@@ -64,6 +67,37 @@ pub(crate) async fn append(
     let key = args![tenant, id.as_str(), device, seq, digest];
     tx.run(INSERT, [key, args![body, created_by, now_ms, run]].concat()).await?;
     Ok(true)
+}
+
+/// The device's agent could not read a command, because it is of a version before that command: the
+/// oldest open wish of a kind that was added later is refused. Reports come in the order of
+/// the commands, so it is this one.
+pub(super) async fn answer_unknown(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    device: &DeviceId,
+    now_ms: i64,
+) -> Result<()> {
+    const OPEN: &str = "SELECT id, body FROM requests
+        WHERE tenant = $1 AND device = $2 AND answered_ms IS NULL AND seq IS NOT NULL
+        ORDER BY seq LIMIT 1000";
+    const ANSWER: &str = "UPDATE requests SET refusal = $4, answered_ms = $5
+        WHERE tenant = $1 AND id = $2 AND device = $3";
+    for row in tx.rows(OPEN, args![tenant, device]).await? {
+        let body = row.bytes("body")?;
+        let record: std::result::Result<CommandRecord, _> =
+            wire::unpack(Kind::Command, &body, RECORD_BYTES);
+        if !record.is_ok_and(|record| matches!(record.command, Command::Record { .. })) {
+            continue;
+        }
+        let message = "the agent on this device does not know this wish yet; update the agent";
+        let refusal = Refusal { code: "command.unknown".to_owned(), message: message.to_owned() };
+        let refusal = serde_json::json!(refusal).to_string();
+        let id = row.text("id")?;
+        tx.run(ANSWER, args![tenant, &id, device, refusal, now_ms]).await?;
+        return Ok(());
+    }
+    Ok(())
 }
 
 /// One wish.

@@ -5,14 +5,15 @@ use serde_json::{Value, json};
 
 use openclaw_protocol::api::Role;
 use openclaw_protocol::command::{Command, CommandRecord};
-use openclaw_protocol::id::{DeviceId, RequestId};
+use openclaw_protocol::id::{DeviceId, RequestId, WorkflowName};
 use openclaw_protocol::limits::{RECORD_BYTES, RECORDING_PART_BYTES};
 use openclaw_protocol::recording;
+use openclaw_protocol::report::Report;
 use openclaw_protocol::run::{RunError, RunResult, RunStatus};
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
 
-use super::facts::{COUNT, enrol, lane, result, run_id, tell};
+use super::facts::{COUNT, enrol, lane, reports, result, run_id, tell};
 use super::server::{Database, Server};
 use crate::config::DEFAULT_TENANT;
 use crate::store;
@@ -162,5 +163,44 @@ pub(super) async fn recordings_come_in_parts_and_are_kept_whole(database: Databa
     assert_eq!(viewer.get(&format!("{path}?request={request}")).await, whole);
     let other = format!("{path}?request=another");
     viewer.refused(Method::GET, &other, None, (404, "not_found")).await;
+    server.stop().await;
+}
+
+pub(super) async fn the_next_runs_are_recorded_at_a_wish(database: Database) {
+    let server = Server::start(&database).await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    enrol(&server, "pump-2", &[]).await;
+    deploy_count(&server).await;
+    let operator = server.session(DEFAULT_TENANT, Role::Operator).await;
+    let path = "/api/v1/devices/pump-1/recordings";
+    let wish = |next: u32| json!({ "workflow": "count", "next": next });
+    let viewer = server.session(DEFAULT_TENANT, Role::Viewer).await;
+    viewer.refused(Method::POST, path, Some(wish(1)), (403, "auth.forbidden")).await;
+    operator.refused(Method::POST, path, Some(wish(101)), (422, "record.runs")).await;
+    let other = path.replace("pump-1", "pump-2");
+    operator.refused(Method::POST, &other, Some(wish(1)), (409, "run.not_deployed")).await;
+    let absent = path.replace("pump-1", "pump-9");
+    operator.refused(Method::POST, &absent, Some(wish(1)), (404, "not_found")).await;
+
+    let mut asked = Vec::new();
+    for next in [2, 5] {
+        let answer = operator.post(path, wish(next)).await;
+        asked.push(answer["requests"][0]["id"].as_str().unwrap().to_owned());
+    }
+    let workflow = WorkflowName::parse("count").unwrap();
+    let record = |next| Command::Record { workflow: workflow.clone(), next };
+    assert_eq!(commands(&server, &pump).await, [record(2), record(5)]);
+    let view = async |id: &str| viewer.get(&format!("/api/v1/requests/{id}")).await;
+    assert_eq!(view(&asked[0]).await["answered"], false);
+
+    // A device that knows how; and one whose agent is of a version before that.
+    let done = Report::Done { request: RequestId::parse(&asked[0]).unwrap() };
+    let message = "a command could not be read".to_owned();
+    let unread = Report::Security { code: "command.unreadable".to_owned(), message };
+    tell(&server, &pump, Lane::Control, reports(vec![done, unread])).await;
+    let first = view(&asked[0]).await;
+    assert_eq!((&first["answered"], &first["refusal"]), (&json!(true), &Value::Null));
+    let second = view(&asked[1]).await;
+    assert_eq!(second["refusal"]["code"], "command.unknown", "{second}");
     server.stop().await;
 }

@@ -124,6 +124,10 @@ pub(super) async fn plugins_are_inspected_and_never_change(database: Database) {
     let all = admin.get("/api/v1/plugins").await;
     assert_eq!(all["items"], json!([first]), "what was refused left nothing behind");
     assert_eq!(admin.get("/api/v1/plugins/greeter/1.0.0").await, first);
+    let module = "/api/v1/plugins/greeter/1.0.0/module";
+    assert_eq!(admin.get(module).await, String::from_utf8_lossy(MODULE).as_ref());
+    let other = "/api/v1/plugins/greeter/1.0.1/module";
+    admin.refused(Method::GET, other, None, (404, "not_found")).await;
     server.stop().await;
 }
 

@@ -84,6 +84,7 @@ checks! {
     checks_again::a_failed_run_is_retried_where_it_failed,
     checks_again::all_that_failed_alike_are_retried_at_once,
     checks_again::recordings_come_in_parts_and_are_kept_whole,
+    checks_again::the_next_runs_are_recorded_at_a_wish,
     checks_rollout::the_later_deployment_decides_whatever_the_clock_says,
     checks_rollout::a_rollback_leads_back_to_the_plugins_before,
     checks_secrets::values_go_in_and_never_come_out,

@@ -5,7 +5,9 @@ use super::fields::Fields;
 use super::problem::ProblemCode;
 use super::read::excerpt;
 use super::tree::Node;
-use crate::definition::model::{Backoff, Effects, Jitter, OnInterrupt, Publish, Retry, StepKind};
+use crate::definition::model::{
+    Backoff, Effects, Jitter, OnInterrupt, Publish, Retry, StepKind, Trace,
+};
 use crate::expr::Expr;
 use crate::limits;
 
@@ -20,6 +22,7 @@ pub(super) struct Attempts {
     pub(super) effects: Effects,
     pub(super) on_interrupt: OnInterrupt,
     pub(super) idempotency_key: Option<Expr>,
+    pub(super) trace: Option<Trace>,
 }
 
 /// Whether a step has a timeout without saying so: it waits for an answer from outside.
@@ -45,7 +48,7 @@ impl Draft {
     ) -> Attempts {
         let plugin = kind.is_none_or(|kind| matches!(kind, StepKind::Plugin(_)));
         let (mut effects, mut on_interrupt) = (Effects::default(), OnInterrupt::default());
-        let mut idempotency_key = None;
+        let (mut idempotency_key, mut trace) = (None, None);
         if plugin {
             let words = ["pure", "idempotent", "at_most_once"];
             let node = fields.take_set("effects");
@@ -56,6 +59,8 @@ impl Draft {
             on_interrupt = word.unwrap_or_default();
             let node = fields.take_set("idempotency_key");
             idempotency_key = node.and_then(|node| self.expr(node, "idempotency_key"));
+            let node = fields.take_set("trace");
+            trace = node.and_then(|node| self.choice(node, "trace", &["effects"]));
         }
         let timeout_ms = match fields.take_set("timeout") {
             Some(node) => self.timeout(node, plugin),
@@ -66,7 +71,15 @@ impl Draft {
         let total_timeout_ms = total.and_then(|node| self.bound(node, "total_timeout"));
         let given = fields.take_set("retry").and_then(|node| self.retry(node));
         let retry = given.unwrap_or_else(|| self.absent_retry(kind, effects));
-        Attempts { timeout_ms, total_timeout_ms, retry, effects, on_interrupt, idempotency_key }
+        Attempts {
+            timeout_ms,
+            total_timeout_ms,
+            retry,
+            effects,
+            on_interrupt,
+            idempotency_key,
+            trace,
+        }
     }
 
     fn absent_retry(&self, kind: Option<&StepKind>, effects: Effects) -> Vec<Retry> {

@@ -108,6 +108,7 @@ impl Writer<'_> {
         let export = step.export.iter().map(|(name, value)| (name.clone(), value.source()));
         put_map(&mut map, "export", export.collect());
         put_expr(&mut map, "idempotency_key", step.idempotency_key.as_ref());
+        put_some(&mut map, "trace", step.trace.map(word));
         let undoing = Self { compensating: true, ..self };
         put_some(&mut map, "compensate", step.compensate.map(|ix| undoing.scope(ix)));
         Json::Object(map)

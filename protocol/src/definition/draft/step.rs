@@ -35,11 +35,8 @@ pub(in crate::definition) const KINDS: [&str; 18] = [
     "succeed",
     "fail",
 ];
-/// Keys of steps that this version does not know.
-const LATER: [&str; 1] = ["trace"];
-
 /// Keys that belong to some kinds only.
-const PARTS: [&str; 16] = [
+const PARTS: [&str; 17] = [
     "with",
     "then",
     "else",
@@ -56,6 +53,7 @@ const PARTS: [&str; 16] = [
     "effects",
     "on_interrupt",
     "idempotency_key",
+    "trace",
 ];
 /// Keys of every step.
 pub(in crate::definition) const COMMON: [&str; 18] = [
@@ -119,7 +117,7 @@ impl Draft {
             (Some(None), _) => step = None,
             (Some(Some(_)) | None, _) => {}
         }
-        fields.finish(&LATER, &mut self.problems);
+        fields.finish(&[], &mut self.problems);
         self.steps[usize::from(ix.0)] = step;
         let start = start.map(|node| node.at);
         known.then_some(Flow { step: ix, id: id?.to_string(), at, start, written, targets, join })
@@ -306,6 +304,7 @@ impl Draft {
             output,
             export: export.unwrap_or_default(),
             idempotency_key: attempts.idempotency_key,
+            trace: attempts.trace,
             compensate: None,
         })
     }

@@ -60,7 +60,7 @@ fn authoring(kind: &str, parts: &[&str]) -> Json {
 fn canonical(kind: &str, parts: &[&str]) -> Json {
     let mut keys = Map::new();
     // What says how attempts go stands beside `config`.
-    let beside = ["effects", "on_interrupt", "idempotency_key"];
+    let beside = ["effects", "on_interrupt", "idempotency_key", "trace"];
     let own = parts_of(kind);
     for part in parts {
         let schema = own.iter().find(|(key, _)| key == part && beside.contains(key));
@@ -157,6 +157,10 @@ fn parts_of(kind: &str) -> Keys {
                 choice("What a power cut in an at-most-once call means.", &["fail", "retry"]),
             ),
             ("idempotency_key", expr("Instead of the derived key; a text.")),
+            (
+                "trace",
+                choice("Keep what each call was told from outside, for its replay.", &["effects"]),
+            ),
         ],
         "condition" => vec![
             ("then", described(reference("way"), "Steps for true, or ids of steps beside it.")),

@@ -133,6 +133,7 @@ pub(super) fn replay(world: &World, run: &RunId) -> Option<Replay> {
         definition: workflow.canonical.clone(),
         snapshot: None,
         facts: facts.clone(),
+        tapes: Vec::new(),
     };
     Some(recording.replay().unwrap_or_else(|error| panic!("{run}: {error}")))
 }

@@ -26,6 +26,7 @@ impl Life {
                 definition: found.unwrap().canonical.clone(),
                 snapshot: None,
                 facts: facts.clone(),
+                tapes: Vec::new(),
             };
             let replay = recording.replay().map_err(|error| format!("{run}: {error}"))?;
             if let Some(found) = replay.divergence {

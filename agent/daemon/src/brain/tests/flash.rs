@@ -104,7 +104,12 @@ fn a_step_with_200_bytes_of_output_costs_at_most_300_bytes_of_journal() {
             let output = JsonText::of(&output);
             assert_eq!(output.len(), 200);
             let outcome = AttemptOutcome::Succeeded { output, vars: None };
-            Event::Settled { attempt: task.attempt.clone(), outcome, denials: Vec::new() }
+            Event::Settled {
+                attempt: task.attempt.clone(),
+                outcome,
+                denials: Vec::new(),
+                tape: None,
+            }
         });
         device.turn(answers.collect()).unwrap();
     }

@@ -8,6 +8,7 @@ mod flash;
 mod keep;
 mod peer;
 mod power;
+mod record;
 mod runs;
 mod secrets;
 mod site;
@@ -245,6 +246,7 @@ fn settled(task: &PluginTask) -> Event {
             vars: None,
         },
         denials: Vec::new(),
+        tape: None,
     }
 }
 

@@ -159,6 +159,7 @@ fn what_the_device_cannot_run_is_refused_by_name() {
         | Report::Inventory(_)
         | Report::SealingKey { .. }
         | Report::Secrets { .. }
+        | Report::Done { .. }
         | Report::Security { .. }
         | Report::Dropped { .. } => None,
     });
@@ -239,6 +240,7 @@ fn commands_are_carried_out_once_and_answered() {
             | Report::Inventory(_)
             | Report::SealingKey { .. }
             | Report::Secrets { .. }
+            | Report::Done { .. }
             | Report::Security { .. }
             | Report::Dropped { .. } => None,
         })
@@ -498,6 +500,7 @@ fn commands_that_do_not_come_any_more_are_told_as_that() {
             | Report::Inventory(_)
             | Report::SealingKey { .. }
             | Report::Secrets { .. }
+            | Report::Done { .. }
             | Report::Dropped { .. } => None,
         })
         .collect();

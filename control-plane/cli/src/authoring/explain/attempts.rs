@@ -33,6 +33,9 @@ pub(super) fn lines(workflow: &Workflow, ix: StepIx) -> Vec<String> {
             OnInterrupt::Retry => "After a power cut in the middle it is called again.".to_owned(),
         });
     }
+    if step.trace.is_some() {
+        lines.push("What each call is told from outside is kept, for its replay.".to_owned());
+    }
     let is_long = !step.retry.is_empty() || has_inside(&step.kind);
     match longest::step(workflow, ix) {
         Some(ms) if is_long && ms > 0 => {

@@ -1,10 +1,13 @@
-//! `openclaw run retry` and `run export`: runs once more, on their device or at the desk.
+//! `openclaw run retry`, `run export` and `run record`: runs once more, on their device or at the
+//! desk.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use openclaw_protocol::api::{Requests, RetriedRun, RetriedRuns, RetryRuns};
+use openclaw_protocol::api::{
+    RecordRuns, RequestView, Requests, RetriedRun, RetriedRuns, RetryRuns,
+};
 use serde_json::json;
 
 use super::{LOOK_EVERY, await_request, find};
@@ -129,5 +132,36 @@ pub(super) async fn export(
         Some(file) => std::fs::write(file, text)
             .map_err(|e| Failure::new(FAILED, format!("cannot write {}: {e}", file.display()))),
         None => Ok(writeln!(std::io::stdout().lock(), "{text}")?),
+    }
+}
+
+/// Asks a device to record the next runs of a workflow, and waits for its word.
+pub(super) async fn record(
+    client: &Client,
+    device: &str,
+    wanted: &RecordRuns,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + timeout;
+    let asked: Requests = client.post(&path(&["devices", device, "recordings"])?, wanted).await?;
+    let Some(request) = asked.requests.first() else {
+        return Err(Failure::new(FAILED, "the control plane wrote no wish down".to_owned()));
+    };
+    loop {
+        let view: RequestView = client.fetch(&path(&["requests", &request.id])?).await?;
+        if let Some(refusal) = view.refusal {
+            let message = format!("{device} refuses: {} [{}]", refusal.message, refusal.code);
+            return Err(Failure::new(FAILED, message));
+        }
+        if view.answered {
+            let RecordRuns { workflow, next } = wanted;
+            eprintln!("{device} records the next {next} runs of {workflow}");
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(UNREACHABLE, format!("{device} has not answered yet"))
+                .hint("it will when it is online; the wish is kept"));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

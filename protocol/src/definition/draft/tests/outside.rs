@@ -313,22 +313,26 @@ fn keys_of_plugin_steps_are_of_no_other_kind() {
         "
   - {id: a, plugin: p, idempotency_key: execution.id + '/a'}
   - {id: b, type: plugin, config: {plugin: p}, idempotency_key: \"'k'\"}
+  - {id: c, plugin: p, trace: effects}
 ",
     );
     assert_snapshot!(canonical_steps(&w), @r#"
     {"id":"a","type":"plugin","config":{"plugin":"p.execute@*"},"idempotency_key":"execution.id + '/a'"}
     {"id":"b","type":"plugin","config":{"plugin":"p.execute@*"},"idempotency_key":"'k'"}
+    {"id":"c","type":"plugin","config":{"plugin":"p.execute@*"},"trace":"effects"}
     "#);
     assert_snapshot!(wrong_steps("
   - {id: a, call: b, idempotency_key: x, effects: pure}
   - {id: b, plugin: p, idempotency_key: '${ execution.id }'}
   - {id: c, log: x, detach: true, do: []}
+  - {id: d, plugin: p, trace: everything}
 "), @r"
     4:22: E_UNKNOWN_KEY: step `a` has no key `idempotency_key`
     4:42: E_UNKNOWN_KEY: step `a` has no key `effects`
     5:41: E_EXPR: `idempotency_key` is always an expression and needs no `${ }`; write `execution.id`
     6:21: E_UNKNOWN_KEY: step `c` has no key `detach`
     6:35: E_UNKNOWN_KEY: step `c` has no key `do`
+    7:31: E_VALUE: `trace` must be one of `effects`, not `everything`
     ");
 }
 

@@ -49,7 +49,7 @@ triggers:
     7:5: E_KIND: a step does one thing, but this has `plugin` and `delay`; make two steps of it
     8:19: E_KIND: `plugn` is no kind of step; did you mean `plugin`?
     9:13: E_UNKNOWN_KEY: step `f` has no key `foreech`; did you mean `foreach`?
-    10:23: E_KIND: `trace` is part of the language but not of this version
+    10:23: E_UNKNOWN_KEY: step `g` has no key `trace`
     12:26: E_VALUE: `path`: it begins with the name of one of the device's directories, as in `inbox/*.csv`
     13:13: E_UNKNOWN_KEY: trigger `o` has no key `intervall`; did you mean `interval`?
     14:5: E_KIND: the trigger has no kind: one of `interval`, `cron`, `startup`, `manual`, `mqtt`, `event`, `workflow`, `webhook`, `file`; say when it fires, for example `interval: 5m`
