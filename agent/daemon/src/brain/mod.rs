@@ -207,12 +207,16 @@ impl Brain {
         for (open, reason) in broken {
             brain.end_broken(&open, &reason)?;
         }
-        for reason in damaged {
-            tracing::error!(reason, "something stored is damaged and was left out");
-            brain.report(Report::Security { code: "store.damaged".to_owned(), message: reason });
-        }
+        brain.tell_of_damage(damaged);
         brain.begin(restored.unclean);
         Ok(brain)
+    }
+
+    fn tell_of_damage(&mut self, damaged: Vec<String>) {
+        for reason in damaged {
+            tracing::error!(reason, "something stored is damaged and was left out");
+            self.report(Report::Security { code: "store.damaged".to_owned(), message: reason });
+        }
     }
 
     fn begin(&mut self, unclean: bool) {

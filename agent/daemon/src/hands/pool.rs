@@ -352,7 +352,8 @@ mod tests {
         drop(place);
         pool.arrive();
         assert!(pool.next(Duration::ZERO, &spawn).is_some());
-        assert_eq!((pool.lock().taken, pool.lock().threads), (0, 1));
+        let queue = pool.lock();
+        assert_eq!((queue.taken, queue.threads), (0, 1));
     }
 
     #[test]
