@@ -66,7 +66,7 @@ async fn bench() -> Result<(), Failure> {
     let syncs = machine::fdatasync_per_second(&dir)?;
     rows.push(row("disk.fdatasync_per_s", syncs, "1/s", &[]));
     let size = std::fs::metadata(&agent)?.len();
-    rows.push(row("agent.binary_bytes", number(size), "B", &[("target", 6.0 * 1024.0 * 1024.0)]));
+    rows.push(row("agent.binary_bytes", number(size), "B", &[("target", 6_000_000.0)]));
     let bare = machine::bare_calls_per_second(&root, &dir)?;
     let warm = machine::expression_ns(&root)?;
     rows.push(row("expr.warm_ns", warm, "ns", &[("target", 200.0)]));
