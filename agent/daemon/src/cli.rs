@@ -97,6 +97,11 @@ async fn export(config: &Config, run: String) -> anyhow::Result<()> {
         let Answer::Recording { mut recording, facts } = answer else {
             anyhow::bail!("the agent did not give the recording")
         };
+        if let Some(whole) = &whole {
+            // A run that goes on may have got another snapshot between two parts.
+            let is_same = whole["snapshot"]["facts"] == recording["snapshot"]["facts"];
+            anyhow::ensure!(is_same, "the run has gone on meanwhile; ask again");
+        }
         let Some(part) = recording["facts"].as_array_mut() else {
             anyhow::bail!("the agent's recording has no facts; is it of another version?")
         };

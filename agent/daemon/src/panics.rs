@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::panic::PanicHookInfo;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -26,9 +26,13 @@ use crate::limits;
 
 /// How many starts in a row a panic has ended, for the process that comes after.
 const IN_A_ROW: &str = "OPENCLAW_AGENT_PANICS";
+/// How often a process that waits to start anew looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Since when this process is up, where it is one that starts anew.
 static SERVING: OnceLock<Instant> = OnceLock::new();
+/// The agent was told to stop.
+static STOPPING: AtomicBool = AtomicBool::new(false);
 /// Threads that have been left where they were.
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 
@@ -55,9 +59,13 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T, after: impl FnOnce() + 'stati
     prepared(Rescue { anywhere: false, after: Box::new(after) }, work)
 }
 
-/// Does `work` on a thread of its own, and waits for it. `None` where it panicked, or where there
-/// could be no thread.
-pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// Does `work` on a thread of its own, and waits for it. `None` where it panicked.
+///
+/// # Errors
+/// The system has no room for a thread.
+pub(crate) fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<Option<T>> {
     let (done, result) = mpsc::sync_channel(1);
     let panicked = done.clone();
     let after = Box::new(move || drop(panicked.send(None)));
@@ -67,8 +75,8 @@ pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
             let _ = done.send(Some(value));
         }
     };
-    std::thread::Builder::new().spawn(whole).ok()?;
-    result.recv().ok().flatten()
+    std::thread::Builder::new().spawn(whole)?;
+    Ok(result.recv().ok().flatten())
 }
 
 fn prepared<T>(rescue: Rescue, work: impl FnOnce() -> T) -> Option<T> {
@@ -92,17 +100,23 @@ fn panicked(info: &PanicHookInfo<'_>, before: &dyn Fn(&PanicHookInfo<'_>)) {
     before(info);
     let applies = |rescue: &mut Rescue| rescue.anywhere || inside_engine();
     let rescue = RESCUE.with_borrow_mut(|rescue| rescue.take_if(applies));
-    if let Some(rescue) = rescue
-        && LEFT.fetch_add(1, Ordering::Relaxed) < limits::THREADS_LEFT
-    {
+    let is_too_many =
+        rescue.is_some() && LEFT.fetch_add(1, Ordering::Relaxed) >= limits::THREADS_LEFT;
+    if let Some(since) = SERVING.get().filter(|_| rescue.is_none() || is_too_many) {
+        exec(since.elapsed());
+    }
+    if let Some(rescue) = rescue {
         tracing::error!("a thread is left where it panicked");
         (rescue.after)();
         while cfg!(panic = "abort") {
             std::thread::park();
         }
-    } else if let Some(since) = SERVING.get() {
-        exec(since.elapsed());
     }
+}
+
+/// The agent was told to stop, so nothing starts anew any more.
+pub(crate) fn stopping() {
+    STOPPING.store(true, Ordering::Relaxed);
 }
 
 /// Puts a fresh process in the place of this one. Files are closed by the kernel, as in a crash.
@@ -110,7 +124,14 @@ fn exec(up: Duration) -> ! {
     let before = std::env::var(IN_A_ROW).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
     let (in_a_row, wait) = next_start(before, up);
     tracing::error!(wait_ms = wait.as_millis(), "starting anew from what is durable");
-    std::thread::sleep(wait);
+    let until = Instant::now() + wait;
+    while Instant::now() < until {
+        // Where it is the thread of the tasks that panicked, nobody hears a signal until then.
+        if STOPPING.load(Ordering::Relaxed) {
+            std::process::exit(0);
+        }
+        std::thread::sleep(LOOK);
+    }
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_else(|| OsString::from("openclaw-agent"));
     // The file of this very program, even where another has been put in its place.
@@ -133,11 +154,11 @@ mod tests {
 
     #[test]
     fn what_panics_apart_is_known_and_costs_a_thread() {
-        assert_eq!(apart(|| 7), Some(7));
+        assert_eq!(apart(|| 7).unwrap(), Some(7));
         let left = LEFT.load(Ordering::Relaxed);
-        assert_eq!(apart(|| -> u8 { panic!("on purpose") }), None);
+        assert_eq!(apart(|| -> u8 { panic!("on purpose") }).unwrap(), None);
         assert_eq!(LEFT.load(Ordering::Relaxed), left + 1);
-        assert_eq!(apart(|| 8), Some(8), "and the next is done all the same");
+        assert_eq!(apart(|| 8).unwrap(), Some(8), "and the next is done all the same");
     }
 
     #[test]

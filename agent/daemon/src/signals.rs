@@ -2,6 +2,8 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::panics;
+
 /// Resolves at the first SIGTERM or SIGINT. From then on a second one ends the process at once;
 /// everything durable is durable, so that is no worse than a power cut.
 pub async fn stop() {
@@ -12,6 +14,7 @@ pub async fn stop() {
         return std::future::pending().await;
     };
     either(&mut term, &mut interrupt).await;
+    panics::stopping();
     tokio::spawn(async move {
         either(&mut term, &mut interrupt).await;
         std::process::exit(130);

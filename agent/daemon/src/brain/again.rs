@@ -39,9 +39,9 @@ impl Brain {
         }
         let records = std::mem::take(&mut recording.facts);
         let facts = records.len();
-        if skip > 0 {
-            // The first part has it.
-            recording.snapshot = None;
+        if let Some(beginning) = recording.snapshot.as_mut().filter(|_| skip > 0) {
+            // The first part has it; this one says which it is.
+            beginning.state.clear();
         }
         match part(&recording, records.get(skip..).unwrap_or_default()) {
             Ok(recording) => Answer::Recording { recording, facts },

@@ -141,7 +141,7 @@ impl Brain {
     /// # Errors
     /// The store fails.
     pub fn new(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { store, restored, mut clock, hands, link, standalone, .. } = parts;
+        let Parts { mut store, restored, mut clock, hands, link, standalone, .. } = parts;
         let now = clock.now();
         let config =
             EngineConfig { epoch: store.run_epoch(), slots: parts.slots, seed: store.epoch().0 };
@@ -168,6 +168,8 @@ impl Brain {
                 broken.push((open, reason));
             }
         }
+        let folded = definitions.into_folded();
+        store.distrust(&folded);
         let fleet = match link {
             Some((identity, out)) => Some(Fleet::new(identity, out, &store, parts.seed)?),
             None => None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openclaw_agent_core::{Engine, FactRecord, RestoreError};
 use openclaw_protocol::definition::{self, DefinitionHash, Workflow};
+use openclaw_protocol::id::RunId;
 use openclaw_protocol::ordered::VecMap;
 
 use crate::store::{OpenRun, Past, Store, StoreError};
@@ -13,11 +14,18 @@ use crate::store::{OpenRun, Past, Store, StoreError};
 pub(super) struct Definitions<'s> {
     store: &'s Store,
     known: RefCell<VecMap<DefinitionHash, Result<Arc<Workflow>, String>>>,
+    /// Runs of which the snapshot could not be used, but all facts.
+    folded: RefCell<Vec<RunId>>,
 }
 
 impl<'s> Definitions<'s> {
     pub(super) fn new(store: &'s Store) -> Self {
-        Self { store, known: RefCell::default() }
+        Self { store, known: RefCell::default(), folded: RefCell::default() }
+    }
+
+    /// The runs of which the snapshots are of no use.
+    pub(super) fn into_folded(self) -> Vec<RunId> {
+        self.folded.into_inner()
     }
 
     /// A definition, or why it cannot be had.
@@ -66,6 +74,7 @@ pub(super) fn restore_run(
         // All its facts do as well, where they are still there.
         tracing::warn!("{e}; its facts are folded instead");
         if let Some(facts) = whole(definitions.store, open)? {
+            definitions.folded.borrow_mut().push(open.run.clone());
             let run = open.run.clone();
             restored = engine.restore_run_at(run, workflow, None, &facts, &definition_of);
         }

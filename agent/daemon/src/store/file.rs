@@ -44,11 +44,12 @@ fn open(
 ) -> Result<Store, StoreError> {
     let file = open_file(path)?;
     // The engine may panic on a file that was damaged on purpose or by a dying card.
-    panics::apart(move || {
+    let opened = panics::apart(move || {
         let backend = FileBackend::new(file)?;
         Store::open(backend, cache_bytes, retention, fresh_epoch)
     })
-    .unwrap_or_else(|| Err(StoreError::Damaged("the database engine stopped on it".to_owned())))
+    .map_err(|e| StoreError::Database(format!("there is no room for a thread to open it: {e}")))?;
+    opened.unwrap_or_else(|| Err(StoreError::Damaged("the database engine stopped on it".into())))
 }
 
 fn open_file(path: &Path) -> Result<File, StoreError> {

@@ -223,10 +223,12 @@ impl Store {
                     facts.entry(number).or_default().extend(read);
                 }
                 Ok((index, _)) => {
-                    damaged.insert(number, format!("a fact before its {index}th is missing"));
+                    let missing = || format!("a fact before its {index}th is missing");
+                    damaged.entry(number).or_insert_with(missing);
                 }
                 Err(e) => {
-                    damaged.insert(number, e.damage()?);
+                    let damage = e.damage()?;
+                    damaged.entry(number).or_insert_with(|| damage);
                 }
             }
         }

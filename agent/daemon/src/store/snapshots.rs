@@ -198,6 +198,8 @@ impl Store {
                 Ok(body) => body,
                 Err(e) => {
                     restored.damaged.push(e.damage()?);
+                    // Something was dropped, or it would not be there.
+                    snap.dropped = snap.dropped.max(u64::from(is_dropped));
                     continue;
                 }
             };
@@ -213,6 +215,17 @@ impl Store {
             }
         }
         Ok(states)
+    }
+
+    /// The snapshots of these runs could not be used, and all their facts were: none of these goes
+    /// because of one, and the next commit writes another.
+    pub(crate) fn distrust(&mut self, runs: &[RunId]) {
+        for state in runs.iter().filter_map(RunId::number) {
+            let Some(state) = self.open.get_mut(&state) else { continue };
+            self.past_bytes = self.past_bytes.saturating_sub(state.past());
+            self.useless_bytes = self.useless_bytes.saturating_sub(state.useless());
+            state.snap = None;
+        }
     }
 
     /// The snapshot of a run, where there is a good one, and how many facts it stands for.

@@ -1,6 +1,6 @@
 //! What plugins were told from outside, of the calls of which that is kept: rows by run and order of
-//! arrival. They count among the bytes of their run's journal and go with it; of one run the newest
-//! stay, up to a bound.
+//! arrival. They count among the bytes of their run's journal once it has settled, and go with it; of
+//! one run the newest stay, up to a bound.
 
 use openclaw_protocol::id::{RunId, WorkflowName};
 use openclaw_protocol::ordered::VecMap;

@@ -506,13 +506,13 @@ fn what_a_later_version_wrote_is_refused_and_left_alone() {
         write.commit().unwrap();
     };
     let later = wire::VERSION + 1;
-    let own = [&[wire::VERSION], env!("CARGO_PKG_VERSION").as_bytes()].concat();
+    let own = [&[FORMAT], env!("CARGO_PKG_VERSION").as_bytes()].concat();
 
     let (mut store, _) = open().unwrap();
     store.start("boot-a").unwrap();
     let facts = vec![(run(1), accepted())];
     store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
-    write(&store, META, b"format", &[&[later], b"9.8.7".as_slice()].concat());
+    write(&store, META, b"format", &[&[FORMAT + 1], b"9.8.7".as_slice()].concat());
     drop(store);
     let refused = open().map(|_| ()).unwrap_err();
     assert!(matches!(refused, StoreError::Version { .. }), "{refused}");
