@@ -23,7 +23,7 @@ for target in "$@"; do
     *) echo "there is no target $target" >&2; exit 2 ;;
   esac
   found="target/found/$target"
-  mkdir -p "$found" "artifacts/$target"
+  mkdir -p "$found" "artifacts/$target" "corpus/$target"
   if [ -n "$merge" ]; then
     smallest=$(mktemp -d)
     "$built/$target" -set_cover_merge=1 -use_counters=0 "$smallest" "corpus/$target" "$found"
