@@ -1,4 +1,4 @@
-//! What a panic costs. The agent does not unwind: tables and landing pads would be a sixth of it
+//! What a panic costs. The agent does not unwind: tables and landing pads would be a fifth of it
 //! (docs/decisions/0011-the-agent-does-not-unwind.md). Instead, what panics goes no further, and
 //! what has to be done about it is done by the hook, on the thread that panicked:
 //!

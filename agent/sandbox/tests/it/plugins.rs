@@ -204,15 +204,20 @@ fn system_metrics() {
     check("system-metrics", 5);
 }
 
-/// The real kernel's texts, read through a host that maps `proc` and `sys` as a device would.
-#[test]
-fn system_metrics_of_this_very_machine() {
-    let (manifest, module) = built("system-metrics");
+/// A host that has the real kernel's texts, by the names under which a device offers them.
+pub(crate) fn this_machine() -> Fake {
     let mut host = Fake::default();
     for file in ["loadavg", "stat", "meminfo", "uptime", "net/dev"] {
         let text = std::fs::read(Path::new("/proc").join(file)).unwrap();
         host.files.insert(format!("proc:{file}"), text);
     }
+    host
+}
+
+#[test]
+fn system_metrics_of_this_very_machine() {
+    let (manifest, module) = built("system-metrics");
+    let mut host = this_machine();
     let setup = Setup {
         limits: manifest.limits,
         permissions: manifest.permissions.clone(),

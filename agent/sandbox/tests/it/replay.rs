@@ -2,7 +2,6 @@
 //! guests that ask for everything.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +15,7 @@ use openclaw_sandbox::{
 use serde_json::Value;
 
 use crate::host::{Fake, Setup, action, code};
-use crate::plugins::built;
+use crate::plugins::{built, this_machine};
 
 /// Imports of a guest that asks for everything.
 const ALL: &str = r#"
@@ -171,11 +170,7 @@ fn every_question_is_recorded_and_answered_the_same_again() {
 #[test]
 fn a_real_reading_of_system_metrics_is_the_same_again() {
     let (manifest, module) = built("system-metrics");
-    let mut host = Fake::default();
-    for file in ["loadavg", "stat", "meminfo", "uptime", "net/dev"] {
-        let text = std::fs::read(Path::new("/proc").join(file)).unwrap();
-        host.files.insert(format!("proc:{file}"), text);
-    }
+    let mut host = this_machine();
     let setup = Setup {
         limits: manifest.limits,
         permissions: manifest.permissions.clone(),

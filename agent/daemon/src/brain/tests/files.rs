@@ -54,13 +54,8 @@ fn a_power_cut_at_any_sync_loses_no_file_and_doubles_none() {
             device.disk.cut_at_sync(cut);
             let (mut stage, mut went) = (0, false);
             while let Err(e) = live(&mut device, &mut stage) {
-                assert!(device.disk.is_dead() || matches!(e, StoreError::Damaged(_)), "{e}");
-                if matches!(e, StoreError::Damaged(_)) && !device.ever_started {
-                    device.disk.wipe();
-                }
                 went = true;
-                device.brain = None;
-                device.disk.revive();
+                device.survive(&e);
             }
             assert_eq!(told(&device), expected, "cut {cut}");
             device.brain = None;

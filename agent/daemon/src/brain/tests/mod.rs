@@ -109,6 +109,18 @@ struct Device {
 }
 
 impl Device {
+    /// After a power cut, what was durable is there. A file that was cut while it was being made is
+    /// no database yet.
+    fn survive(&mut self, e: &StoreError) {
+        let is_damaged = matches!(e, StoreError::Damaged(_));
+        assert!(self.disk.is_dead() || is_damaged, "{e}");
+        if is_damaged && !self.ever_started {
+            self.disk.wipe();
+        }
+        self.brain = None;
+        self.disk.revive();
+    }
+
     fn new(seed: u64, workflows: Vec<Deployed>) -> Self {
         Self {
             disk: Disk::new(seed),

@@ -255,13 +255,8 @@ fn a_power_cut_at_any_sync_loses_no_message() {
         let mut heard = BTreeSet::new();
         let mut went = false;
         while let Err(e) = say_two(&mut device, &mut heard) {
-            assert!(device.disk.is_dead() || matches!(e, StoreError::Damaged(_)), "{e}");
-            if matches!(e, StoreError::Damaged(_)) && !device.ever_started {
-                device.disk.wipe();
-            }
             went = true;
-            device.brain = None;
-            device.disk.revive();
+            device.survive(&e);
         }
         assert_eq!(heard.len(), 2, "cut {cut}: {heard:?}");
         assert_eq!(device.ends(), ends(&[("both", None)]), "cut {cut}");

@@ -195,6 +195,23 @@ fn a_snapshot_of_another_version_is_made_up_for_by_the_facts() {
 }
 
 #[test]
+fn no_fact_goes_because_of_a_snapshot_that_was_of_no_use() {
+    let (mut device, _) = under_way(1024 * 1024);
+    store(&device).change_state(1, |state| state[0] = 9);
+    // From now on all goes that a snapshot stands for.
+    device.retention.journal_bytes = 1;
+    for _ in 0..2 {
+        device.brain = None;
+        device.start().unwrap();
+        assert_eq!((device.status().unsettled, device.status().damaged), (1, 0));
+        let call = device.calls().remove(0);
+        device.turn(vec![said(&call)]).unwrap();
+    }
+    go_on(&mut device);
+    assert_eq!(device.results()[0].outputs.value(), serde_json::json!({ "n": STEPS }));
+}
+
+#[test]
 fn a_damaged_snapshot_of_a_run_whose_facts_have_gone_ends_it_once() {
     let (mut device, run) = under_way(30_000);
     assert_eq!(store(&device).way_back(1), Some((true, true)));
