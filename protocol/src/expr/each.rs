@@ -6,11 +6,11 @@ use super::eval::{Run, boolean, build_map, keep};
 use super::map::Key;
 use super::value::Value;
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Goes over `range` and makes of it what the macro says.
     pub(super) fn comprehension(
         &mut self,
-        each: &Comprehension,
+        each: &'a Comprehension,
         range: &Value,
         span: Span,
     ) -> Result<Value, EvalError> {
@@ -50,7 +50,7 @@ impl Run<'_> {
     /// One element, whose variables are bound. Whether to go on.
     fn entry(
         &mut self,
-        each: &Comprehension,
+        each: &'a Comprehension,
         key: &Value,
         outcome: &mut Outcome,
         span: Span,

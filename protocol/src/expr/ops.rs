@@ -128,6 +128,7 @@ pub(super) fn compare(
         }
         (Value::Timestamp(left), Value::Timestamp(right)) => Some(left.cmp(right).into()),
         (Value::Duration(left), Value::Duration(right)) => Some(left.cmp(right).into()),
+        (Value::Int(left), Value::Int(right)) => Some(left.cmp(right).into()),
         _ => match (Numeric::of(left), Numeric::of(right)) {
             (Some(left), Some(right)) => Some(left.order(right)),
             _ => None,
