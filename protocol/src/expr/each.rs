@@ -2,7 +2,7 @@
 
 use super::code::{Comprehension, Each};
 use super::error::{EvalError, Fault, Span};
-use super::eval::{Run, boolean, build_map, keep};
+use super::eval::{Run, build_map, keep};
 use super::map::Key;
 use super::value::Value;
 
@@ -57,18 +57,14 @@ impl<'a> Run<'a> {
     ) -> Result<bool, EvalError> {
         self.budget.spend(1).map_err(|fault| fault.at(span))?;
         if let Some(filter) = &each.filter {
-            let taken = boolean(self.eval(filter)?, "a filter");
-            if !taken.map_err(|fault| fault.at(filter.span))? {
+            if !self.truth(filter, "a filter")? {
                 return Ok(true);
             }
         }
-        let body = self.eval(&each.body);
         if matches!(each.kind, Each::All | Each::Exists | Each::ExistsOne) {
-            let flag = body.and_then(|value| {
-                boolean(value, "a condition").map_err(|fault| fault.at(each.body.span))
-            });
-            return outcome.judge(flag);
+            return outcome.judge(self.truth(&each.body, "a condition"));
         }
+        let body = self.eval(&each.body);
         self.budget.allocate_entries(1).map_err(|fault| fault.at(span))?;
         outcome.collect(key, body?).map_err(|fault| fault.at(each.body.span))?;
         Ok(true)

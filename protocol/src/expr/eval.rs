@@ -43,23 +43,54 @@ pub(super) struct Run<'a> {
     pub(super) locals: Vec<Value>,
     /// What the scope said to each of the program's free names: it is asked once. Empty until
     /// something is kept.
-    resolved: Vec<Option<Result<Lent<'a>, Fault>>>,
+    resolved: Vec<Option<Result<Lent<'a>, EvalError>>>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn eval(&mut self, code: &'a Code) -> Result<Value, EvalError> {
-        self.lent(code).map(Lent::into_owned)
+        if matches!(code.op, Op::Constant(_) | Op::Reference(_) | Op::Path { .. }) {
+            return self.lent(code).map(Lent::into_owned);
+        }
+        self.budget.spend(1).map_err(|fault| fault.at(code.span))?;
+        self.computed(code)
     }
 
     /// A value that is only looked at: constants and what the scope has are lent, not copied.
     fn lent(&mut self, code: &'a Code) -> Result<Lent<'a>, EvalError> {
         self.budget.spend(1).map_err(|fault| fault.at(code.span))?;
-        let made = match &code.op {
-            Op::Constant(value) => return Ok(Lent::Borrowed(value)),
-            Op::Reference(position) => {
-                return self.reference(*position).map_err(|fault| fault.at(code.span));
+        match &code.op {
+            Op::Constant(value) => Ok(Lent::Borrowed(value)),
+            Op::Reference(position) => self.reference(*position, code.span),
+            Op::Path { base, steps } => self.path(base, steps),
+            _ => self.computed(code).map(Lent::Owned),
+        }
+    }
+
+    /// A condition: its truth value alone.
+    pub(super) fn truth(&mut self, code: &'a Code, user: &str) -> Result<bool, EvalError> {
+        let spend = |budget: &mut Budget| budget.spend(1).map_err(|fault| fault.at(code.span));
+        match &code.op {
+            Op::Any(operands) => spend(self.budget).and_then(|()| self.logic(operands, true)),
+            Op::All(operands) => spend(self.budget).and_then(|()| self.logic(operands, false)),
+            Op::Chain { first, rest } if let [(operator, second)] = &**rest && operator.is_test() => {
+                spend(self.budget)?;
+                self.test(first, *operator, second, code.span)
             }
-            Op::Path { base, steps } => return self.path(base, steps),
+            _ => match &self.lent(code) {
+                Ok(value) => boolean(value, user).map_err(|fault| fault.at(code.span)),
+                Err(error) => Err(error.clone()),
+            },
+        }
+    }
+
+    /// What is neither known nor in the scope. Its fuel is taken.
+    fn computed(&mut self, code: &'a Code) -> Result<Value, EvalError> {
+        match &code.op {
+            Op::Constant(value) => Ok(value.clone()),
+            Op::Reference(position) => {
+                self.reference(*position, code.span).map(Lent::into_owned)
+            }
+            Op::Path { base, steps } => self.path(base, steps).map(Lent::into_owned),
             Op::Local(position) => Ok(self.locals.get(*position).cloned().unwrap_or(Value::Null)),
             Op::List(items) => self.list(items, code.span),
             Op::Map(entries) => self.map(entries, code.span),
@@ -67,28 +98,27 @@ impl<'a> Run<'a> {
             Op::Has { base, field } => self.has(base, field, code.span),
             Op::GetOr { value, path, default } => self.get_or(value, path, default),
             Op::Bind { value, body } => self.bind(value, body),
-            Op::Not { times, operand } => self.not(*times, operand, code.span),
+            Op::Not { times, operand } => self.not(*times, operand),
             Op::Negate { times, operand } => self.negate(*times, operand, code.span),
             Op::Chain { first, rest } => self.chain(first, rest, code.span),
-            Op::Any(operands) => self.logic(operands, true),
-            Op::All(operands) => self.logic(operands, false),
+            Op::Any(operands) => self.logic(operands, true).map(Value::Bool),
+            Op::All(operands) => self.logic(operands, false).map(Value::Bool),
             Op::Choose { arms, otherwise } => self.choose(arms, otherwise),
-        };
-        made.map(Lent::Owned)
+        }
     }
 
-    fn reference(&mut self, position: usize) -> Result<Lent<'a>, Fault> {
+    fn reference(&mut self, position: usize, span: Span) -> Result<Lent<'a>, EvalError> {
         let program = self.program;
         let Some(free) = program.free.get(position) else {
-            return Err(Fault::no_key("unknown name"));
+            return Err(Fault::no_key("unknown name").at(span));
         };
         if !free.again {
-            return self.resolve(free);
+            return self.resolve(free, span);
         }
         if let Some(Some(known)) = self.resolved.get(position) {
-            return known.clone();
+            return known.clone().map_err(|error| EvalError { span, ..error });
         }
-        let result = self.resolve(free);
+        let result = self.resolve(free, span);
         if self.resolved.is_empty() {
             self.resolved.resize(program.free.len(), None);
         }
@@ -98,15 +128,22 @@ impl<'a> Run<'a> {
         result
     }
 
-    fn resolve(&self, free: &Free) -> Result<Lent<'a>, Fault> {
-        let named_type = || free.type_name.map(|(used, name)| (used, Lent::Owned(Value::Type(name))));
-        let found = self.scope.resolve(&free.path).or_else(named_type);
-        let (used, mut value) =
-            found.ok_or_else(|| Fault::no_key(format!("unknown name `{}`", free.path[0])))?;
-        for name in free.path.iter().skip(used) {
-            value = below(value, |value| field(value, name))?;
+    fn resolve(&self, free: &Free, span: Span) -> Result<Lent<'a>, EvalError> {
+        match self.scope.resolve(&free.path) {
+            Some((used, Lent::Borrowed(value))) => {
+                let names = free.path.iter().skip(used);
+                descend(value, names).map(Lent::Borrowed).map_err(|fault| fault.at(span))
+            }
+            made => {
+                let named_type = || free.type_name.map(|(used, name)| (used, Value::Type(name)));
+                let made = made.map(|(used, value)| (used, value.into_owned()));
+                let (used, value) = made.or_else(named_type).ok_or_else(|| {
+                    Fault::no_key(format!("unknown name `{}`", free.path[0])).at(span)
+                })?;
+                let found = descend(&value, free.path.iter().skip(used)).cloned();
+                found.map(Lent::Owned).map_err(|fault| fault.at(span))
+            }
         }
-        Ok(value)
     }
 
     fn list(&mut self, items: &'a [Code], span: Span) -> Result<Value, EvalError> {
@@ -217,9 +254,8 @@ impl<'a> Run<'a> {
         result
     }
 
-    fn not(&mut self, times: usize, operand: &'a Code, span: Span) -> Result<Value, EvalError> {
-        let flag = boolean(self.eval(operand)?, "`!`").map_err(|fault| fault.at(span))?;
-        Ok(Value::Bool(flag ^ (times % 2 == 1)))
+    fn not(&mut self, times: usize, operand: &'a Code) -> Result<Value, EvalError> {
+        self.truth(operand, "`!`").map(|flag| Value::Bool(flag ^ (times % 2 == 1)))
     }
 
     fn negate(&mut self, times: usize, operand: &'a Code, span: Span) -> Result<Value, EvalError> {
@@ -248,28 +284,42 @@ impl<'a> Run<'a> {
         Ok(value.into_owned())
     }
 
+    /// One operator between two values of which the truth is asked.
+    fn test(
+        &mut self,
+        first: &'a Code,
+        operator: Operator,
+        second: &'a Code,
+        span: Span,
+    ) -> Result<bool, EvalError> {
+        // Looked at where they are: an error is rare, and moving a value costs more than the test.
+        let left = self.lent(first);
+        let left: &Value = left.as_ref().map_err(Clone::clone)?;
+        let right = self.lent(second);
+        let right: &Value = right.as_ref().map_err(Clone::clone)?;
+        let result = self.budget.spend(1);
+        result
+            .and_then(|()| ops::test(self.budget, operator, left, right))
+            .map_err(|fault| fault.at(span))
+    }
+
     /// `||` where `decisive` is true, else `&&`.
-    fn logic(&mut self, operands: &'a [Code], decisive: bool) -> Result<Value, EvalError> {
+    fn logic(&mut self, operands: &'a [Code], decisive: bool) -> Result<bool, EvalError> {
         let operator = if decisive { "`||`" } else { "`&&`" };
         let mut failure = None;
         for operand in operands {
-            let error = match self.lent(operand) {
-                Ok(value) => match *value {
-                    Value::Bool(flag) if flag == decisive => return Ok(Value::Bool(decisive)),
-                    Value::Bool(_) => continue,
-                    ref other => no_boolean(other, operator).at(operand.span),
-                },
-                Err(error) => error,
-            };
-            keep(&mut failure, error)?;
+            match self.truth(operand, operator) {
+                Ok(flag) if flag == decisive => return Ok(decisive),
+                Ok(_) => {}
+                Err(error) => keep(&mut failure, error)?,
+            }
         }
-        failure.map_or(Ok(Value::Bool(!decisive)), Err)
+        failure.map_or(Ok(!decisive), Err)
     }
 
     fn choose(&mut self, arms: &'a [(Code, Code)], otherwise: &'a Code) -> Result<Value, EvalError> {
         for (condition, then) in arms {
-            let flag = boolean(self.eval(condition)?, "`?`");
-            if flag.map_err(|fault| fault.at(condition.span))? {
+            if self.truth(condition, "`?`")? {
                 return self.eval(then);
             }
         }
@@ -288,12 +338,10 @@ pub(super) fn keep(failure: &mut Option<EvalError>, error: EvalError) -> Result<
 }
 
 /// What conditions take; `user` names who asks.
-pub(super) fn boolean(value: Value, user: &str) -> Result<bool, Fault> {
-    value.as_bool().ok_or_else(|| no_boolean(&value, user))
-}
-
-fn no_boolean(value: &Value, user: &str) -> Fault {
-    Fault::wrong_type(format!("{user} takes true or false, not {}", value.type_name()))
+fn boolean(value: &Value, user: &str) -> Result<bool, Fault> {
+    value.as_bool().ok_or_else(|| {
+        Fault::wrong_type(format!("{user} takes true or false, not {}", value.type_name()))
+    })
 }
 
 fn negated(value: &Value) -> Result<Value, Fault> {
@@ -312,6 +360,14 @@ pub(super) fn build_map(entries: Vec<(Key, Value)>) -> Result<Value, Fault> {
         Fault::wrong_type(format!("the key `{}` occurs twice", excerpt(&key.to_string())))
     };
     Map::new(entries).map(|map| Value::Map(Arc::new(map))).map_err(twice)
+}
+
+/// What names lead to, one below the other.
+fn descend<'v, 'n>(
+    from: &'v Value,
+    mut names: impl Iterator<Item = &'n String>,
+) -> Result<&'v Value, Fault> {
+    names.try_fold(from, |value, name| field(value, name))
 }
 
 /// A part of a value, lent where the whole is.
