@@ -202,7 +202,8 @@ fn ten_thousand_lives() {
 }
 
 /// Writes recordings of the first lives, one of each life that has one of a size to be kept, with
-/// the text of its workflow, into the directory `OPENCLAW_RECORDINGS`: for the golden journals.
+/// the text of its workflow, into the directory `OPENCLAW_RECORDINGS`: for the golden journals. Every
+/// eighth also as it is with a snapshot.
 #[test]
 #[ignore = "writes files: the golden journals of a new version"]
 fn record_lives() {
@@ -224,11 +225,15 @@ fn record_lives() {
             FACTS.contains(&one.facts.len()) && bytes <= BYTES_MOST
         };
         let Some((at, recording)) = recordings.iter().find(fit) else { continue };
-        let write = |ending: &str, text: &str| {
-            std::fs::write(dir.join(format!("life-{number:04}{ending}")), text).unwrap();
+        let write = |kind: &str, recording: &Recording| {
+            let path = |ending: &str| dir.join(format!("{kind}-{number:04}.{ending}"));
+            std::fs::write(path("ocr"), serde_json::to_string(recording).unwrap()).unwrap();
+            std::fs::write(path("yaml"), &texts[*at]).unwrap();
         };
-        write(".ocr", &serde_json::to_string(recording).unwrap());
-        write(".yaml", &texts[*at]);
+        write("life", recording);
+        if kept % 8 == 0 {
+            write("cut", &life.cut(recording));
+        }
         kept += 1;
     }
     assert_eq!(kept, WANTED);

@@ -4,7 +4,8 @@ use openclaw_protocol::id::RunId;
 use openclaw_protocol::zone::TZDB;
 
 use super::life::Life;
-use crate::replay::{RECORDING, Recording};
+use crate::replay::{Beginning, RECORDING, RECORDING_CUT, Recording};
+use crate::tests::snapshots::Journal;
 use crate::{Fact, FactRecord};
 
 impl Life {
@@ -40,6 +41,24 @@ impl Life {
             Ok((at, recording))
         })
         .collect()
+    }
+
+    /// The same recording as it is where the device has let go of the first half of its facts.
+    pub(super) fn cut(&self, whole: &Recording) -> Recording {
+        let journal = Journal::of(&self.world, &whole.run, &whole.facts);
+        let (gone, kept) = whole.facts.split_at(whole.facts.len() / 2);
+        let mut run = journal.begin();
+        for record in &gone[1..] {
+            run.apply(record);
+        }
+        let state = data_encoding::BASE64.encode(&run.snapshot().unwrap());
+        let facts = u32::try_from(gone.len()).unwrap();
+        Recording {
+            recording: RECORDING_CUT,
+            snapshot: Some(Beginning { facts, state }),
+            facts: gone[..1].iter().chain(kept).cloned().collect(),
+            ..whole.clone()
+        }
     }
 
     fn recording(&self, run: &RunId, facts: &[FactRecord]) -> Result<Recording, String> {
