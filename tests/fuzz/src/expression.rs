@@ -215,7 +215,8 @@ impl Scope for Names {
     fn resolve(&self, path: &[String]) -> Option<(usize, Lent<'_>)> {
         let (first, rest) = path.split_first()?;
         let Some(json) = self.json.get(first) else {
-            let (used, value) = OneByOne(self).resolve(path)?;
+            let slowly = OneByOne(self);
+            let (used, value) = slowly.resolve(path)?;
             return Some((used, Lent::Owned(value.into_owned())));
         };
         let (used, value) = resolve_in(json, rest);
