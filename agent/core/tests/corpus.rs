@@ -8,10 +8,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
 
-#[path = "../examples/replay_digests/corpus.rs"]
-mod corpus;
 #[path = "support/altered.rs"]
 mod altered;
+#[path = "../examples/replay_digests/corpus.rs"]
+mod corpus;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -56,10 +56,10 @@ impl<'a> Run<'a> {
         span: Span,
     ) -> Result<bool, EvalError> {
         self.budget.spend(1).map_err(|fault| fault.at(span))?;
-        if let Some(filter) = &each.filter {
-            if !self.truth(filter, "a filter")? {
-                return Ok(true);
-            }
+        if let Some(filter) = &each.filter
+            && !self.truth(filter, "a filter")?
+        {
+            return Ok(true);
         }
         if matches!(each.kind, Each::All | Each::Exists | Each::ExistsOne) {
             return outcome.judge(self.truth(&each.body, "a condition"));

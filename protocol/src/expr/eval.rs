@@ -72,7 +72,10 @@ impl<'a> Run<'a> {
         match &code.op {
             Op::Any(operands) => spend(self.budget).and_then(|()| self.logic(operands, true)),
             Op::All(operands) => spend(self.budget).and_then(|()| self.logic(operands, false)),
-            Op::Chain { first, rest } if let [(operator, second)] = &**rest && operator.is_test() => {
+            Op::Chain { first, rest }
+                if let [(operator, second)] = &**rest
+                    && operator.is_test() =>
+            {
                 spend(self.budget)?;
                 self.test(first, *operator, second, code.span)
             }
@@ -87,9 +90,7 @@ impl<'a> Run<'a> {
     fn computed(&mut self, code: &'a Code) -> Result<Value, EvalError> {
         match &code.op {
             Op::Constant(value) => Ok(value.clone()),
-            Op::Reference(position) => {
-                self.reference(*position, code.span).map(Lent::into_owned)
-            }
+            Op::Reference(position) => self.reference(*position, code.span).map(Lent::into_owned),
             Op::Path { base, steps } => self.path(base, steps).map(Lent::into_owned),
             Op::Local(position) => Ok(self.locals.get(*position).cloned().unwrap_or(Value::Null)),
             Op::List(items) => self.list(items, code.span),
@@ -187,11 +188,7 @@ impl<'a> Run<'a> {
         .map_err(|fault| fault.at(span))
     }
 
-    fn path(
-        &mut self,
-        base: &'a Code,
-        steps: &'a [(Step, Span)],
-    ) -> Result<Lent<'a>, EvalError> {
+    fn path(&mut self, base: &'a Code, steps: &'a [(Step, Span)]) -> Result<Lent<'a>, EvalError> {
         let mut value = self.lent(base)?;
         for (step, span) in steps {
             self.budget.spend(1).map_err(|fault| fault.at(*span))?;
@@ -222,7 +219,12 @@ impl<'a> Run<'a> {
     }
 
     /// A missing key on the way gives the default; a wrong type does not.
-    fn get_or(&mut self, value: &'a Code, path: &'a Code, default: &'a Code) -> Result<Value, EvalError> {
+    fn get_or(
+        &mut self,
+        value: &'a Code,
+        path: &'a Code,
+        default: &'a Code,
+    ) -> Result<Value, EvalError> {
         let wanted = self.eval(path)?;
         let Value::String(wanted) = &wanted else {
             let message = "`get` takes a path in quotes such as \"a.b\"";
@@ -317,7 +319,11 @@ impl<'a> Run<'a> {
         failure.map_or(Ok(!decisive), Err)
     }
 
-    fn choose(&mut self, arms: &'a [(Code, Code)], otherwise: &'a Code) -> Result<Value, EvalError> {
+    fn choose(
+        &mut self,
+        arms: &'a [(Code, Code)],
+        otherwise: &'a Code,
+    ) -> Result<Value, EvalError> {
         for (condition, then) in arms {
             if self.truth(condition, "`?`")? {
                 return self.eval(then);

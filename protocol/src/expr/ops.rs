@@ -153,9 +153,10 @@ pub(super) fn compare(
         _ => match (whole(left), whole(right)) {
             (Some(left), Some(right)) => Some(left.cmp(&right).into()),
             // As CEL wants it: 2^63 - 1 and the double 2^63 are equal.
-            _ => left.as_f64().zip(right.as_f64()).map(|(left, right)| {
-                left.partial_cmp(&right).map_or(Order::None, Order::from)
-            }),
+            _ => left
+                .as_f64()
+                .zip(right.as_f64())
+                .map(|(left, right)| left.partial_cmp(&right).map_or(Order::None, Order::from)),
         },
     })
 }

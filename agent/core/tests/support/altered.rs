@@ -1,6 +1,12 @@
 //! What an engine that is not deterministic, or not the one that recorded, would make of a journal:
 //! the same recording with one thing in it otherwise.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::unit_arg,
+    reason = "an alteration names the facts that it is done to, and says whether it was"
+)]
+
 use openclaw_agent_core::replay::Recording;
 use openclaw_agent_core::{AttemptOutcome, Fact, TimerKind};
 use openclaw_protocol::definition;
@@ -16,7 +22,9 @@ pub(crate) type Alteration = (&'static str, fn(&mut Recording, usize) -> Option<
 pub(crate) const ALL: [Alteration; 24] = [
     ("another seed", |it, at| first(at).map(|()| it.seed ^= 1)),
     ("other inputs", |it, at| with_accepted(it, at, |it| it.inputs = Some("{\"k\":77}"))),
-    ("other data of the trigger", |it, at| with_accepted(it, at, |it| it.trigger = Some("{\"x\":1}"))),
+    ("other data of the trigger", |it, at| {
+        with_accepted(it, at, |it| it.trigger = Some("{\"x\":1}"))
+    }),
     ("another device", |it, at| with_accepted(it, at, |it| it.agent = Some("{\"id\":\"other\"}"))),
     ("a step that is gone", |it, at| redefined(it, at, |steps| steps.pop().map(|_| ()))),
     ("a step with another id", |it, at| {
@@ -72,8 +80,7 @@ pub(crate) const ALL: [Alteration; 24] = [
     ("an output in another order of its members", |it, at| {
         let output = output(it, at)?;
         let Json::Object(members) = output.value() else { return None };
-        let turned: serde_json::Map<String, Json> =
-            members.clone().into_iter().rev().collect();
+        let turned: serde_json::Map<String, Json> = members.clone().into_iter().rev().collect();
         (members.len() > 1).then(|| *output = JsonText::of(&Json::Object(turned)))
     }),
     ("a failure instead of an output", |it, at| {
@@ -107,7 +114,9 @@ pub(crate) const ALL: [Alteration; 24] = [
         _ => None,
     }),
     ("another message", |it, at| match &mut it.facts[at].fact {
-        Fact::Message { message, .. } => Some(*message = JsonText::parse("{\"payload\":0}").unwrap()),
+        Fact::Message { message, .. } => {
+            Some(*message = JsonText::parse("{\"payload\":0}").unwrap())
+        }
         _ => None,
     }),
 ];
