@@ -7,7 +7,7 @@ use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::StepPath;
 use openclaw_sandbox::Tape;
 use redb::{
-    ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction,
+    ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 

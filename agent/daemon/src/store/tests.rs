@@ -11,7 +11,7 @@ use openclaw_protocol::run::RunStatus;
 use openclaw_protocol::sync::{Dropped, Record, chain};
 use openclaw_protocol::time::{ClockTrust, Stamp};
 use openclaw_protocol::wire::{self, Kind};
-use redb::{ReadableDatabase, ReadableTableMetadata};
+use redb::ReadableTableMetadata;
 
 use super::*;
 use crate::testing::Disk;
