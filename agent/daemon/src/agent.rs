@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use openclaw_agent_core::Deployed;
@@ -274,11 +273,7 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 }
 
 /// Modules from the device's own directories go the way of all modules: into the store.
-fn keep_modules(
-    store: &mut Store,
-    loaded: Loaded,
-    now: Stamp,
-) -> anyhow::Result<Vec<Deployed>> {
+fn keep_modules(store: &mut Store, loaded: Loaded, now: Stamp) -> anyhow::Result<Vec<Deployed>> {
     let blobs = store.blobs();
     let mut batch = Batch::default();
     for (digest, module) in loaded.modules {
@@ -350,8 +345,10 @@ async fn first(config: &Config) -> anyhow::Result<Agent> {
     };
     tracing::error!(error = format!("{why:#}"), "waiting for room on the disk");
     let mut doorkeeper = Doorkeeper::begin(config, &why);
+    let mut wait = limits::RESTART_MIN;
     loop {
-        tokio::time::sleep(Duration::from_millis(limits::ROOM_LOOK_MS)).await;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(limits::FIRST_START_MAX);
         why = match open(config) {
             Ok(opened) => {
                 doorkeeper.end().await;

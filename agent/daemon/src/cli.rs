@@ -232,7 +232,10 @@ fn status_text(status: &Status) -> String {
         status.desired_revision,
     );
     if !status.storage.message.is_empty() {
-        text.push_str(&format!("\nstorage    {}: {}", status.storage.state, status.storage.message));
+        text.push_str(&format!(
+            "\nstorage    {}: {}",
+            status.storage.state, status.storage.message
+        ));
     }
     text.push_str(&broker_text(&status.local_broker));
     if status.damaged > 0 {

@@ -74,6 +74,8 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 pub const THREADS_LEFT: usize = 4;
 /// The shortest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MIN: Duration = Duration::from_millis(500);
+/// The longest wait before a first start is tried again for which the disk had no room.
+pub const FIRST_START_MAX: Duration = Duration::from_secs(4);
 /// The longest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);
 

@@ -60,8 +60,11 @@ fn answer(inbox: &Inbox, why: &str) {
     loop {
         match inbox.recv_timeout(limits::SLEEP) {
             Ok(Event::Local { request: Request::Status, reply }) => {
-                let storage =
-                    StorageStatus { state: STORAGE_FULL.to_owned(), message: why.to_owned() };
+                let storage = StorageStatus {
+                    state: STORAGE_FULL.to_owned(),
+                    message: why.to_owned(),
+                    reopened: 0,
+                };
                 let status = Status {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     pid: std::process::id(),

@@ -10,6 +10,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use openclaw_agent::local::{Answer, Client, ClientError, Request, RunRow, Status};
@@ -259,7 +261,11 @@ async fn fill_and_free(cycles: usize) {
     }
     agent.until("calm", |status| status.unsettled == 0).await;
     assert_eq!(agent.faults(pid, &accepted).await, Vec::<String>::new());
-    println!("{cycles} cycles, {paused} with a paused run; the slowest went on and ended in {slowest:?}");
+    let reopened = agent.status().await.storage.reopened;
+    println!(
+        "{cycles} cycles, {paused} with a paused run; the slowest went on and ended in {slowest:?}; \
+         opened again {reopened} times"
+    );
     assert!(paused * 2 >= cycles, "{paused} of {cycles} runs paused");
     assert!(slowest <= BACK, "{slowest:?}");
 }
@@ -282,11 +288,26 @@ async fn a_disk_that_fills_at_any_moment_loses_no_run() {
     let mut agent = Agent::spawn(dir.path(), &disk.at.join("data"), Some(&socket));
     let pid = agent.until("ready", |status| status.storage.state == "ample").await.pid;
     let (mut accepted, mut refused) = (Vec::new(), 0);
-    for round in 0..120_u32 {
+    let disk = Arc::new(disk);
+    let hungry = Arc::new(AtomicBool::new(false));
+    let (eats, eater) = (Arc::clone(&hungry), Arc::clone(&disk));
+    // What is free is gone a moment later, also between a look and a write.
+    let eater = std::thread::spawn(move || {
+        while Arc::strong_count(&eats) > 1 {
+            if eats.load(Ordering::Relaxed) {
+                eater.fill();
+            }
+            std::thread::yield_now();
+        }
+    });
+    for round in 0..240_u32 {
         // Full for some rounds and free for some, at every place of a run.
         match round % 6 {
-            2 | 3 => disk.fill(),
-            5 => disk.free(),
+            2 => hungry.store(true, Ordering::Relaxed),
+            5 => {
+                hungry.store(false, Ordering::Relaxed);
+                disk.free();
+            }
             _ => {}
         }
         for _ in 0..=round % 3 {
@@ -299,11 +320,14 @@ async fn a_disk_that_fills_at_any_moment_loses_no_run() {
             }
         }
     }
+    drop(hungry);
+    eater.join().unwrap();
     disk.free();
     agent.until("calm", |status| status.unsettled == 0).await;
     assert_eq!(agent.faults(pid, &accepted).await, Vec::<String>::new());
     assert!(agent.runs().await.iter().all(|run| run.status == RunStatus::Completed));
-    println!("{} runs accepted, {refused} refused", accepted.len());
+    let reopened = agent.status().await.storage.reopened;
+    println!("{} runs accepted, {refused} refused, opened again {reopened} times", accepted.len());
     assert!(accepted.len() >= 50 && refused >= 20, "{} and {refused}", accepted.len());
 }
 

@@ -209,6 +209,7 @@ impl Brain {
             now,
             stopping: None,
         };
+        brain.learn_storage();
         brain.pending.batch.published.extend(restored.publications_gone);
         for (open, reason) in broken {
             brain.end_broken(&open, &reason)?;
@@ -448,9 +449,12 @@ impl Brain {
         let lazy = self.pending.lazy_due_ms();
         let waiters = self.waiters.deadline();
         let denials = self.denials.deadline();
-        let room = self.room_due_ms();
-        let due = [engine, session, lazy, waiters, denials, self.stopping, room];
-        let due = due.into_iter().flatten().min();
+        let mut due = [engine, session, lazy, waiters, denials];
+        if self.holds() {
+            // All of these wait.
+            due = [None; 5];
+        }
+        let due = due.into_iter().chain([self.stopping, self.room_due_ms()]).flatten().min();
         let left = due.map_or(u64::MAX, |ms| ms.saturating_sub(self.now.boot_ms));
         Duration::from_millis(left).min(limits::SLEEP)
     }

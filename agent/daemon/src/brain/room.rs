@@ -25,6 +25,8 @@ pub(super) struct Room {
     held: Vec<Event>,
     /// Failures one after the other.
     failures: u32,
+    /// Times that the store was opened again.
+    reopened: u64,
     /// What the engine knows.
     storage: Storage,
     /// The operator has been told that the disk is full.
@@ -68,17 +70,31 @@ impl Brain {
         if !self.recover(level)? {
             return Ok(false);
         }
-        let storage = storage_at(level);
-        let was = std::mem::replace(&mut self.room.storage, storage);
-        self.engine.set_storage(storage);
+        let was = self.room.storage;
+        self.learn_storage();
         self.tell_of_room(level);
-        if storage < was {
+        if self.room.storage < was {
             self.step(Input::Tick);
         }
-        if storage < was && storage == Storage::Ample {
+        if self.room.storage < was && self.room.storage == Storage::Ample {
             self.fetch_again()?;
         }
-        Ok(level != Level::Out)
+        Ok(!self.holds())
+    }
+
+    /// Tells the engine how much room there was when it was last looked at.
+    pub(super) fn learn_storage(&mut self) {
+        self.room.storage = match self.store.level() {
+            Level::Ample => Storage::Ample,
+            Level::Low => Storage::Low,
+            Level::Full | Level::Out => Storage::Full,
+        };
+        self.engine.set_storage(self.room.storage);
+    }
+
+    /// Whether nothing can be written, so that everything waits.
+    pub(super) fn holds(&self) -> bool {
+        self.is_stalled() || self.store.level() == Level::Out
     }
 
     /// What waited while there was no room comes before what has come since.
@@ -137,7 +153,9 @@ impl Brain {
         };
         let batch = stall.batch;
         match self.store.reopen() {
-            Ok(true) => tracing::warn!("the store is open again, and has what failed to be written"),
+            Ok(true) => {
+                tracing::warn!("the store is open again, and has what failed to be written")
+            }
             Ok(false) => {
                 let engine = &self.engine;
                 let state_of = &mut |run: &_| engine.snapshot(run);
@@ -152,6 +170,7 @@ impl Brain {
                 return Ok(false);
             }
         }
+        self.room.reopened += 1;
         self.has_written();
         // What has come to the next batch since.
         self.pending.needs_commit = !self.pending.batch.is_empty();
@@ -242,7 +261,7 @@ impl Brain {
             None if level == Level::Low => ("low", said(level).to_owned()),
             None => (STORAGE_FULL, said(level).to_owned()),
         };
-        StorageStatus { state: state.to_owned(), message }
+        StorageStatus { state: state.to_owned(), message, reopened: self.room.reopened }
     }
 
     /// Why a run does not go on although it could.
@@ -251,14 +270,6 @@ impl Brain {
         let pauses = self.is_stalled() || self.store.level() >= Level::Full;
         let waiting = (is_open && pauses).then(|| STORAGE_FULL.to_owned());
         RunRow { waiting, ..row }
-    }
-}
-
-fn storage_at(level: Level) -> Storage {
-    match level {
-        Level::Ample => Storage::Ample,
-        Level::Low => Storage::Low,
-        Level::Full | Level::Out => Storage::Full,
     }
 }
 

@@ -233,6 +233,9 @@ pub struct StorageStatus {
     pub state: String,
     /// What that means and what to do, where it is not `ample`.
     pub message: String,
+    /// Times since the start that the database was opened again because a write had failed.
+    #[serde(default)]
+    pub reopened: u64,
 }
 
 /// How the site's own broker is, and what waits for it.
