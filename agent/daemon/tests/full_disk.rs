@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use openclaw_agent::local::{Answer, Client, ClientError, Request, RunRow, Status};
@@ -289,38 +289,37 @@ async fn a_disk_that_fills_at_any_moment_loses_no_run() {
     let pid = agent.until("ready", |status| status.storage.state == "ample").await.pid;
     let (mut accepted, mut refused) = (Vec::new(), 0);
     let disk = Arc::new(disk);
-    let hungry = Arc::new(AtomicBool::new(false));
-    let (eats, eater) = (Arc::clone(&hungry), Arc::clone(&disk));
-    // What is free is gone a moment later, also between a look and a write.
+    let taken = Arc::new(AtomicUsize::new(0));
+    let (heard, place) = (Arc::clone(&taken), Arc::clone(&disk));
+    // What is free is gone a moment later, also between a look and a write; and then it is there again
+    // until some more runs have been accepted.
     let eater = std::thread::spawn(move || {
-        while Arc::strong_count(&eats) > 1 {
-            if eats.load(Ordering::Relaxed) {
-                eater.fill();
+        while Arc::strong_count(&heard) > 1 {
+            for _ in 0..300 {
+                place.fill();
+                std::thread::yield_now();
             }
-            std::thread::yield_now();
+            place.free();
+            let enough = heard.load(Ordering::Relaxed) + 20;
+            while heard.load(Ordering::Relaxed) < enough && Arc::strong_count(&heard) > 1 {
+                std::thread::yield_now();
+            }
         }
     });
-    for round in 0..240_u32 {
-        // Full for some rounds and free for some, at every place of a run.
-        match round % 6 {
-            2 => hungry.store(true, Ordering::Relaxed),
-            5 => {
-                hungry.store(false, Ordering::Relaxed);
-                disk.free();
+    while accepted.len() < 600 {
+        // Answered when it is durable, so perhaps only once there is room again.
+        match agent.start("quick").await {
+            Ok(run) => {
+                accepted.push(run);
+                taken.fetch_add(1, Ordering::Relaxed);
             }
-            _ => {}
-        }
-        for _ in 0..=round % 3 {
-            match agent.start("quick").await {
-                Ok(run) => accepted.push(run),
-                Err(code) => {
-                    assert_eq!(code, "storage_full");
-                    refused += 1;
-                }
+            Err(code) => {
+                assert_eq!(code, "storage_full");
+                refused += 1;
             }
         }
     }
-    drop(hungry);
+    drop(taken);
     eater.join().unwrap();
     disk.free();
     agent.until("calm", |status| status.unsettled == 0).await;
@@ -328,7 +327,7 @@ async fn a_disk_that_fills_at_any_moment_loses_no_run() {
     assert!(agent.runs().await.iter().all(|run| run.status == RunStatus::Completed));
     let reopened = agent.status().await.storage.reopened;
     println!("{} runs accepted, {refused} refused, opened again {reopened} times", accepted.len());
-    assert!(accepted.len() >= 50 && refused >= 20, "{} and {refused}", accepted.len());
+    assert!(refused >= 20, "{refused}");
 }
 
 #[tokio::test]
