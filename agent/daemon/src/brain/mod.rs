@@ -160,7 +160,6 @@ impl Brain {
         if let Some(alive) = restored.alive {
             engine.set_last_alive(alive);
         }
-        let damaged = restored.damaged;
         let mut broken = restored.broken;
         let broken_runs = broken.iter().map(|(open, _)| &open.run);
         let open_runs = restored.runs.iter().map(|open| &open.run).chain(broken_runs);
@@ -209,12 +208,11 @@ impl Brain {
             now,
             stopping: None,
         };
-        brain.learn_storage();
         brain.pending.batch.published.extend(restored.publications_gone);
         for (open, reason) in broken {
             brain.end_broken(&open, &reason)?;
         }
-        brain.tell_of_damage(damaged);
+        brain.tell_of_damage(restored.damaged);
         brain.begin(restored.unclean);
         Ok(brain)
     }
@@ -227,6 +225,7 @@ impl Brain {
     }
 
     fn begin(&mut self, unclean: bool) {
+        self.learn_storage();
         let inventory = Inventory {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             arch: std::env::consts::ARCH.to_owned(),

@@ -46,10 +46,8 @@ impl Room {
     /// When it is tried next: at once after one failure, then ever later.
     fn next_try_ms(&self, now_ms: u64, why: &StoreError) -> u64 {
         let least_ms = u64::try_from(limits::RESTART_MIN.as_millis()).unwrap_or(500);
-        let most_ms = match why {
-            StoreError::Full(_) => limits::ROOM_LOOK_MS,
-            _ => limits::REOPEN_MAX_MS,
-        };
+        let is_full = matches!(why, StoreError::Full(_));
+        let most_ms = if is_full { limits::ROOM_LOOK_MS } else { limits::REOPEN_MAX_MS };
         let wait_ms = match self.failures {
             0 | 1 => 0,
             failures => least_ms << (failures - 2).min(16),
@@ -194,7 +192,14 @@ impl Brain {
                 | Request::Runs { .. }
                 | Request::Show { .. }
                 | Request::Results { .. }) => self.answer_question(question, reply),
-                _ => {
+                Request::Start { .. }
+                | Request::Cancel { .. }
+                | Request::Signal { .. }
+                | Request::Approve { .. }
+                | Request::Export { .. }
+                | Request::Retry { .. }
+                | Request::Record { .. }
+                | Request::Logs { .. } => {
                     // The asker may have hung up.
                     let _ = reply.send(Answer::Error(self.no_room()));
                 }
