@@ -4,3 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --bins
 ./target/debug/chaos "${BLOWS:-200}" ${SEED:+"$SEED"}
+# A disk that is full, 200 times over: needs the right to mount.
+cargo test -p openclaw-agent --test full_disk -- --ignored --nocapture

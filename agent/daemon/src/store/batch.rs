@@ -254,6 +254,7 @@ impl Store {
             META.put(&mut meta, b"high_water", &high_water.to_le_bytes())?;
         }
         META.put(&mut meta, b"alive", &rows::pack(&self.age))?;
+        META.put(&mut meta, b"serial", &(self.serial + 1).to_le_bytes())?;
         if batch.clean {
             META.put(&mut meta, b"clean", &[1])?;
         }
