@@ -20,11 +20,11 @@ use openclaw_protocol::id::Epoch;
 use openclaw_protocol::sync::Cursor;
 
 /// How a store gets at its disk, again and again.
-pub(super) type Reach = Box<dyn Fn(&Opening) -> Result<Store, StoreError> + Send>;
+pub(super) type Reach = Box<dyn Fn(&Settings) -> Result<Store, StoreError> + Send>;
 
 /// What a store is opened with.
 #[derive(Debug, Clone)]
-pub(super) struct Opening {
+pub(super) struct Settings {
     pub(super) cache_bytes: usize,
     pub(super) retention: Retention,
     pub(super) fresh_epoch: Epoch,
@@ -45,17 +45,17 @@ impl Store {
         volume: Option<Arc<dyn Volume>>,
     ) -> Result<Self, StoreError> {
         let (wear, whole) = (Arc::default(), false);
-        let opening = Opening { cache_bytes, retention, fresh_epoch, wear, volume, whole };
-        let reach: Reach = Box::new(move |opening| {
-            let (backend, opening) = (backend()?, opening.clone());
+        let settings = Settings { cache_bytes, retention, fresh_epoch, wear, volume, whole };
+        let reach: Reach = Box::new(move |settings| {
+            let (backend, settings) = (backend()?, settings.clone());
             // The engine may panic on a file that was damaged on purpose or by a dying card.
-            let opened = panics::apart(move || Self::open_on(backend, opening)).map_err(|e| {
+            let opened = panics::apart(move || Self::open_on(backend, settings)).map_err(|e| {
                 StoreError::Database(format!("there is no room for a thread to open it: {e}"))
             })?;
             let stopped = || StoreError::Damaged("the database engine stopped on it".to_owned());
             opened.unwrap_or_else(|| Err(stopped()))
         });
-        let mut store = reach(&opening)?;
+        let mut store = reach(&settings)?;
         store.reach = Some(reach);
         store.look();
         Ok(store)
@@ -74,7 +74,7 @@ impl Store {
     pub(crate) fn reopen(&mut self) -> Result<bool, StoreError> {
         self.db.close();
         let closed = || StoreError::Database("it cannot be opened again".to_owned());
-        let opening = Opening {
+        let settings = Settings {
             cache_bytes: self.cache_bytes,
             retention: self.retention,
             fresh_epoch: self.epoch,
@@ -82,7 +82,7 @@ impl Store {
             volume: self.room.volume(),
             whole: true,
         };
-        let mut fresh = self.reach.as_ref().ok_or_else(closed)?(&opening)?;
+        let mut fresh = self.reach.as_ref().ok_or_else(closed)?(&settings)?;
         if fresh.epoch != self.epoch {
             return Err(StoreError::Damaged("it is another database than before".to_owned()));
         }
