@@ -82,10 +82,11 @@ async fn fleet() -> (tempfile::TempDir, Config) {
 /// Everything that is in it, read to the end.
 async fn read(db: &Db) -> Result<BTreeMap<String, Vec<String>>> {
     let Db::Sqlite { writer, .. } = db else { panic!("it is a file") };
-    let tables: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-            .fetch_all(writer)
-            .await?;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT CAST(name AS TEXT) AS n FROM sqlite_master WHERE type = 'table'",
+    )
+    .fetch_all(writer)
+    .await?;
     let mut all = BTreeMap::new();
     for table in tables {
         let select = format!("SELECT * FROM \"{table}\"");
