@@ -129,3 +129,58 @@ impl Store {
         self.restore(&mut Restored::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openclaw_protocol::id::Digest;
+    use openclaw_protocol::time::{ClockTrust, Stamp};
+
+    use super::super::Batch;
+    use super::*;
+    use crate::limits;
+    use crate::testing::Disk;
+
+    const NOW: Stamp = Stamp { boot: 1, boot_ms: 1_000, wall_ms: 0, trust: ClockTrust::Unset };
+
+    fn store(disk: &Disk) -> Store {
+        let disk = disk.clone();
+        let with = (limits::CACHE_BYTES, Retention::default(), Epoch(7));
+        Store::open_again(move || Ok(disk.backend()), with, None).unwrap()
+    }
+
+    fn with_blob(digest: Digest) -> Batch {
+        Batch { blobs: vec![(digest, b"module".to_vec())], ..Batch::default() }
+    }
+
+    #[test]
+    fn whoever_has_time_waits_for_a_blob_while_the_database_is_opened_again() {
+        let mut store = store(&Disk::new(1));
+        let digest = Digest([1; 32]);
+        store.commit(&with_blob(digest), NOW).unwrap();
+        let (patient, hasty) = (store.blobs().patient(), store.blobs());
+        store.db.close();
+        assert!(hasty.read(digest).is_err());
+        let waits = patient.clone();
+        let reads = std::thread::spawn(move || waits.read(digest));
+        assert!(!store.reopen().unwrap(), "no commit had failed");
+        assert_eq!(reads.join().unwrap().unwrap().unwrap(), b"module");
+        drop(store);
+        assert!(patient.read(digest).is_err(), "it is gone for good");
+    }
+
+    #[test]
+    fn what_is_found_tells_whether_the_failed_commit_is_there() {
+        let disk = Disk::new(1);
+        let mut first = store(&disk);
+        first.commit(&Batch::default(), NOW).unwrap();
+        // Another handle did what this one does not know of, as a sync that failed too late.
+        let known = first.serial;
+        first.commit(&with_blob(Digest([1; 32])), NOW).unwrap();
+        first.serial = known;
+        assert!(first.reopen().unwrap());
+        assert!(first.blobs().has(Digest([1; 32])).unwrap());
+        assert!(!first.reopen().unwrap());
+        first.commit(&Batch::default(), NOW).unwrap();
+        assert_eq!(first.serial, known + 2);
+    }
+}
