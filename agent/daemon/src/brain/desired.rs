@@ -6,6 +6,7 @@
 //! device cannot run is refused by name; the rest is put into force all the same.
 
 use openclaw_agent_core::Deployed;
+use openclaw_points::{Point, reach};
 use openclaw_protocol::desired::{self, Desired, SignedDesired};
 use openclaw_protocol::id::{Digest, Generation, WorkflowName};
 use openclaw_protocol::limits as shared;
@@ -268,9 +269,11 @@ impl Brain {
         } else if is_document {
             self.take_document(digest, &whole)?;
         } else {
+            reach(Point::ModuleJoined);
             self.pending.batch.blobs.push((digest, whole));
             self.pending.needs_commit = true;
             self.flush()?;
+            reach(Point::ModuleArrived);
             self.module_arrived(digest);
         }
         Ok(())
@@ -307,6 +310,7 @@ impl Brain {
             }
         };
         tracing::info!(revision = verified.document.revision, "a new desired state has come");
+        reach(Point::DesiredTaken);
         self.pending.batch.pending = Some(Some(verified.signed.clone()));
         self.pending.needs_commit = true;
         let before = fleet.desired.next.replace(Next::new(verified));
@@ -419,6 +423,7 @@ impl Brain {
         self.pending.needs_commit = true;
         self.report(Report::Desired { revision, refused });
         self.redeploy();
+        reach(Point::DesiredInForce);
     }
 
     /// At a start: what is in force is made ready again. Its modules were tried when it came; one

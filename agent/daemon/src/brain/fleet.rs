@@ -1,6 +1,7 @@
 //! The brain's end of the control plane: the sync session and what it asks of the store.
 
 use openclaw_agent_core::{Deployed, Input};
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::WorkflowName;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::RECORD_BYTES;
@@ -148,7 +149,10 @@ impl Brain {
                 let records = self.store.load(lane, first, before, bytes)?;
                 fleet.session.handle_loaded(lane, records, now_ms);
             }
-            Output::Acked { cursor } => self.store.acknowledge(&cursor),
+            Output::Acked { cursor } => {
+                reach(Point::AckTaken);
+                self.store.acknowledge(&cursor);
+            }
             Output::Verify { lane, seq, digest } => {
                 let own = self.store.digest_at(lane, seq).unwrap_or(None);
                 if own.is_some_and(|own| own != digest) {
@@ -230,6 +234,7 @@ impl Brain {
                 Some(marker) => self.pass_over(upto + 1, record.seq, &marker.reason),
                 None => self.take_command(&record.body),
             }
+            reach(Point::CommandTaken);
         }
         Ok(())
     }

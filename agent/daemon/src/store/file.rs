@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::Epoch;
 use redb::backends::FileBackend;
 
@@ -23,6 +24,7 @@ pub fn open_or_quarantine(
     retention: Retention,
     fresh_epoch: Epoch,
 ) -> Result<(Store, Option<PathBuf>), StoreError> {
+    reach(Point::StoreOpen);
     let first = open(path, cache_bytes, retention, fresh_epoch);
     let Err(e) = first else { return first.map(|store| (store, None)) };
     if !matches!(e, StoreError::Damaged(_) | StoreError::Corrupt { .. }) {
@@ -31,8 +33,10 @@ pub fn open_or_quarantine(
         return Err(e);
     }
     let aside = free_name(path);
+    reach(Point::DatabaseDamaged);
     std::fs::rename(path, &aside)
         .map_err(|e| StoreError::Database(format!("cannot set {} aside: {e}", path.display())))?;
+    reach(Point::DatabaseAside);
     Ok((open(path, cache_bytes, retention, fresh_epoch)?, Some(aside)))
 }
 

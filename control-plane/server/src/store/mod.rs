@@ -39,6 +39,7 @@ use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use openclaw_points::{Point, reach};
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
@@ -120,7 +121,9 @@ impl Db {
             .max_lifetime(None)
             .connect_with(options.clone())
             .await?;
+        reach(Point::SchemaOpen);
         SQLITE_MIGRATIONS.run(&writer).await?;
+        reach(Point::SchemaMigrated);
         let readers = PoolOptions::<Sqlite>::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -204,10 +207,12 @@ impl Tx {
     /// # Errors
     /// The database could not; nothing was done then.
     pub async fn commit(self) -> Result<()> {
+        reach(Point::DbCommit);
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
+        reach(Point::DbCommitted);
         Ok(())
     }
 
