@@ -3,18 +3,11 @@
 
 use openclaw_tests::storm;
 
+use crate::on_a_runtime;
+
 /// The storm of every test run; `make chaos` has the long one.
 const SEED: u64 = 20_261_122;
 const BLOWS: u32 = 16;
-
-fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(work)
-}
 
 #[test]
 fn kills_and_cuts_lose_nothing_and_double_nothing() {
