@@ -168,6 +168,14 @@ points! {
     KeyWritten = "key.written";
     /// It has the other's name; the directory is not synced.
     KeyRenamed = "key.renamed";
+    /// A backup's copy is beside where the database will be.
+    RestoreCopied = "restore.copied";
+    /// The keys that were in it are where they belong.
+    RestoreKeys = "restore.keys";
+    /// The restored database is whole and of a new generation, under another name.
+    RestoreWhole = "restore.whole";
+    /// It has its name; the directory is not synced.
+    RestoreNamed = "restore.named";
     /// The generation is in the open transaction.
     GenerationCommit = "generation.commit";
     /// The first admin is in the open transaction.

@@ -1,7 +1,28 @@
 //! A death at every kill point, and no name of one in what devices and servers get.
 
-use openclaw_points::Point;
+use std::path::Path;
+
+use openclaw::dev::find_program;
+use openclaw_points::{Point, VARIABLE};
 use openclaw_tests::points;
+
+/// The release binary has none of it: neither a name of a point nor that of the variable. The debug
+/// binary has all of them, so the search sees what it looks for.
+#[test]
+fn a_release_build_has_no_kill_points() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let names = || Point::ALL.iter().map(|point| point.name()).chain([VARIABLE]);
+    let read = |path: &Path| std::fs::read(path).expect("it is built: `make release`");
+    let has = |binary: &[u8], name: &str| {
+        binary.windows(name.len()).any(|window| window == name.as_bytes())
+    };
+    let release = read(&root.join("target/release/openclaw-agent"));
+    let debug = read(&find_program("openclaw-agent").expect("it is built"));
+    let found: Vec<&str> = names().filter(|name| has(&release, name)).collect();
+    assert!(found.is_empty(), "{found:?}");
+    let missing: Vec<&str> = names().filter(|name| !has(&debug, name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
 
 /// What every test run plays; `make chaos` has more seeds.
 const SEED: u64 = 20_261_201;

@@ -2,7 +2,7 @@
 //! ledger then says that each wish came to one result, and how often its effect was seen.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openclaw::Failure;
 use openclaw::dev::ledger::Line;
@@ -21,9 +21,9 @@ const DOWN_MS: u64 = 50;
 const COUNTED: &str = "workflow: counted
 version: '1'
 mode: parallel
-max: 10000
-max_queued: 10000
+max: 1000
 steps:
+  - { id: read, plugin: system-metrics@^0.1, retry: { max_retries: 100, delay: 50ms } }
   - id: witness
     plugin: http@^0.1
     with: { method: POST, url: '@WITNESS@', body: { run: '${ execution.id }', agent: '${ agent.id }' } }
@@ -110,16 +110,18 @@ async fn play(
     let (logs, mut dice) = (world.logs(), Dice::new(seed));
     let mut wished = 0;
     for number in 0..kills {
+        let victim = usize::try_from(dice.below(AGENTS as u64)).unwrap_or_default();
+        // Of several agents one at a time: each lives several times as long.
+        let until = Instant::now() + Duration::from_millis(dice.below(LIFE_MS / AGENTS as u64));
         // As many as keep pace with the kills, so that there is something to do at each.
         while wished * kills < executions * (number + 1) {
+            let left = executions * (number + 1) / kills + 1 - wished;
             let device = &devices[usize::try_from(wished).unwrap_or_default() % AGENTS];
             desk.wish("counted", device, &format!("wish-{wished}")).await?;
             wished += 1;
+            let pause = until.saturating_duration_since(Instant::now());
+            tokio::time::sleep(pause / u32::try_from(left).unwrap_or(u32::MAX)).await;
         }
-        // Of several agents one at a time: each lives several times as long.
-        let pause = dice.below(LIFE_MS / AGENTS as u64);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let victim = usize::try_from(dice.below(AGENTS as u64)).unwrap_or_default();
         world.agents[victim].kill().await;
         world.witness.forget_next(&devices[victim]);
         tokio::time::sleep(Duration::from_millis(dice.below(DOWN_MS))).await;

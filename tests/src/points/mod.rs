@@ -208,6 +208,7 @@ impl Trial {
             Way::Stops => self.stops(place).await,
             Way::Enrols => self.enrols(place).await,
             Way::Begins(_) => self.begins(place).await,
+            Way::Restores => self.restores(point, place).await,
             Way::ServerStarts => self.server_starts(place).await,
             Way::Serves(_) => self.serves(place).await,
             Way::ServerEnrols => self.server_enrols(point, place).await,
@@ -276,6 +277,7 @@ fn most_passings(way: Way) -> u64 {
         | Way::Local
         | Way::Stops
         | Way::Enrols
+        | Way::Restores
         | Way::ServerStarts
         | Way::ServerEnrols => 1,
     }

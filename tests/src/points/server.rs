@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
 use openclaw::Failure;
-use openclaw::dev::{Process, find_program};
+use openclaw::dev::{Process, find_program, free_port};
 use openclaw_points::{Point, VARIABLE};
 
 use super::{LOOK_EVERY, MAIN, PATIENCE, Trial, died, wrong};
@@ -84,78 +84,131 @@ impl Trial {
     /// It dies as it makes itself: whatever there is by then, the next beginning completes it, and
     /// the first admin can log in.
     pub(super) async fn begins(&mut self, place: &str) -> Result<(), Failure> {
-        let name = self.fresh("beginning");
-        let dir = self.dir.join(name);
-        std::fs::create_dir_all(&dir)?;
-        let mut file = std::fs::OpenOptions::new();
-        let file = file.write(true).create_new(true).mode(0o600).open(dir.join("password"));
-        file?.write_all(PASSWORD.as_bytes())?;
-        let (http, mqtt) = (openclaw::dev::free_port()?, openclaw::dev::free_port()?);
-        let config = format!(
-            "data_dir = {:?}\n[http]\nbind = \"127.0.0.1:{http}\"\n[mqtt]\nbind = \
-             \"127.0.0.1:{mqtt}\"\n",
-            dir.join("data")
-        );
-        std::fs::write(dir.join("config.toml"), config)?;
-        died(self.server_program(&dir, "init", Some(place)).await?)?;
-        let done = self.server_program(&dir, "init", None).await?;
+        let place_of = self.place_for_another()?;
+        let Another { dir, url, config, password } = &place_of;
+        let init = ["init", "--config", config, "--admin-password-file", password];
+        died(self.another_does(dir, &init, Some(place)).await?)?;
+        let done = self.another_does(dir, &init, None).await?;
         if !done.success() {
             return Err(wrong(&format!("it cannot be begun again: {done}")));
         }
-        let ready = dir.join("ready");
-        let mut server = self.start_server_program(&dir, "serve", Some(&ready), None)?;
-        let deadline = Instant::now() + PATIENCE;
-        while !ready.exists() {
-            if Instant::now() > deadline || server.ended().is_some() {
-                return Err(wrong("what was begun cannot be served"));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        log_in(&dir, &format!("http://127.0.0.1:{http}"))?;
+        let mut server = self.serve_another(&place_of).await?;
+        log_in(dir, url, PASSWORD)?;
         server.kill().await;
         Ok(())
     }
 
-    fn start_server_program(
-        &self,
-        dir: &Path,
-        verb: &str,
-        ready: Option<&Path>,
-        place: Option<&str>,
-    ) -> std::io::Result<Process> {
-        let (config, password) = (dir.join("config.toml"), dir.join("password"));
-        let (config, password) = (config.to_string_lossy(), password.to_string_lossy());
-        let mut args = vec![verb, "--config", &config, "--admin-password-file", &password];
-        let ready = ready.map(|path| path.to_string_lossy().into_owned());
-        if let Some(path) = &ready {
-            args.extend(["--ready-file", path]);
+    /// It dies as it is restored from a backup: nothing half restored is served, and the next restore
+    /// completes it.
+    pub(super) async fn restores(&mut self, point: Point, place: &str) -> Result<(), Failure> {
+        let place_of = self.place_for_another()?;
+        let Another { dir, url, config, .. } = &place_of;
+        let file = dir.join("backup").to_string_lossy().into_owned();
+        let own = self.dir.join("control-plane/config.toml").to_string_lossy().into_owned();
+        let made = self.another_does(dir, &["backup", &file, "--config", &own], None).await?;
+        if !made.success() {
+            return Err(wrong(&format!("no backup: {made}")));
         }
-        let log = self.world.logs().join("beginning.log");
-        let env = place.map(|place| (VARIABLE, place));
-        Process::start(verb, self.world.programs().control_plane(), &args, &log, env)
+        let restore = ["restore", &file, "--config", config];
+        died(self.another_does(dir, &restore, Some(place)).await?)?;
+        if point != Point::RestoreNamed {
+            let served = self.another_does(dir, &["serve", "--config", config], None).await?;
+            if served.success() {
+                return Err(wrong("what was half restored was served"));
+            }
+            let done = self.another_does(dir, &restore, None).await?;
+            if !done.success() {
+                return Err(wrong(&format!("it cannot be restored again: {done}")));
+            }
+        }
+        let mut server = self.serve_another(&place_of).await?;
+        log_in(dir, url, &self.world.password)?;
+        server.kill().await;
+        Ok(())
     }
 
-    async fn server_program(
+    /// A place for another control plane.
+    fn place_for_another(&mut self) -> Result<Another, Failure> {
+        let name = self.fresh("another");
+        let dir = self.dir.join(name);
+        std::fs::create_dir_all(&dir)?;
+        let (config, password) = (dir.join("config.toml"), dir.join("password"));
+        let mut file = std::fs::OpenOptions::new();
+        let file = file.write(true).create_new(true).mode(0o600).open(&password);
+        file?.write_all(PASSWORD.as_bytes())?;
+        let (http, mqtt) = (free_port()?, free_port()?);
+        let text = format!(
+            "data_dir = {:?}\n[http]\nbind = \"127.0.0.1:{http}\"\n[mqtt]\nbind = \
+             \"127.0.0.1:{mqtt}\"\n",
+            dir.join("data")
+        );
+        std::fs::write(&config, text)?;
+        Ok(Another {
+            config: config.to_string_lossy().into_owned(),
+            password: password.to_string_lossy().into_owned(),
+            url: format!("http://127.0.0.1:{http}"),
+            dir,
+        })
+    }
+
+    /// Serves another control plane, once it is ready.
+    async fn serve_another(&self, another: &Another) -> Result<Process, Failure> {
+        let ready = another.dir.join("ready");
+        let file = ready.to_string_lossy();
+        let args = ["serve", "--config", &another.config, "--ready-file", &file];
+        let mut server = self.start_another(&another.dir, &args, None)?;
+        let deadline = Instant::now() + PATIENCE;
+        while !ready.exists() {
+            if Instant::now() > deadline || server.ended().is_some() {
+                return Err(wrong("what there is cannot be served"));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(server)
+    }
+
+    fn start_another(
         &self,
         dir: &Path,
-        verb: &str,
+        args: &[&str],
+        place: Option<&str>,
+    ) -> std::io::Result<Process> {
+        let env = place.map(|place| (VARIABLE, place));
+        let program = self.world.programs().control_plane();
+        Process::start("another", program, args, &dir.join("log"), env)
+    }
+
+    async fn another_does(
+        &self,
+        dir: &Path,
+        args: &[&str],
         place: Option<&str>,
     ) -> Result<ExitStatus, Failure> {
-        let mut program = self.start_server_program(dir, verb, None, place)?;
+        let mut program = self.start_another(dir, args, place)?;
         let ended = tokio::time::timeout(PATIENCE, program.end()).await;
         Ok(ended.map_err(|_| wrong("it does not end"))??)
     }
 }
 
-fn log_in(home: &Path, url: &str) -> Result<(), Failure> {
+/// Where another control plane lives.
+struct Another {
+    dir: PathBuf,
+    url: String,
+    config: String,
+    password: String,
+}
+
+/// Logs in as the first admin.
+fn log_in(home: &Path, url: &str, password: &str) -> Result<(), Failure> {
     let mut child = std::process::Command::new(find_program("openclaw")?)
         .args(["login", url, "--password-stdin"])
         .env("OPENCLAW_CONFIG_DIR", home)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(PASSWORD.as_bytes())?;
+        stdin.write_all(password.as_bytes())?;
     }
     if child.wait()?.success() { Ok(()) } else { Err(wrong("the first admin cannot log in")) }
 }

@@ -30,6 +30,8 @@ pub(super) enum Way {
     Enrols,
     /// The control plane makes its keys, its database and its first admin.
     Begins(u64),
+    /// A control plane is restored from a backup.
+    Restores,
     /// The control plane starts.
     ServerStarts,
     /// The control plane is asked for runs and a deployment, and takes what comes of them.
@@ -82,6 +84,10 @@ pub(super) fn way(point: Point) -> Way {
         | Point::EnrollStored => Way::Enrols,
         Point::KeyWritten | Point::KeyRenamed => Way::Begins(4),
         Point::GenerationCommit | Point::AdminCommit | Point::AdminCommitted => Way::Begins(1),
+        Point::RestoreCopied
+        | Point::RestoreKeys
+        | Point::RestoreWhole
+        | Point::RestoreNamed => Way::Restores,
         Point::SchemaOpen | Point::SchemaMigrated | Point::RetentionCommit => Way::ServerStarts,
         Point::DbCommit | Point::DbCommitted => Way::Serves(8),
         Point::IngestCommit | Point::IngestCommitted | Point::IngestTold => Way::Serves(3),
