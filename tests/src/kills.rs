@@ -82,12 +82,7 @@ impl Killed {
 ///
 /// # Errors
 /// A part of the world does not do what it should in time.
-pub async fn kills(
-    dir: &Path,
-    seed: u64,
-    kills: u64,
-    executions: u64,
-) -> Result<Killed, Failure> {
+pub async fn kills(dir: &Path, seed: u64, kills: u64, executions: u64) -> Result<Killed, Failure> {
     let mut world = World::begin(dir, Programs::find(None)?).await?;
     let outcome = play(&mut world, seed, kills, executions).await;
     world.end().await;

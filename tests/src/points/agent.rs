@@ -6,7 +6,7 @@ use std::time::Instant;
 use openclaw::Failure;
 use openclaw::dev::Process;
 
-use super::{DEPLOYED, LOOK_EVERY, MAIN, PATIENCE, Trial, died, wrong};
+use super::{LOOK_EVERY, MAIN, PATIENCE, Trial, died, wrong};
 
 impl Trial {
     /// It dies as it runs something.
@@ -109,8 +109,6 @@ impl Trial {
         self.world.agents[MAIN].start_doomed(&logs, place)?;
         died(self.world.agents[MAIN].await_end(PATIENCE).await?)?;
         self.world.agents[MAIN].start(&logs)?;
-        // A wish that came before the workflow would be refused.
-        self.await_workflows(|count| count == DEPLOYED.len() as u64).await?;
         self.wish("pointed", MAIN).await?;
         self.settle(MAIN).await
     }

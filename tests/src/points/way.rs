@@ -84,10 +84,9 @@ pub(super) fn way(point: Point) -> Way {
         | Point::EnrollStored => Way::Enrols,
         Point::KeyWritten | Point::KeyRenamed => Way::Begins(4),
         Point::GenerationCommit | Point::AdminCommit | Point::AdminCommitted => Way::Begins(1),
-        Point::RestoreCopied
-        | Point::RestoreKeys
-        | Point::RestoreWhole
-        | Point::RestoreNamed => Way::Restores,
+        Point::RestoreCopied | Point::RestoreKeys | Point::RestoreWhole | Point::RestoreNamed => {
+            Way::Restores
+        }
         Point::SchemaOpen | Point::SchemaMigrated | Point::RetentionCommit => Way::ServerStarts,
         Point::DbCommit | Point::DbCommitted => Way::Serves(8),
         Point::IngestCommit | Point::IngestCommitted | Point::IngestTold => Way::Serves(3),

@@ -104,6 +104,11 @@ impl DesiredState {
         self.in_force.as_ref().map_or(0, |v| v.document.revision)
     }
 
+    /// Whether it is known what this device shall run.
+    pub(super) fn is_known(&self) -> bool {
+        self.in_force.is_some()
+    }
+
     /// The revision in force, as far as it is one of this generation.
     pub(super) fn revision_under(&self, generation: u64) -> u64 {
         let own = self.in_force.as_ref().filter(|v| v.document.generation.0 == generation);

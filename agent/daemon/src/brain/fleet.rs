@@ -2,6 +2,7 @@
 
 use openclaw_agent_core::{Deployed, Input};
 use openclaw_points::{Point, reach};
+use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::id::WorkflowName;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::RECORD_BYTES;
@@ -86,6 +87,22 @@ impl Fleet {
             (true, true) => "in sync",
         }
     }
+}
+
+/// Whether a command is about a workflow that is not in force. Where a database is new, what the device
+/// shall run may still be on its way: the command waits with the control plane, which repeats it.
+fn wants_what_is_not(record: &Record, in_force: &VecMap<String, String>) -> bool {
+    let command = wire::unpack::<CommandRecord>(Kind::Command, &record.body, RECORD_BYTES);
+    command.is_ok_and(|record| match record.command {
+        Command::Start { workflow, .. } | Command::Record { workflow, .. } => {
+            !in_force.contains_key(workflow.as_str())
+        }
+        Command::Cancel { .. }
+        | Command::Signal { .. }
+        | Command::Decide { .. }
+        | Command::Retry { .. }
+        | Command::Export { .. } => false,
+    })
 }
 
 fn commands_cursor(cursors: &[Cursor]) -> Cursor {
@@ -220,7 +237,8 @@ impl Brain {
             if record.seq <= upto {
                 continue;
             }
-            if !follows {
+            let is_early = !fleet.desired.is_known() && wants_what_is_not(&record, &self.in_force);
+            if !follows || is_early {
                 fleet.session.handle_discarded(Lane::Commands);
                 return Ok(());
             }

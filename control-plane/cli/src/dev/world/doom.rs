@@ -123,7 +123,11 @@ impl Agent {
     }
 }
 
-async fn end_of(name: &str, process: &mut Process, within: Duration) -> Result<ExitStatus, Failure> {
+async fn end_of(
+    name: &str,
+    process: &mut Process,
+    within: Duration,
+) -> Result<ExitStatus, Failure> {
     match tokio::time::timeout(within, process.end()).await {
         Ok(status) => Ok(status?),
         Err(_) => Err(Failure::new(FAILED, format!("{name} does not end"))),
