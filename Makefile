@@ -44,7 +44,7 @@ server: ## control plane and command line, as a server gets them
 bench: plugins release ## figures into target/bench.json
 	./deploy/dev/bench.sh
 
-chaos: setup plugins ## the long run: 200 kills and cuts
+chaos: setup plugins ## the long runs: kills and cuts, and deaths at every kill point
 	./deploy/dev/chaos.sh
 
 simulate: ## 10,000 random lives of the engine against a naive model (OPENCLAW_SIMULATE=NUMBER: that one)

@@ -121,9 +121,10 @@ impl Trial {
         let copy = self.dir.join("earlier.redb");
         agent.stop().await;
         std::fs::copy(&database, &copy)?;
-        // A start and a stop are told, so the log goes on.
+        // What is done from here on is forgotten there, and is not done again.
         agent.start(&logs)?;
-        self.quiet(MAIN).await?;
+        self.wish("pointed", MAIN).await?;
+        self.settle(MAIN).await?;
         self.world.agents[MAIN].stop().await;
         std::fs::copy(&copy, &database)?;
         self.world.agents[MAIN].start_doomed(&logs, place)?;

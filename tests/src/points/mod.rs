@@ -179,14 +179,13 @@ impl Trial {
             for point in points {
                 let most = most_passings(way(*point));
                 let place = format!("{}:{}", point.name(), 1 + self.dice.below(most));
-                let began = Instant::now();
                 self.die(*point, &place).await.map_err(|failure| {
                     let seed = self.seed;
                     wrong(&format!("seed {seed}, round {round}, {place}: {failure:?}"))
                 })?;
                 self.deaths += 1;
-                eprintln!("{place}: {:?}", began.elapsed());
             }
+            eprintln!("seed {}: {round} of {rounds} deaths at each point", self.seed);
         }
         let ledger = self.world.ledger().await?;
         let wished = self.wished.clone();
