@@ -36,5 +36,6 @@ fn a_death_at_every_point_loses_nothing_and_doubles_nothing() {
         panic!("{failure:?}; everything is kept in {}", kept.display())
     });
     assert_eq!(outcome.fault(), None);
-    assert_eq!(outcome.deaths, Point::ALL.len() as u64, "each point once");
+    assert_eq!(outcome.points, Point::ALL.len(), "each point");
+    assert!(outcome.deaths >= Point::ALL.len() as u64, "{}", outcome.deaths);
 }

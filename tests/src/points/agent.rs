@@ -5,10 +5,37 @@ use std::time::Instant;
 
 use openclaw::Failure;
 use openclaw::dev::Process;
+use openclaw_points::Point;
 
 use super::{LOOK_EVERY, MAIN, PATIENCE, Trial, died, wrong};
 
+/// Points that every start of an enrolled agent passes.
+const RECOVERY: [Point; 8] = [
+    Point::StoreOpen,
+    Point::StoreStart,
+    Point::StoreStarted,
+    Point::StoreRestored,
+    Point::OutboxAppended,
+    Point::StoreSwept,
+    Point::JournalCommit,
+    Point::JournalCommitted,
+];
+
 impl Trial {
+    /// Starts an agent that died; half the time it dies in its recovery, too.
+    async fn start_again(&mut self, agent: usize) -> Result<(), Failure> {
+        let logs = self.world.logs();
+        let drawn = self.dice.below(2 * RECOVERY.len() as u64);
+        let point = usize::try_from(drawn).ok().and_then(|drawn| RECOVERY.get(drawn));
+        if let Some(point) = point {
+            let agent = &mut self.world.agents[agent];
+            agent.start_doomed(&logs, &format!("{}:1", point.name()))?;
+            died(agent.await_end(PATIENCE).await?)?;
+            self.deaths += 1;
+        }
+        Ok(self.world.agents[agent].start(&logs)?)
+    }
+
     /// It dies as it runs something.
     pub(super) async fn runs(
         &mut self,
@@ -23,7 +50,7 @@ impl Trial {
             self.wish(workflow, agent).await?;
         }
         died(self.world.agents[agent].await_end(PATIENCE).await?)?;
-        self.world.agents[agent].start(&logs)?;
+        self.start_again(agent).await?;
         self.settle(agent).await
     }
 
@@ -37,7 +64,7 @@ impl Trial {
         died(self.world.agents[MAIN].await_end(PATIENCE).await?)?;
         // Once it has noted the time, it does not again for a minute: not before the next death.
         std::fs::remove_file(synced)?;
-        self.world.agents[MAIN].start(&logs)?;
+        self.start_again(MAIN).await?;
         self.wish("pointed", MAIN).await?;
         self.settle(MAIN).await
     }
@@ -52,7 +79,7 @@ impl Trial {
         let key = self.fresh("deploy");
         let deployment = self.desk.deploy("other", &id, &key).await?;
         died(self.world.agents[MAIN].await_end(PATIENCE).await?)?;
-        self.world.agents[MAIN].start(&logs)?;
+        self.start_again(MAIN).await?;
         self.desk.in_force(&deployment).await?;
         self.wish("pointed", MAIN).await?;
         self.settle(MAIN).await?;
@@ -108,7 +135,7 @@ impl Trial {
         let logs = self.world.logs();
         self.world.agents[MAIN].start_doomed(&logs, place)?;
         died(self.world.agents[MAIN].await_end(PATIENCE).await?)?;
-        self.world.agents[MAIN].start(&logs)?;
+        self.start_again(MAIN).await?;
         self.wish("pointed", MAIN).await?;
         self.settle(MAIN).await
     }
@@ -129,7 +156,7 @@ impl Trial {
         std::fs::copy(&copy, &database)?;
         self.world.agents[MAIN].start_doomed(&logs, place)?;
         died(self.world.agents[MAIN].await_end(PATIENCE).await?)?;
-        self.world.agents[MAIN].start(&logs)?;
+        self.start_again(MAIN).await?;
         self.quiet(MAIN).await?;
         // Results that the control plane has are told again under new numbers, and count there.
         let received = self.desk.received(&self.world.agents[MAIN].id).await?;
@@ -159,7 +186,7 @@ impl Trial {
         self.wished[MAIN] += 1;
         died(self.world.agents[MAIN].await_end(PATIENCE).await?)?;
         asks.end().await?;
-        self.world.agents[MAIN].start(&logs)?;
+        self.start_again(MAIN).await?;
         self.settle(MAIN).await
     }
 
@@ -172,7 +199,7 @@ impl Trial {
         self.wish("pointed", MAIN).await?;
         self.world.agents[MAIN].ask_to_stop();
         died(self.world.agents[MAIN].await_end(PATIENCE).await?)?;
-        self.world.agents[MAIN].start(&logs)?;
+        self.start_again(MAIN).await?;
         self.settle(MAIN).await
     }
 
