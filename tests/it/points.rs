@@ -1,6 +1,7 @@
 //! A death at every kill point, and no name of one in what devices and servers get.
 
 use std::path::Path;
+use std::time::Duration;
 
 use openclaw::dev::find_program;
 use openclaw_points::{Point, VARIABLE};
@@ -38,4 +39,20 @@ fn a_death_at_every_point_loses_nothing_and_doubles_nothing() {
     assert_eq!(outcome.fault(), None);
     assert_eq!(outcome.points, Point::ALL.len(), "each point");
     assert!(outcome.deaths >= Point::ALL.len() as u64, "{}", outcome.deaths);
+}
+
+#[test]
+fn control_without_a_point_on_its_way_a_program_goes_on() {
+    crate::in_world(async |world, _| {
+        world.add_agent().await.expect("an agent");
+        let logs = world.logs();
+        let agent = &mut world.agents[0];
+        agent.stop().await;
+        // A name that there is none of, and a passing that does not come.
+        for place in ["store.nowhere:1", "store.open:2"] {
+            agent.start_doomed(&logs, place).expect("it starts");
+            assert!(agent.await_end(Duration::from_secs(1)).await.is_err(), "{place}: it died");
+            agent.stop().await;
+        }
+    });
 }

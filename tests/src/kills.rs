@@ -128,3 +128,50 @@ async fn play(
     world.quiesce(REST_WITHIN).await?;
     Ok(Killed { kills, executions: wished, ledger: world.ledger().await?, recoveries })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn killed(change: impl FnOnce(&mut Line)) -> Killed {
+        let mut line = Line {
+            agent: "a".to_owned(),
+            recorded: 10,
+            witnessed: 10,
+            received: 10,
+            missing: 0,
+            duplicate: 0,
+            unexplained: 0,
+            repeated: 2,
+            unkeyed: 0,
+        };
+        change(&mut line);
+        let recoveries = (1..=200).rev().map(Duration::from_millis).collect();
+        Killed { kills: 2, executions: 10, ledger: vec![line], recoveries }
+    }
+
+    #[test]
+    fn what_is_wrong_is_found() {
+        assert_eq!(killed(|_| {}).fault(), None);
+        let wrong: [fn(&mut Line); 6] = [
+            |line| line.missing = 1,
+            |line| line.duplicate = 1,
+            |line| line.unkeyed = 1,
+            |line| line.repeated = 3,
+            |line| line.received = 9,
+            |line| line.recorded = 9,
+        ];
+        for change in wrong {
+            assert!(killed(change).fault().is_some(), "{:?}", killed(change));
+        }
+    }
+
+    #[test]
+    fn hundredths_are_of_all_that_were_seen() {
+        let killed = killed(|_| {});
+        assert_eq!(killed.recovery(50), Some(Duration::from_millis(100)));
+        assert_eq!(killed.recovery(99), Some(Duration::from_millis(198)));
+        assert_eq!(killed.recovery(100), Some(Duration::from_millis(200)));
+        assert_eq!(Killed { recoveries: Vec::new(), ..killed }.recovery(99), None);
+    }
+}

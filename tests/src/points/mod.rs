@@ -293,3 +293,51 @@ fn died(status: ExitStatus) -> Result<(), Failure> {
 fn wrong(text: &str) -> Failure {
     Failure::from(std::io::Error::other(text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(change: impl FnOnce(&mut Line)) -> Outcome {
+        let mut line = Line {
+            agent: "a".to_owned(),
+            recorded: 2,
+            witnessed: 3,
+            received: 3,
+            missing: 0,
+            duplicate: 0,
+            unexplained: 0,
+            repeated: 1,
+            unkeyed: 0,
+        };
+        change(&mut line);
+        Outcome { deaths: 1, points: 1, wished: vec![3], ledger: vec![line] }
+    }
+
+    #[test]
+    fn what_is_wrong_is_found() {
+        // What the agent itself remembers may be less: it was wiped on the way.
+        assert_eq!(line(|_| {}).fault(), None);
+        let wrong: [fn(&mut Line); 7] = [
+            |line| line.missing = 1,
+            |line| line.duplicate = 1,
+            |line| line.unexplained = 1,
+            |line| line.unkeyed = 1,
+            |line| line.repeated = 2,
+            |line| line.received = 2,
+            |line| line.witnessed = 4,
+        ];
+        for change in wrong {
+            assert!(line(change).fault().is_some(), "{:?}", line(change));
+        }
+        assert!(Outcome { deaths: 0, ..line(|_| {}) }.fault().is_some(), "nothing proves nothing");
+        assert!(Outcome::default().fault().is_some());
+    }
+
+    #[test]
+    fn only_a_death_at_the_point_is_one() {
+        for (status, is_one) in [(6, true), (9, false), (0, false), (64 << 8, false)] {
+            assert_eq!(died(ExitStatus::from_raw(status)).is_ok(), is_one, "{status}");
+        }
+    }
+}
