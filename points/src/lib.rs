@@ -90,6 +90,10 @@ points! {
     CallEnded = "call.ended";
     /// What came of it is taken in, not committed.
     CallSettled = "call.settled";
+    /// A message for the site's broker is handed to the client.
+    MessageGiven = "message.given";
+    /// The site's broker has acknowledged it: that is taken in, not committed.
+    MessageAcknowledged = "message.acknowledged";
     /// A local request is answered.
     ReplyTold = "reply.told";
     /// The last commit of a stop is about to be made.

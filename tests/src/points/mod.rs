@@ -3,6 +3,7 @@
 //! nothing. A point that is not reached fails, as does one that nobody knows a way to.
 
 mod agent;
+mod postbox;
 mod server;
 mod way;
 
@@ -17,6 +18,7 @@ use openclaw::dev::world::{Agent, Desk, Programs, World};
 use openclaw_points::Point;
 
 use crate::Dice;
+use postbox::Postbox;
 use way::{Way, way};
 
 /// How long a program may take to its point, and the world to come to rest after it.
@@ -31,7 +33,8 @@ const FORGETFUL: usize = 1;
 /// What is in force on them.
 const DEPLOYED: [&str; 2] = ["pointed", "long"];
 
-/// One run: two calls, of which the second has an effect outside, and what it was told is kept.
+/// One run: two calls, of which the second has an effect outside, and what it was told is kept; and a
+/// message for the site's broker.
 const POINTED: &str = "workflow: pointed
 version: '1'
 mode: parallel
@@ -44,6 +47,7 @@ steps:
     with: { method: POST, url: '@WITNESS@', body: { run: '${ execution.id }' } }
     timeout: 5s
     retry: { max_retries: 100, delay: 50ms }
+  - { id: say, publish: { topic: said, qos: 1, payload: { run: '${ execution.id }' } } }
 ";
 /// One that goes on for long enough to be snapshotted.
 const LONG: &str = "workflow: long
@@ -59,6 +63,7 @@ steps:
     with: { method: POST, url: '@WITNESS@', body: { run: '${ execution.id }' } }
     timeout: 5s
     retry: { max_retries: 100, delay: 50ms }
+  - { id: say, publish: { topic: said, qos: 1, payload: { run: '${ execution.id }' } } }
 ";
 /// One whose module nothing else needs.
 const OTHER: &str = "workflow: other
@@ -76,6 +81,8 @@ pub struct Outcome {
     pub points: usize,
     /// Runs that were wished for, by agent.
     pub wished: Vec<u64>,
+    /// Runs of which the site's broker has heard.
+    pub said: u64,
     /// The judgement, an agent a line.
     pub ledger: Vec<Line>,
 }
@@ -93,6 +100,7 @@ impl Outcome {
         };
         let is_wrong = self.ledger.len() != self.wished.len()
             || self.deaths == 0
+            || self.said != self.wished.iter().sum::<u64>()
             || self.ledger.iter().zip(&self.wished).any(wrong);
         is_wrong.then(|| format!("{self:#?}"))
     }
@@ -128,6 +136,8 @@ struct Trial {
     wished: Vec<u64>,
     /// Results that the control plane counts beyond those, because a log was numbered anew.
     beyond: Vec<u64>,
+    /// The broker of the agents' site.
+    postbox: Postbox,
     /// An agent that is enrolled again and again.
     wanderer: Agent,
     deaths: u64,
@@ -136,12 +146,16 @@ struct Trial {
 impl Trial {
     async fn begin(dir: &Path, seed: u64) -> Result<Self, Failure> {
         let mut world = World::begin(dir, Programs::find(None)?).await?;
-        let link = "backoff_max_ms = 100";
+        let postbox = Postbox::open().await?;
+        let link = format!(
+            "backoff_max_ms = 100\n[local_broker]\naddress = \"{}\"\nbackoff_max_ms = 100",
+            postbox.address()
+        );
         let clock = format!("[clock]\nsynced_file = {:?}", dir.join("synced"));
         world.add_agent_with("slots = 1", &format!("{link}\n{clock}")).await?;
         let forgets = format!("{link}\n[retention]\nhours = 0\njournal_hours = 0");
         world.add_agent_with("slots = 1", &forgets).await?;
-        world.add_agent_with("", link).await?;
+        world.add_agent_with("", &link).await?;
         for text in [POINTED, LONG, OTHER] {
             world.apply(text).await?;
         }
@@ -165,6 +179,7 @@ impl Trial {
             world,
             desk,
             seed,
+            postbox,
             wanderer,
         };
         for agent in [MAIN, FORGETFUL] {
@@ -188,8 +203,8 @@ impl Trial {
             eprintln!("seed {}: {round} of {rounds} deaths at each point", self.seed);
         }
         let ledger = self.world.ledger().await?;
-        let wished = self.wished.clone();
-        Ok(Outcome { deaths: self.deaths, points: points.len(), wished, ledger })
+        let (wished, said) = (self.wished.clone(), self.postbox.said());
+        Ok(Outcome { deaths: self.deaths, points: points.len(), wished, said, ledger })
     }
 
     /// Lets a program die at `place`, starts it again, and waits until everything is as it should be.
@@ -226,19 +241,22 @@ impl Trial {
         self.desk.wish(workflow, &self.world.agents[agent].id, &key).await
     }
 
-    /// Waits until nothing is under way with an agent any more and all that it was wished for is
-    /// here: that, and no more.
+    /// Waits until nothing is under way with an agent any more, all that it was wished for is here,
+    /// that and no more, and the site's broker has heard of all.
     async fn settle(&mut self, agent: usize) -> Result<(), Failure> {
         let expected = self.wished[agent] + self.beyond[agent];
         let deadline = Instant::now() + PATIENCE;
         loop {
             let received = self.desk.received(&self.world.agents[agent].id).await?;
-            if received == expected && self.is_quiet(agent).await {
+            let all_said = self.postbox.said() == self.wished.iter().sum::<u64>();
+            if received == expected && all_said && self.is_quiet(agent).await {
                 return Ok(());
             }
             if received > expected || Instant::now() > deadline {
                 let status = self.world.agents[agent].status().await;
-                let text = format!("{received} results instead of {expected}; {status:?}");
+                let said = self.postbox.said();
+                let text =
+                    format!("{received} results instead of {expected}, {said} said; {status:?}");
                 return Err(wrong(&text));
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -311,7 +329,7 @@ mod tests {
             unkeyed: 0,
         };
         change(&mut line);
-        Outcome { deaths: 1, points: 1, wished: vec![3], ledger: vec![line] }
+        Outcome { deaths: 1, points: 1, wished: vec![3], said: 3, ledger: vec![line] }
     }
 
     #[test]
@@ -331,6 +349,7 @@ mod tests {
             assert!(line(change).fault().is_some(), "{:?}", line(change));
         }
         assert!(Outcome { deaths: 0, ..line(|_| {}) }.fault().is_some(), "nothing proves nothing");
+        assert!(Outcome { said: 2, ..line(|_| {}) }.fault().is_some());
         assert!(Outcome::default().fault().is_some());
     }
 

@@ -49,7 +49,11 @@ pub(super) fn way(point: Point) -> Way {
         | Point::StoreRestored
         | Point::StoreSwept => Way::Runs(1),
         Point::ClockNoted => Way::TrustsItsClock,
-        Point::TapeWritten | Point::AckTaken | Point::CommandTaken => Way::Runs(2),
+        Point::MessageGiven
+        | Point::MessageAcknowledged
+        | Point::TapeWritten
+        | Point::AckTaken
+        | Point::CommandTaken => Way::Runs(2),
         Point::CallBegin
         | Point::CallEnded
         | Point::CallSettled
