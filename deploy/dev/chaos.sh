@@ -8,3 +8,5 @@ cargo build --bins
 ./target/debug/chaos blows "${BLOWS:-200}" ${SEED:+"$SEED"}
 ./target/debug/chaos kills "${KILLS:-1000}" ${SEED:+"$SEED"}
 ./target/debug/chaos points "${ROUNDS:-20}" ${SEED:+"$SEED"}
+# A disk that is full, 200 times over: needs the right to mount.
+cargo test -p openclaw-agent --test full_disk -- --ignored --nocapture

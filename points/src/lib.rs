@@ -40,6 +40,8 @@ points! {
     StoreTables = "store.tables";
     /// They are committed.
     StoreTabled = "store.tabled";
+    /// Room on the disk is taken for the reserve.
+    ReserveTaken = "reserve.taken";
     /// A start is noted, not committed.
     StoreStart = "store.start";
     /// It is committed, and nothing is read yet.

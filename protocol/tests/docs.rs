@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use openclaw_protocol::definition;
-use openclaw_protocol::expr::{Expr, Scope, Value, budget, resolve_in};
+use openclaw_protocol::expr::{Expr, Lent, Scope, Value, budget, resolve_in};
 use openclaw_protocol::limits;
 use serde_json::{Value as Json, json};
 
@@ -160,14 +160,14 @@ impl Names {
 }
 
 impl Scope for Names {
-    fn lookup(&self, name: &str) -> Option<Value> {
-        self.0.get(name).map(Value::from_json_typed)
+    fn lookup(&self, name: &str) -> Option<Lent<'_>> {
+        self.0.get(name).map(Value::from_json_typed).map(Lent::Owned)
     }
 
-    fn resolve(&self, path: &[String]) -> Option<(usize, Value)> {
+    fn resolve(&self, path: &[String]) -> Option<(usize, Lent<'_>)> {
         let (first, rest) = path.split_first()?;
         let (used, value) = resolve_in(self.0.get(first)?, rest);
-        Some((used + 1, value))
+        Some((used + 1, Lent::Owned(value)))
     }
 
     fn seed(&self) -> Option<[u8; 32]> {

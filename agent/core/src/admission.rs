@@ -217,6 +217,7 @@ impl Engine {
             let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Refused { code: "inputs.invalid", message: fault::cut(texts.join("; ")) }
         })?;
+        self.has_storage_for_run(wanted.parent.is_some())?;
         let above =
             wanted.parent.as_ref().is_some_and(|parent| self.is_above(parent, &wanted.workflow));
         let lane = (wanted.workflow.clone(), lane_of_json(&plan, &inputs, &wanted.trigger_data)?);

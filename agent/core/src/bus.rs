@@ -308,7 +308,7 @@ impl Engine {
         if self.answer_again(request.as_ref(), decision) {
             return;
         }
-        let outcome = act(self, decision);
+        let outcome = self.has_storage_for_words().and_then(|()| act(self, decision));
         self.answer(request, outcome, decision);
     }
 }

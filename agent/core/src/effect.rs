@@ -143,7 +143,7 @@ pub enum Told {
         /// Of which workflow.
         workflow: WorkflowName,
         /// `queue_full`, `single`, `inputs.invalid`, `duplicate`, `throttled`, `when.error`,
-        /// `dedupe.error`, `hold.full`, `files.full` or `events`.
+        /// `dedupe.error`, `hold.full`, `files.full`, `storage_full` or `events`.
         reason: &'static str,
     },
 }

@@ -25,6 +25,7 @@ use crate::queue::{FailedRun, Queue, QueueView};
 use crate::run::Run;
 use crate::scope::Stage;
 use crate::step::bounded;
+use crate::storage::Storage;
 use crate::trigger::{Armed, Marks};
 
 /// What an engine is made with. The same seed after each restart, or the past comes out
@@ -90,6 +91,8 @@ pub struct Engine {
     pub(crate) deployed_anew: bool,
     /// The agent is about to stop: no attempt begins any more.
     pub(crate) draining: bool,
+    /// How much room there is on the disk.
+    pub(crate) storage: Storage,
     pub(crate) now: Stamp,
 }
 
@@ -160,6 +163,7 @@ impl Engine {
             started: None,
             deployed_anew: false,
             draining: false,
+            storage: Storage::Ample,
             now: Stamp { boot: 0, boot_ms: 0, wall_ms: 0, trust: ClockTrust::Unset },
             config,
         }
@@ -205,7 +209,7 @@ impl Engine {
             Input::Drain => self.draining = true,
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
         }
-        if self.started.is_some() {
+        if self.started.is_some() && self.storage != Storage::Full {
             self.restart_outdated(now, &mut decision);
             self.continue_runs(now, &mut decision);
             self.fire_timers(now, &mut decision);
@@ -235,7 +239,11 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<(u64, &'static str)> {
         self.started?;
-        if !self.unfinished.is_empty() || !self.moved.is_empty() || self.deployed_anew {
+        if self.storage == Storage::Full {
+            return None;
+        }
+        let outdated = self.deployed_anew && self.storage == Storage::Ample;
+        if !self.unfinished.is_empty() || !self.moved.is_empty() || outdated {
             return Some((self.now.boot_ms, "work left over"));
         }
         let run = self.deadlines.first().and_then(|(due_ms, number)| {

@@ -25,6 +25,7 @@ use crate::engine::Engine;
 use crate::gate::Fired;
 use crate::input::{FileStat, Listing};
 use crate::limits::FILES_PER_DECISION;
+use crate::storage::STORAGE_FULL;
 use crate::trigger::TriggerKey;
 
 /// What is known of the files of all triggers.
@@ -163,7 +164,7 @@ impl Engine {
     ) -> bool {
         let fired = self.fire_gated(workflow, trigger, data, now, decision);
         let Fired::Dropped(refused) = fired else { return false };
-        let waits = matches!(refused.code, "queue_full" | "single");
+        let waits = matches!(refused.code, "queue_full" | "single" | STORAGE_FULL);
         if waits {
             // What was told last is that it is dropped. It is not: the file stays where it is, and
             // is looked at again.

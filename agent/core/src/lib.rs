@@ -13,7 +13,7 @@
 //! whole. `snapshot` makes bytes of its state. `queue` says whose turn it is. `bus` carries what is
 //! said on the device to those who listen, `gate` and `hold` hold triggers back, `files` tells what is
 //! new of files, `child` joins runs that call one another, `update` sees to runs of definitions that
-//! are not in force any more.
+//! are not in force any more, and `storage` holds back what a full disk has no room for.
 
 mod admission;
 mod bus;
@@ -42,6 +42,7 @@ mod scope;
 mod settle;
 mod snapshot;
 mod step;
+mod storage;
 mod summary;
 mod timer;
 mod trigger;
@@ -61,3 +62,4 @@ pub use input::{Again, Deployed, FileStat, Input, Listing, Message, StartRequest
 pub use queue::{FailedRun, QueueView};
 pub use restore::RestoreError;
 pub use snapshot::SnapshotError;
+pub use storage::{STORAGE_FULL, Storage};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openclaw_protocol::expr::{Expr, Key, Map, Scope, Template, Timestamp, Value};
+use openclaw_protocol::expr::{Expr, Key, Lent, Map, Scope, Template, Timestamp, Value};
 use openclaw_protocol::run::{ErrorCause, RunError, StepStatus};
 use openclaw_protocol::time::Stamp;
 
@@ -108,9 +108,9 @@ impl Names<'_> {
         })
     }
 
-    fn inner(&self, path: &[String]) -> Option<(usize, Value)> {
+    fn inner(&self, path: &[String]) -> Option<(usize, Lent<'_>)> {
         let (first, rest) = path.split_first()?;
-        let whole = |value: Value| Some((1, value));
+        let whole = |value: Value| Some((1, Lent::Owned(value)));
         let own = match first.as_str() {
             "output" => self.output,
             "message" | "event" => self.message,
@@ -139,23 +139,24 @@ impl Names<'_> {
         }
     }
 
-    fn steps(&self, rest: &[String]) -> (usize, Value) {
+    fn steps(&self, rest: &[String]) -> (usize, Lent<'_>) {
         let known = rest.split_first().and_then(|(id, below)| {
             let result = self.view.result(self.plan.find(id)?)?;
             Some((result, below))
         });
         let Some((result, below)) = known else {
-            return (1, self.all_steps());
+            return (1, Lent::Owned(self.all_steps()));
         };
         match below.first().map(String::as_str) {
             Some("output") => descend(&result.output, 3, &below[1..]),
-            Some("status") => (3, Value::from(status_text(result.status))),
-            Some("attempts") => (3, Value::Int(i64::from(result.attempts))),
+            Some("status") => (3, Lent::Owned(Value::from(status_text(result.status)))),
+            Some("attempts") => (3, Lent::Owned(Value::Int(i64::from(result.attempts)))),
             Some("error") => {
                 let error = result.error.as_deref().map_or(Value::Null, error_value);
-                descend(&error, 3, &below[1..])
+                let (used, error) = descend(&error, 3, &below[1..]);
+                (used, Lent::Owned(error.into_owned()))
             }
-            Some(_) | None => (2, step_value(result)),
+            Some(_) | None => (2, Lent::Owned(step_value(result))),
         }
     }
 
@@ -187,11 +188,11 @@ impl Names<'_> {
 }
 
 impl Scope for Names<'_> {
-    fn lookup(&self, name: &str) -> Option<Value> {
+    fn lookup(&self, name: &str) -> Option<Lent<'_>> {
         self.inner(&[name.to_owned()]).map(|(_, value)| value)
     }
 
-    fn resolve(&self, path: &[String]) -> Option<(usize, Value)> {
+    fn resolve(&self, path: &[String]) -> Option<(usize, Lent<'_>)> {
         self.inner(path)
     }
 
@@ -275,7 +276,7 @@ pub(crate) fn instant(wall_ms: i64) -> Value {
 
 /// Follows text keys as far as there are maps: how many names of the path were used in all, and
 /// the value.
-fn descend(from: &Value, used: usize, rest: &[String]) -> (usize, Value) {
+fn descend<'a>(from: &'a Value, used: usize, rest: &[String]) -> (usize, Lent<'a>) {
     let mut here = from;
     let mut used = used;
     for name in rest {
@@ -283,5 +284,5 @@ fn descend(from: &Value, used: usize, rest: &[String]) -> (usize, Value) {
         here = next;
         used += 1;
     }
-    (used, here.clone())
+    (used, Lent::Borrowed(here))
 }

@@ -15,12 +15,14 @@ use crate::effect::{Decision, Told};
 use crate::engine::Engine;
 use crate::fact::Fact;
 use crate::limits;
+use crate::storage::Storage;
 
 impl Engine {
     /// Looks at the runs of definitions that are not in force any more, after each deployment. At a
     /// start they have been folded and told of it by then.
     pub(crate) fn restart_outdated(&mut self, now: Stamp, decision: &mut Decision) {
-        if !std::mem::take(&mut self.deployed_anew) {
+        // What would come instead of them has no room yet.
+        if self.storage != Storage::Ample || !std::mem::take(&mut self.deployed_anew) {
             return;
         }
         let mut restarted = 0;

@@ -3,17 +3,20 @@
 //! `corpus/VERSION` holds those that were written by that version of the engine, and stays. Beside
 //! each, `NAME.yaml` is what it was recorded from: definition, definitions beside it, scenario. A
 //! new one is made by `openclaw workflow test -d … -s … --record NAME.ocr`, and its line of the list
-//! by the example `replay_digests`.
+//! by the example `replay_digests`. Those named `life-NUMBER` are of random lives, `cut-NUMBER` the
+//! same with a snapshot: the ignored test `record_lives` of the simulator has written them.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
 
+#[path = "support/altered.rs"]
+mod altered;
 #[path = "../examples/replay_digests/corpus.rs"]
 mod corpus;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use openclaw_agent_core::replay::{Recording, Replay};
+use openclaw_agent_core::replay::{Recording, Replay, ReplayedCall};
 use openclaw_agent_core::{AttemptOutcome, Fact, TimerKind};
 use openclaw_protocol::definition;
 use openclaw_protocol::json::JsonText;
@@ -63,7 +66,7 @@ fn every_recording_is_told_as_it_was_and_as_the_list_says() {
         assert_eq!(corpus::differences(&recordings, &listed), BTreeMap::new(), "{dir:?}");
         total += recordings.len();
     }
-    assert!(total >= 30, "only {total} recordings");
+    assert!(total >= 200, "only {total} recordings");
 }
 
 #[test]
@@ -94,6 +97,52 @@ fn an_altered_result_is_named_as_the_first_call_that_differs() {
     println!("{named} altered results named, in {named_in} recordings; without effect: {idle:?}");
     assert!(named_in >= 30 && named >= 100, "{named} named, in {named_in} recordings");
     assert!(idle.len() * 10 <= named, "too many change nothing: {idle:?}");
+}
+
+/// What was told, wherever in the journal: events, and calls with inputs and keys.
+fn story(replay: &Replay) -> impl PartialEq + use<> {
+    let events: Vec<_> = replay.events.iter().map(|(_, event)| event.clone()).collect();
+    let call = |call: &ReplayedCall| {
+        (call.step.clone(), call.attempt, call.input.clone(), call.idempotency_key.clone())
+    };
+    (events, replay.calls.iter().map(call).collect::<Vec<_>>())
+}
+
+/// Whatever an engine did otherwise that can be told, the replay says so: clock, chance, order,
+/// results and steps, one at a time, all over the journal.
+#[test]
+fn what_is_told_otherwise_is_named_whatever_it_is() {
+    /// Of each recording.
+    const PLACES: usize = 3;
+    // What was told before a snapshot is not told again.
+    let recordings = recordings().into_iter().filter(|(_, one)| one.snapshot.is_none());
+    let recordings: Vec<_> = recordings
+        .map(|(name, recording)| (name, story(&recording.replay().unwrap()), recording))
+        .collect();
+    for (name, alter) in altered::ALL {
+        let (mut named, mut idle, mut unseen) = (0, 0, Vec::new());
+        for (of, told, recording) in &recordings {
+            // After the last fact nothing is compared any more.
+            let last = recording.facts.len() - 1;
+            for place in (0..last).step_by(last.div_ceil(PLACES)) {
+                let mut other = recording.clone();
+                if alter(&mut other, place).is_none() {
+                    continue;
+                }
+                match other.replay() {
+                    Ok(replay) if replay.divergence.is_none() => {
+                        let same = story(&replay) == *told;
+                        idle += usize::from(same);
+                        unseen.extend((!same).then(|| (of.clone(), place)));
+                    }
+                    Ok(_) | Err(_) => named += 1,
+                }
+            }
+        }
+        println!("{name}: named {named} times; {idle} change nothing");
+        assert!(named > 0, "{name}: never named; changes nothing {idle} times");
+        assert_eq!(unseen, [], "{name}");
+    }
 }
 
 /// What the first test compares can differ: a changed digest, a recording that is not listed, one

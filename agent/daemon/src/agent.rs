@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use openclaw_agent_core::Deployed;
 use openclaw_protocol::id::Epoch;
 use openclaw_protocol::time::Stamp;
 use tokio::sync::mpsc::Receiver;
@@ -26,8 +27,9 @@ use crate::looker::Looker;
 use crate::secret_files::SecretFiles;
 use crate::secrets::{DeviceKey, Secrets};
 use crate::standalone::{self, Loaded};
-use crate::store::{self, Batch, Retention, Store, StoreError};
+use crate::store::{self, Batch, Restored, Retention, Store, StoreError};
 use crate::tls::{self, TlsTime};
+use crate::waiting::{self, Doorkeeper};
 use crate::webhook;
 
 /// The database's name in the data directory.
@@ -50,23 +52,27 @@ impl Agent {
     /// cannot be used. Credentials that cannot be used are no reason: the agent then runs without
     /// a link, and `status` says why.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
+        local::be_alone(&config.socket_path())?;
+        Self::begin(config, open(config)?)
+    }
+
+    /// Starts again in the same process, whose store failed: nothing of it has died, so no call that
+    /// was under way has done any harm.
+    fn start_after_failure(config: &Config) -> anyhow::Result<Self> {
+        let mut opened = open(config)?;
+        opened.restored.unclean = false;
+        Self::begin(config, opened)
+    }
+
+    /// Everything but what had to be written first.
+    fn begin(config: &Config, opened: Opened) -> anyhow::Result<Self> {
+        let Opened { store, restored, clock, standalone } = opened;
         tls::install_provider();
-        identity::make_data_dir(&config.data_dir)?;
-        let loaded = match &config.standalone {
-            Some(standalone) => standalone::load(standalone, config.offers(&config.dirs()))?,
-            None => Loaded::default(),
-        };
         let (events, receiver) = event::queue();
         let logs = Logs::default();
         let socket = config.socket_path();
         let server = local::listen(&socket, events.clone(), logs.clone())
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
-        let mut store = open_store(config)?;
-        let restored = store.start(&clock::boot_id())?;
-        let synced_file = &config.clock.synced_file;
-        let mut clock = SystemClock::new(restored.boot, restored.high_water_wall_ms, synced_file);
-        let standalone = keep_modules(&mut store, loaded, clock.now())?;
-
         let mut tasks = vec![tokio::spawn(async move { server.run().await })];
         let time = TlsTime::new(restored.high_water_wall_ms, &config.clock.synced_file);
         let (outgoing, queue) = link::queue();
@@ -93,7 +99,7 @@ impl Agent {
         let looker = look_for_files(&host, &events)?;
         let kit = Kit {
             events: events.clone(),
-            blobs: store.blobs(),
+            blobs: store.blobs().patient(),
             logs,
             host,
             secrets: secrets.clone(),
@@ -220,6 +226,29 @@ fn open_link(
     Ok(Some(Link::new(&credentials, &config.link, time, seed, events, queue)?))
 }
 
+/// What a start writes to the disk.
+struct Opened {
+    store: Store,
+    restored: Restored,
+    clock: SystemClock,
+    standalone: Vec<Deployed>,
+}
+
+/// Does all of a start that needs room on the disk.
+fn open(config: &Config) -> anyhow::Result<Opened> {
+    identity::make_data_dir(&config.data_dir)?;
+    let loaded = match &config.standalone {
+        Some(standalone) => standalone::load(standalone, config.offers(&config.dirs()))?,
+        None => Loaded::default(),
+    };
+    let mut store = open_store(config)?;
+    let restored = store.start(&clock::boot_id())?;
+    let synced_file = &config.clock.synced_file;
+    let mut clock = SystemClock::new(restored.boot, restored.high_water_wall_ms, synced_file);
+    let standalone = keep_modules(&mut store, loaded, clock.now())?;
+    Ok(Opened { store, restored, clock, standalone })
+}
+
 fn open_store(config: &Config) -> anyhow::Result<Store> {
     let retention = Retention {
         hours: config.retention.hours,
@@ -244,11 +273,7 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 }
 
 /// Modules from the device's own directories go the way of all modules: into the store.
-fn keep_modules(
-    store: &mut Store,
-    loaded: Loaded,
-    now: Stamp,
-) -> anyhow::Result<Vec<openclaw_agent_core::Deployed>> {
+fn keep_modules(store: &mut Store, loaded: Loaded, now: Stamp) -> anyhow::Result<Vec<Deployed>> {
     let blobs = store.blobs();
     let mut batch = Batch::default();
     for (digest, module) in loaded.modules {
@@ -268,14 +293,18 @@ fn random_u64() -> anyhow::Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Runs an agent until `stop` resolves. A failing store (a full disk, a card that went away) ends
-/// everything that stands on it; after a wait the agent starts anew from what is durable.
+/// Runs an agent until `stop` resolves. A full disk is waited for from the first start on. A failing
+/// store (a card that went away) ends everything that stands on it; after a wait the agent starts anew
+/// from what is durable.
 ///
 /// # Errors
-/// The first start failed; later ones are tried again and again.
+/// The first start failed, and not for want of room; later ones are tried again and again.
 pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     tokio::pin!(stop);
-    let mut agent = Agent::start(config)?;
+    let mut agent = tokio::select! {
+        () = &mut stop => return Ok(()),
+        agent = first(config) => agent?,
+    };
     tracing::info!(socket = %agent.socket().display(), "the agent is running");
     let mut wait = limits::RESTART_MIN;
     loop {
@@ -299,10 +328,42 @@ pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Res
                 () = tokio::time::sleep(wait) => {}
             }
             wait = (wait * 2).min(limits::RESTART_MAX);
-            match Agent::start(config) {
+            match Agent::start_after_failure(config) {
                 Ok(agent) => break agent,
                 Err(e) => tracing::error!(error = format!("{e:#}"), "cannot start yet"),
             }
         };
+    }
+}
+
+/// The first start. Where there is no room for it, it is tried again and again, and who asks is told.
+async fn first(config: &Config) -> anyhow::Result<Agent> {
+    let mut why = match Agent::start(config) {
+        Ok(agent) => return Ok(agent),
+        Err(e) if waiting::is_for_room(&e) => e,
+        Err(e) => return Err(e),
+    };
+    tracing::error!(error = format!("{why:#}"), "waiting for room on the disk");
+    let mut doorkeeper = Doorkeeper::begin(config, &why);
+    let mut wait = limits::RESTART_MIN;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(limits::FIRST_START_MAX);
+        why = match open(config) {
+            Ok(opened) => {
+                doorkeeper.end().await;
+                match Agent::begin(config, opened) {
+                    Err(e) if waiting::is_for_room(&e) => {
+                        doorkeeper = Doorkeeper::begin(config, &e);
+                        e
+                    }
+                    done => return done,
+                }
+            }
+            Err(e) => e,
+        };
+        if !waiting::is_for_room(&why) {
+            return Err(why);
+        }
     }
 }

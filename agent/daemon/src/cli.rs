@@ -231,6 +231,12 @@ fn status_text(status: &Status) -> String {
         status.workflows,
         status.desired_revision,
     );
+    if !status.storage.message.is_empty() {
+        text.push_str(&format!(
+            "\nstorage    {}: {}",
+            status.storage.state, status.storage.message
+        ));
+    }
     text.push_str(&broker_text(&status.local_broker));
     if status.damaged > 0 {
         let runs = if status.damaged == 1 { "run was" } else { "runs were" };
@@ -277,7 +283,10 @@ fn runs_text(rows: &[RunRow]) -> String {
         [
             row.run.clone(),
             row.workflow.clone(),
-            format!("{:?}", row.status).to_lowercase(),
+            match &row.waiting {
+                Some(reason) => format!("{:?} ({reason})", row.status).to_lowercase(),
+                None => format!("{:?}", row.status).to_lowercase(),
+            },
             wall_text(row.accepted_wall_ms),
             row.steps.to_string(),
             row.error.clone().unwrap_or_default(),

@@ -14,6 +14,8 @@ use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use openclaw_protocol::toml_text::{TomlError, from_toml};
 use serde::{Deserialize, Serialize};
 
+use crate::store::is_full;
+
 const CREDENTIALS: &str = "credentials.toml";
 
 /// The files of the first version.
@@ -68,6 +70,14 @@ pub enum IdentityError {
     /// A file cannot be read or written.
     #[error("{path}: {reason}")]
     File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// There is no room for a file.
+    #[error("{path}: {reason}; free some space on its file system")]
+    Full {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -163,7 +173,7 @@ pub fn make_data_dir(path: &Path) -> Result<(), IdentityError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|e| IdentityError::File { path: path.to_owned(), reason: e.to_string() })
+        .map_err(|e| unwritten(path, &e))
 }
 
 /// A key that others can read is no longer the device's alone.
@@ -214,7 +224,16 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), IdentityError> {
         .and_then(|()| std::fs::rename(&beside, path))
         .inspect(|()| reach(Point::FileRenamed))
         .and_then(|()| path.parent().map_or(Ok(()), sync_dir));
-    written.map_err(|e| IdentityError::File { path: path.to_owned(), reason: e.to_string() })
+    written.map_err(|e| unwritten(path, &e))
+}
+
+fn unwritten(path: &Path, error: &std::io::Error) -> IdentityError {
+    let (path, reason) = (path.to_owned(), error.to_string());
+    if is_full(error) {
+        IdentityError::Full { path, reason }
+    } else {
+        IdentityError::File { path, reason }
+    }
 }
 
 /// Makes renames in a directory durable.

@@ -30,6 +30,7 @@ pub mod standalone;
 mod stderr;
 pub mod store;
 pub mod tls;
+mod waiting;
 pub mod webhook;
 
 #[cfg(test)]

@@ -74,6 +74,8 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 pub const THREADS_LEFT: usize = 4;
 /// The shortest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MIN: Duration = Duration::from_millis(500);
+/// The longest wait before a first start is tried again for which the disk had no room.
+pub const FIRST_START_MAX: Duration = Duration::from_secs(4);
 /// The longest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);
 
@@ -176,3 +178,20 @@ pub const SETTLED_DEFINITIONS: usize = 16;
 pub const RUN_TAPES_BYTES: usize = 64 * 1024;
 /// Facts that one part of a recording may have, in bytes of JSON.
 pub const EXPORT_PART_BYTES: usize = 512 * 1024;
+
+/// What is held on the disk for when it is full, bytes.
+pub const RESERVE_BYTES: u64 = 1024 * 1024;
+/// What of it is given back at once, bytes. Where less than this is free beside it, no new run comes
+/// in; the last such step is not for runs.
+pub const RESERVE_STEP_BYTES: u64 = 256 * 1024;
+/// What has to be free before a commit, bytes: more than commits take but for large ones, for which
+/// the rest of the reserve is there.
+pub const COMMIT_ROOM_BYTES: u64 = 64 * 1024;
+/// What has to be left free beside a whole reserve before everything goes on, bytes.
+pub const ROOM_MARGIN_BYTES: u64 = 512 * 1024;
+/// How often a disk that is full is looked at, milliseconds.
+pub const ROOM_LOOK_MS: u64 = 1_000;
+/// How long a worker waits for a database that failed to be opened again.
+pub const REOPEN_WAIT: Duration = Duration::from_secs(5);
+/// The longest wait before a database that failed is opened again, milliseconds.
+pub const REOPEN_MAX_MS: u64 = 30_000;

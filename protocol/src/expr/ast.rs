@@ -97,6 +97,11 @@ impl Operator {
         }
     }
 
+    /// Whether it asks something: gives `true` or `false`.
+    pub(super) fn is_test(self) -> bool {
+        self.precedence() == Precedence::Relation
+    }
+
     /// Operators of the same class form one chain.
     pub(super) fn precedence(self) -> Precedence {
         match self {

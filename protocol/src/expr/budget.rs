@@ -71,13 +71,17 @@ impl Budget {
     }
 
     /// Takes fuel. Once it fails it fails for good.
+    #[inline]
     pub(super) fn spend(&mut self, fuel: u64) -> Result<(), Fault> {
-        if fuel > self.fuel {
-            self.fuel = 0;
-            return Err(Fault::budget("the expression does too much work: its fuel is used up"));
-        }
-        self.fuel -= fuel;
+        let Some(left) = self.fuel.checked_sub(fuel) else { return Err(self.used_up()) };
+        self.fuel = left;
         Ok(())
+    }
+
+    #[cold]
+    fn used_up(&mut self) -> Fault {
+        self.fuel = 0;
+        Fault::budget("the expression does too much work: its fuel is used up")
     }
 
     /// Takes the fuel for reading `bytes` bytes.

@@ -2,15 +2,15 @@
 
 use super::code::{Comprehension, Each};
 use super::error::{EvalError, Fault, Span};
-use super::eval::{Run, boolean, build_map, keep};
+use super::eval::{Run, build_map, keep};
 use super::map::Key;
 use super::value::Value;
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Goes over `range` and makes of it what the macro says.
     pub(super) fn comprehension(
         &mut self,
-        each: &Comprehension,
+        each: &'a Comprehension,
         range: &Value,
         span: Span,
     ) -> Result<Value, EvalError> {
@@ -50,25 +50,21 @@ impl Run<'_> {
     /// One element, whose variables are bound. Whether to go on.
     fn entry(
         &mut self,
-        each: &Comprehension,
+        each: &'a Comprehension,
         key: &Value,
         outcome: &mut Outcome,
         span: Span,
     ) -> Result<bool, EvalError> {
         self.budget.spend(1).map_err(|fault| fault.at(span))?;
-        if let Some(filter) = &each.filter {
-            let taken = boolean(self.eval(filter)?, "a filter");
-            if !taken.map_err(|fault| fault.at(filter.span))? {
-                return Ok(true);
-            }
+        if let Some(filter) = &each.filter
+            && !self.truth(filter, "a filter")?
+        {
+            return Ok(true);
+        }
+        if matches!(each.kind, Each::All | Each::Exists | Each::ExistsOne) {
+            return outcome.judge(self.truth(&each.body, "a condition"));
         }
         let body = self.eval(&each.body);
-        if matches!(each.kind, Each::All | Each::Exists | Each::ExistsOne) {
-            let flag = body.and_then(|value| {
-                boolean(value, "a condition").map_err(|fault| fault.at(each.body.span))
-            });
-            return outcome.judge(flag);
-        }
         self.budget.allocate_entries(1).map_err(|fault| fault.at(span))?;
         outcome.collect(key, body?).map_err(|fault| fault.at(each.body.span))?;
         Ok(true)

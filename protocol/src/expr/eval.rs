@@ -9,7 +9,6 @@
     reason = "an operator names the types it takes and refuses every other, also a future one"
 )]
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::ast::Operator;
@@ -19,7 +18,7 @@ use super::error::{ErrorKind, EvalError, Fault, Span, excerpt};
 use super::functions::Context;
 use super::map::{Key, Map};
 use super::ops;
-use super::scope::Scope;
+use super::scope::{Lent, Scope};
 use super::value::Value;
 
 /// Evaluates a program.
@@ -44,45 +43,85 @@ pub(super) struct Run<'a> {
     pub(super) locals: Vec<Value>,
     /// What the scope said to each of the program's free names: it is asked once. Empty until
     /// something is kept.
-    resolved: Vec<Option<Result<Value, Fault>>>,
+    resolved: Vec<Option<Result<Lent<'a>, EvalError>>>,
 }
 
-impl Run<'_> {
-    pub(super) fn eval(&mut self, code: &Code) -> Result<Value, EvalError> {
+impl<'a> Run<'a> {
+    pub(super) fn eval(&mut self, code: &'a Code) -> Result<Value, EvalError> {
+        if matches!(code.op, Op::Constant(_) | Op::Reference(_) | Op::Path { .. }) {
+            return self.lent(code).map(Lent::into_owned);
+        }
+        self.budget.spend(1).map_err(|fault| fault.at(code.span))?;
+        self.computed(code)
+    }
+
+    /// A value that is only looked at: constants and what the scope has are lent, not copied.
+    fn lent(&mut self, code: &'a Code) -> Result<Lent<'a>, EvalError> {
         self.budget.spend(1).map_err(|fault| fault.at(code.span))?;
         match &code.op {
+            Op::Constant(value) => Ok(Lent::Borrowed(value)),
+            Op::Reference(position) => self.reference(*position, code.span),
+            Op::Path { base, steps } => self.path(base, steps),
+            _ => self.computed(code).map(Lent::Owned),
+        }
+    }
+
+    /// A condition: its truth value alone.
+    pub(super) fn truth(&mut self, code: &'a Code, user: &str) -> Result<bool, EvalError> {
+        let spend = |budget: &mut Budget| budget.spend(1).map_err(|fault| fault.at(code.span));
+        match &code.op {
+            Op::Any(operands) => spend(self.budget).and_then(|()| self.logic(operands, true)),
+            Op::All(operands) => spend(self.budget).and_then(|()| self.logic(operands, false)),
+            Op::Chain { first, rest }
+                if let [(operator, second)] = &**rest
+                    && operator.is_test() =>
+            {
+                spend(self.budget)?;
+                self.test(first, *operator, second, code.span)
+            }
+            _ => match &self.lent(code) {
+                Ok(value) => boolean(value, user).map_err(|fault| fault.at(code.span)),
+                Err(error) => Err(error.clone()),
+            },
+        }
+    }
+
+    /// What is neither known nor in the scope. Its fuel is taken.
+    fn computed(&mut self, code: &'a Code) -> Result<Value, EvalError> {
+        match &code.op {
             Op::Constant(value) => Ok(value.clone()),
+            Op::Reference(position) => self.reference(*position, code.span).map(Lent::into_owned),
+            Op::Path { base, steps } => self.path(base, steps).map(Lent::into_owned),
             Op::Local(position) => Ok(self.locals.get(*position).cloned().unwrap_or(Value::Null)),
-            Op::Reference(position) => self.reference(*position).map_err(|f| f.at(code.span)),
             Op::List(items) => self.list(items, code.span),
             Op::Map(entries) => self.map(entries, code.span),
             Op::Call(call) => self.call(call, None, code.span),
-            Op::Path { base, steps } => self.path(base, steps),
             Op::Has { base, field } => self.has(base, field, code.span),
             Op::GetOr { value, path, default } => self.get_or(value, path, default),
             Op::Bind { value, body } => self.bind(value, body),
-            Op::Not { times, operand } => self.not(*times, operand, code.span),
+            Op::Not { times, operand } => self.not(*times, operand),
             Op::Negate { times, operand } => self.negate(*times, operand, code.span),
             Op::Chain { first, rest } => self.chain(first, rest, code.span),
-            Op::Any(operands) => self.logic(operands, true),
-            Op::All(operands) => self.logic(operands, false),
+            Op::Any(operands) => self.logic(operands, true).map(Value::Bool),
+            Op::All(operands) => self.logic(operands, false).map(Value::Bool),
             Op::Choose { arms, otherwise } => self.choose(arms, otherwise),
         }
     }
 
-    fn reference(&mut self, position: usize) -> Result<Value, Fault> {
-        let Some(free) = self.program.free.get(position) else {
-            return Err(Fault::no_key("unknown name"));
+    fn reference(&mut self, position: usize, span: Span) -> Result<Lent<'a>, EvalError> {
+        let program = self.program;
+        let Some(free) = program.free.get(position) else {
+            return Err(Fault::no_key("unknown name").at(span));
         };
         if !free.again {
-            return self.resolve(free);
+            return self.resolve(free, span);
         }
         if let Some(Some(known)) = self.resolved.get(position) {
-            return known.clone();
+            return known.clone().map_err(|error| EvalError { span, ..error });
         }
-        let result = self.resolve(free);
+        let result = self.resolve(free, span);
         if self.resolved.is_empty() {
-            self.resolved.resize(self.program.free.len(), None);
+            self.resolved.resize(program.free.len(), None);
         }
         if let Some(slot) = self.resolved.get_mut(position) {
             *slot = Some(result.clone());
@@ -90,33 +129,31 @@ impl Run<'_> {
         result
     }
 
-    fn resolve(&self, free: &Free) -> Result<Value, Fault> {
-        let named_type = || free.type_name.map(|(used, name)| (used, Value::Type(name)));
-        let found = self.scope.resolve(&free.path).or_else(named_type);
-        let (used, mut value) =
-            found.ok_or_else(|| Fault::no_key(format!("unknown name `{}`", free.path[0])))?;
-        for name in free.path.iter().skip(used) {
-            value = field(&value, name)?;
+    fn resolve(&self, free: &Free, span: Span) -> Result<Lent<'a>, EvalError> {
+        match self.scope.resolve(&free.path) {
+            Some((used, Lent::Borrowed(value))) => {
+                let names = free.path.iter().skip(used);
+                descend(value, names).map(Lent::Borrowed).map_err(|fault| fault.at(span))
+            }
+            made => {
+                let named_type = || free.type_name.map(|(used, name)| (used, Value::Type(name)));
+                let made = made.map(|(used, value)| (used, value.into_owned()));
+                let (used, value) = made.or_else(named_type).ok_or_else(|| {
+                    Fault::no_key(format!("unknown name `{}`", free.path[0])).at(span)
+                })?;
+                let found = descend(&value, free.path.iter().skip(used)).cloned();
+                found.map(Lent::Owned).map_err(|fault| fault.at(span))
+            }
         }
-        Ok(value)
     }
 
-    /// A value that is only looked at: a constant is not copied for that.
-    fn operand<'c>(&mut self, code: &'c Code) -> Result<Cow<'c, Value>, EvalError> {
-        if let Op::Constant(value) = &code.op {
-            self.budget.spend(1).map_err(|fault| fault.at(code.span))?;
-            return Ok(Cow::Borrowed(value));
-        }
-        self.eval(code).map(Cow::Owned)
-    }
-
-    fn list(&mut self, items: &[Code], span: Span) -> Result<Value, EvalError> {
+    fn list(&mut self, items: &'a [Code], span: Span) -> Result<Value, EvalError> {
         self.budget.allocate_entries(items.len()).map_err(|fault| fault.at(span))?;
         let items = items.iter().map(|item| self.eval(item)).collect::<Result<Vec<_>, _>>()?;
         Ok(Value::List(items.into()))
     }
 
-    fn map(&mut self, entries: &[(Code, Code)], span: Span) -> Result<Value, EvalError> {
+    fn map(&mut self, entries: &'a [(Code, Code)], span: Span) -> Result<Value, EvalError> {
         self.budget.allocate_entries(entries.len() * 2).map_err(|fault| fault.at(span))?;
         let mut built = Vec::with_capacity(entries.len());
         for (key_code, value_code) in entries {
@@ -133,7 +170,7 @@ impl Run<'_> {
     /// Calls with evaluated arguments, `receiver` first.
     fn call(
         &mut self,
-        call: &Call,
+        call: &'a Call,
         receiver: Option<Value>,
         span: Span,
     ) -> Result<Value, EvalError> {
@@ -151,24 +188,28 @@ impl Run<'_> {
         .map_err(|fault| fault.at(span))
     }
 
-    fn path(&mut self, base: &Code, steps: &[(Step, Span)]) -> Result<Value, EvalError> {
-        let mut value = self.eval(base)?;
+    fn path(&mut self, base: &'a Code, steps: &'a [(Step, Span)]) -> Result<Lent<'a>, EvalError> {
+        let mut value = self.lent(base)?;
         for (step, span) in steps {
             self.budget.spend(1).map_err(|fault| fault.at(*span))?;
             value = match step {
-                Step::Field(name) => field(&value, name).map_err(|fault| fault.at(*span))?,
-                Step::Index(index) => {
-                    let index = self.eval(index)?;
-                    element(&value, &index).map_err(|fault| fault.at(*span))?
+                Step::Field(name) => {
+                    below(value, |value| field(value, name)).map_err(|fault| fault.at(*span))?
                 }
-                Step::Call(call) => self.call(call, Some(value), *span)?,
-                Step::Each(each) => self.comprehension(each, &value, *span)?,
+                Step::Index(index) => {
+                    let index = self.lent(index)?;
+                    below(value, |value| element(value, &index)).map_err(|fault| fault.at(*span))?
+                }
+                Step::Call(call) => {
+                    Lent::Owned(self.call(call, Some(value.into_owned()), *span)?)
+                }
+                Step::Each(each) => Lent::Owned(self.comprehension(each, &value, *span)?),
             };
         }
         Ok(value)
     }
 
-    fn has(&mut self, base: &Code, name: &str, span: Span) -> Result<Value, EvalError> {
+    fn has(&mut self, base: &'a Code, name: &str, span: Span) -> Result<Value, EvalError> {
         let base = self.eval(base)?;
         let Value::Map(map) = &base else {
             let message = format!("`has` looks into maps, not into {}", base.type_name());
@@ -178,7 +219,12 @@ impl Run<'_> {
     }
 
     /// A missing key on the way gives the default; a wrong type does not.
-    fn get_or(&mut self, value: &Code, path: &Code, default: &Code) -> Result<Value, EvalError> {
+    fn get_or(
+        &mut self,
+        value: &'a Code,
+        path: &'a Code,
+        default: &'a Code,
+    ) -> Result<Value, EvalError> {
         let wanted = self.eval(path)?;
         let Value::String(wanted) = &wanted else {
             let message = "`get` takes a path in quotes such as \"a.b\"";
@@ -202,7 +248,7 @@ impl Run<'_> {
         Ok(here)
     }
 
-    fn bind(&mut self, value: &Code, body: &Code) -> Result<Value, EvalError> {
+    fn bind(&mut self, value: &'a Code, body: &'a Code) -> Result<Value, EvalError> {
         let value = self.eval(value)?;
         self.locals.push(value);
         let result = self.eval(body);
@@ -210,12 +256,11 @@ impl Run<'_> {
         result
     }
 
-    fn not(&mut self, times: usize, operand: &Code, span: Span) -> Result<Value, EvalError> {
-        let flag = boolean(self.eval(operand)?, "`!`").map_err(|fault| fault.at(span))?;
-        Ok(Value::Bool(flag ^ (times % 2 == 1)))
+    fn not(&mut self, times: usize, operand: &'a Code) -> Result<Value, EvalError> {
+        self.truth(operand, "`!`").map(|flag| Value::Bool(flag ^ (times % 2 == 1)))
     }
 
-    fn negate(&mut self, times: usize, operand: &Code, span: Span) -> Result<Value, EvalError> {
+    fn negate(&mut self, times: usize, operand: &'a Code, span: Span) -> Result<Value, EvalError> {
         let mut value = self.eval(operand)?;
         for _ in 0..times {
             value = negated(&value).map_err(|fault| fault.at(span))?;
@@ -225,43 +270,62 @@ impl Run<'_> {
 
     fn chain(
         &mut self,
-        first: &Code,
-        rest: &[(Operator, Code)],
+        first: &'a Code,
+        rest: &'a [(Operator, Code)],
         span: Span,
     ) -> Result<Value, EvalError> {
-        let mut value = self.operand(first)?;
+        let mut value = self.lent(first)?;
         for (operator, operand) in rest {
-            let operand = self.operand(operand)?;
+            let operand = self.lent(operand)?;
             let result = self.budget.spend(1);
             let applied = result
                 .and_then(|()| ops::apply(self.budget, *operator, &value, &operand))
                 .map_err(|fault| fault.at(span))?;
-            value = Cow::Owned(applied);
+            value = Lent::Owned(applied);
         }
         Ok(value.into_owned())
     }
 
+    /// One operator between two values of which the truth is asked.
+    fn test(
+        &mut self,
+        first: &'a Code,
+        operator: Operator,
+        second: &'a Code,
+        span: Span,
+    ) -> Result<bool, EvalError> {
+        // Looked at where they are: an error is rare, and moving a value costs more than the test.
+        let left = self.lent(first);
+        let left: &Value = left.as_ref().map_err(Clone::clone)?;
+        let right = self.lent(second);
+        let right: &Value = right.as_ref().map_err(Clone::clone)?;
+        let result = self.budget.spend(1);
+        result
+            .and_then(|()| ops::test(self.budget, operator, left, right))
+            .map_err(|fault| fault.at(span))
+    }
+
     /// `||` where `decisive` is true, else `&&`.
-    fn logic(&mut self, operands: &[Code], decisive: bool) -> Result<Value, EvalError> {
+    fn logic(&mut self, operands: &'a [Code], decisive: bool) -> Result<bool, EvalError> {
         let operator = if decisive { "`||`" } else { "`&&`" };
         let mut failure = None;
         for operand in operands {
-            let flag = self
-                .eval(operand)
-                .and_then(|value| boolean(value, operator).map_err(|fault| fault.at(operand.span)));
-            match flag {
-                Ok(flag) if flag == decisive => return Ok(Value::Bool(decisive)),
+            match self.truth(operand, operator) {
+                Ok(flag) if flag == decisive => return Ok(decisive),
                 Ok(_) => {}
                 Err(error) => keep(&mut failure, error)?,
             }
         }
-        failure.map_or(Ok(Value::Bool(!decisive)), Err)
+        failure.map_or(Ok(!decisive), Err)
     }
 
-    fn choose(&mut self, arms: &[(Code, Code)], otherwise: &Code) -> Result<Value, EvalError> {
+    fn choose(
+        &mut self,
+        arms: &'a [(Code, Code)],
+        otherwise: &'a Code,
+    ) -> Result<Value, EvalError> {
         for (condition, then) in arms {
-            let flag = boolean(self.eval(condition)?, "`?`");
-            if flag.map_err(|fault| fault.at(condition.span))? {
+            if self.truth(condition, "`?`")? {
                 return self.eval(then);
             }
         }
@@ -280,7 +344,7 @@ pub(super) fn keep(failure: &mut Option<EvalError>, error: EvalError) -> Result<
 }
 
 /// What conditions take; `user` names who asks.
-pub(super) fn boolean(value: Value, user: &str) -> Result<bool, Fault> {
+fn boolean(value: &Value, user: &str) -> Result<bool, Fault> {
     value.as_bool().ok_or_else(|| {
         Fault::wrong_type(format!("{user} takes true or false, not {}", value.type_name()))
     })
@@ -304,17 +368,36 @@ pub(super) fn build_map(entries: Vec<(Key, Value)>) -> Result<Value, Fault> {
     Map::new(entries).map(|map| Value::Map(Arc::new(map))).map_err(twice)
 }
 
+/// What names lead to, one below the other.
+fn descend<'v, 'n>(
+    from: &'v Value,
+    mut names: impl Iterator<Item = &'n String>,
+) -> Result<&'v Value, Fault> {
+    names.try_fold(from, |value, name| field(value, name))
+}
+
+/// A part of a value, lent where the whole is.
+fn below<'a>(
+    whole: Lent<'a>,
+    part: impl for<'v> Fn(&'v Value) -> Result<&'v Value, Fault>,
+) -> Result<Lent<'a>, Fault> {
+    match whole {
+        Lent::Borrowed(whole) => part(whole).map(Lent::Borrowed),
+        Lent::Owned(whole) => part(&whole).cloned().map(Lent::Owned),
+    }
+}
+
 /// `value.name`.
-fn field(value: &Value, name: &str) -> Result<Value, Fault> {
+fn field<'v>(value: &'v Value, name: &str) -> Result<&'v Value, Fault> {
     let Value::Map(map) = value else {
         let kind = value.type_name();
         return Err(Fault::wrong_type(format!("{kind} has no field `{}`", excerpt(name))));
     };
-    map.field(name).cloned().ok_or_else(|| Fault::no_key(format!("no key `{}`", excerpt(name))))
+    map.field(name).ok_or_else(|| Fault::no_key(format!("no key `{}`", excerpt(name))))
 }
 
 /// `value[index]`.
-fn element(value: &Value, index: &Value) -> Result<Value, Fault> {
+fn element<'v>(value: &'v Value, index: &Value) -> Result<&'v Value, Fault> {
     match value {
         Value::List(items) => {
             let position = index.as_integer().ok_or_else(|| {
@@ -325,14 +408,14 @@ fn element(value: &Value, index: &Value) -> Result<Value, Fault> {
             })?;
             let found = usize::try_from(position).ok().and_then(|at| items.get(at));
             let missing = || format!("index {position} in a list of {}", items.len());
-            found.cloned().ok_or_else(|| Fault::no_key(missing()))
+            found.ok_or_else(|| Fault::no_key(missing()))
         }
         Value::Map(map) => {
             let key = Key::of_value(index).ok_or_else(|| {
                 Fault::no_key(format!("a map has no key of type {}", index.type_name()))
             })?;
             let missing = || format!("no key `{}`", excerpt(&key.to_string()));
-            map.get(&key).cloned().ok_or_else(|| Fault::no_key(missing()))
+            map.get(&key).ok_or_else(|| Fault::no_key(missing()))
         }
         _ => Err(Fault::wrong_type(format!("{} cannot be indexed", value.type_name()))),
     }

@@ -37,7 +37,7 @@ mod tests;
 
 pub use error::{ErrorKind, EvalError, ExprError, Problem, Span};
 pub use map::{Key, Map};
-pub use scope::{JsonScope, Path, Scope, resolve_in};
+pub use scope::{JsonScope, Lent, Path, Scope, resolve_in};
 pub use secret::SecretText;
 pub use template::{Template, TemplateError, TemplateFailure};
 pub use time::{Duration, Timestamp};

@@ -17,25 +17,46 @@ pub(super) fn apply(
     left: &Value,
     right: &Value,
 ) -> Result<Value, Fault> {
-    let ordered = |budget: &mut Budget| {
-        compare(budget, left, right)?.ok_or_else(|| no_overload(operator, left, right))
-    };
-    Ok(match operator {
-        Operator::Equal => Value::Bool(equal(budget, left, right)?),
-        Operator::NotEqual => Value::Bool(!equal(budget, left, right)?),
-        Operator::Less => Value::Bool(ordered(budget)? == Order::Less),
-        Operator::LessEqual => Value::Bool(matches!(ordered(budget)?, Order::Less | Order::Equal)),
-        Operator::Greater => Value::Bool(ordered(budget)? == Order::Greater),
-        Operator::GreaterEqual => {
-            Value::Bool(matches!(ordered(budget)?, Order::Greater | Order::Equal))
-        }
-        Operator::In => Value::Bool(is_in(budget, left, right)?),
-        Operator::Add => add(budget, left, right)?,
-        Operator::Subtract => subtract(left, right)?,
+    match operator {
+        Operator::Add => add(budget, left, right),
+        Operator::Subtract => subtract(left, right),
         Operator::Multiply | Operator::Divide | Operator::Remainder => {
-            calculate(operator, left, right)?
+            calculate(operator, left, right)
         }
-    })
+        Operator::Equal
+        | Operator::NotEqual
+        | Operator::Less
+        | Operator::LessEqual
+        | Operator::Greater
+        | Operator::GreaterEqual
+        | Operator::In => test(budget, operator, left, right).map(Value::Bool),
+    }
+}
+
+/// Whether what an operator asks of its two operands is so; one that is no [test](Operator::is_test)
+/// asks nothing.
+pub(super) fn test(
+    budget: &mut Budget,
+    operator: Operator,
+    left: &Value,
+    right: &Value,
+) -> Result<bool, Fault> {
+    let wanted: &[Order] = match operator {
+        Operator::Equal => return equal(budget, left, right),
+        Operator::NotEqual => return equal(budget, left, right).map(|same| !same),
+        Operator::In => return is_in(budget, left, right),
+        Operator::Less => &[Order::Less],
+        Operator::LessEqual => &[Order::Less, Order::Equal],
+        Operator::Greater => &[Order::Greater],
+        Operator::GreaterEqual => &[Order::Greater, Order::Equal],
+        Operator::Add
+        | Operator::Subtract
+        | Operator::Multiply
+        | Operator::Divide
+        | Operator::Remainder => return Err(no_overload(operator, left, right)),
+    };
+    let order = compare(budget, left, right)?;
+    order.map(|order| wanted.contains(&order)).ok_or_else(|| no_overload(operator, left, right))
 }
 
 /// CEL's equality: numbers by value whatever their type, different types unequal, never an error
@@ -128,50 +149,24 @@ pub(super) fn compare(
         }
         (Value::Timestamp(left), Value::Timestamp(right)) => Some(left.cmp(right).into()),
         (Value::Duration(left), Value::Duration(right)) => Some(left.cmp(right).into()),
-        _ => match (Numeric::of(left), Numeric::of(right)) {
-            (Some(left), Some(right)) => Some(left.order(right)),
-            _ => None,
+        (Value::Int(left), Value::Int(right)) => Some(left.cmp(right).into()),
+        _ => match (whole(left), whole(right)) {
+            (Some(left), Some(right)) => Some(left.cmp(&right).into()),
+            // As CEL wants it: 2^63 - 1 and the double 2^63 are equal.
+            _ => left
+                .as_f64()
+                .zip(right.as_f64())
+                .map(|(left, right)| left.partial_cmp(&right).map_or(Order::None, Order::from)),
         },
     })
 }
 
-/// A number for comparison: whole numbers of both kinds, or a double.
-#[derive(Clone, Copy)]
-enum Numeric {
-    Whole(i128),
-    Double(f64),
-}
-
-impl Numeric {
-    fn of(value: &Value) -> Option<Self> {
-        if let Value::Int(number) = value {
-            Some(Self::Whole(i128::from(*number)))
-        } else if let Value::Uint(number) = value {
-            Some(Self::Whole(i128::from(*number)))
-        } else if let Value::Double(number) = value {
-            Some(Self::Double(*number))
-        } else {
-            None
-        }
+/// A whole number of either kind.
+fn whole(value: &Value) -> Option<i128> {
+    if let Value::Int(number) = value {
+        return Some(i128::from(*number));
     }
-
-    fn order(self, other: Self) -> Order {
-        match (self, other) {
-            (Self::Whole(left), Self::Whole(right)) => left.cmp(&right).into(),
-            // As CEL wants it: 2^63 - 1 and the double 2^63 are equal.
-            (left, right) => {
-                left.double().partial_cmp(&right.double()).map_or(Order::None, Order::from)
-            }
-        }
-    }
-
-    fn double(self) -> f64 {
-        match self {
-            #[expect(clippy::cast_precision_loss, reason = "promotion to double is the rule")]
-            Self::Whole(number) => number as f64,
-            Self::Double(number) => number,
-        }
-    }
+    if let Value::Uint(number) = value { Some(i128::from(*number)) } else { None }
 }
 
 /// `value in container`.

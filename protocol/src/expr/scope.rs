@@ -1,5 +1,6 @@
 //! Where the names in an expression get their values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
@@ -10,6 +11,9 @@ use crate::ordered::VecMap;
 /// A name and the fields below it as far as they are written out: `["steps", "read", "output"]`.
 pub type Path = Vec<String>;
 
+/// A value that a scope has and lends, or makes.
+pub type Lent<'a> = Cow<'a, Value>;
+
 /// The names an expression sees.
 ///
 /// One evaluation asks for each path that the expression mentions at most once, so a scope may
@@ -19,12 +23,12 @@ pub type Path = Vec<String>;
 pub trait Scope {
     /// The value of a name. It may be dotted (`a.b`): CEL lets a scope bind qualified names, and
     /// the longest bound one wins.
-    fn lookup(&self, name: &str) -> Option<Value>;
+    fn lookup(&self, name: &str) -> Option<Lent<'_>>;
 
     /// Resolves as much of `path` as this scope likes: how many of its elements were used, and
     /// the value they lead to; the evaluator selects the rest. At least one element must be used.
     /// `None`: the first name is unknown.
-    fn resolve(&self, path: &[String]) -> Option<(usize, Value)> {
+    fn resolve(&self, path: &[String]) -> Option<(usize, Lent<'_>)> {
         let dotted = |used: usize| Some((used, self.lookup(&path[..used].join("."))?));
         let plain = || Some((1, self.lookup(path.first()?)?));
         (2..=path.len()).rev().find_map(dotted).or_else(plain)
@@ -39,20 +43,20 @@ pub trait Scope {
 
 /// No names at all.
 impl Scope for () {
-    fn lookup(&self, _name: &str) -> Option<Value> {
+    fn lookup(&self, _name: &str) -> Option<Lent<'_>> {
         None
     }
 }
 
 impl Scope for BTreeMap<String, Value> {
-    fn lookup(&self, name: &str) -> Option<Value> {
-        self.get(name).cloned()
+    fn lookup(&self, name: &str) -> Option<Lent<'_>> {
+        self.get(name).map(Lent::Borrowed)
     }
 }
 
 impl Scope for VecMap<String, Value> {
-    fn lookup(&self, name: &str) -> Option<Value> {
-        self.get(name).cloned()
+    fn lookup(&self, name: &str) -> Option<Lent<'_>> {
+        self.get(name).map(Lent::Borrowed)
     }
 }
 
@@ -61,14 +65,14 @@ impl Scope for VecMap<String, Value> {
 pub struct JsonScope<'a>(pub &'a Json);
 
 impl Scope for JsonScope<'_> {
-    fn lookup(&self, name: &str) -> Option<Value> {
-        self.0.get(name).map(Value::from_json_typed)
+    fn lookup(&self, name: &str) -> Option<Lent<'_>> {
+        self.0.get(name).map(Value::from_json_typed).map(Lent::Owned)
     }
 
-    fn resolve(&self, path: &[String]) -> Option<(usize, Value)> {
+    fn resolve(&self, path: &[String]) -> Option<(usize, Lent<'_>)> {
         let (first, rest) = path.split_first()?;
         let (used, value) = resolve_in(self.0.get(first)?, rest);
-        Some((used + 1, value))
+        Some((used + 1, Lent::Owned(value)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openclaw_protocol::expr::budget::{ALLOCATION_BYTES, Budget, FUEL};
 use openclaw_protocol::expr::{
-    ErrorKind, EvalError, Expr, Scope, Span, Template, Timestamp, Value, resolve_in,
+    ErrorKind, EvalError, Expr, Lent, Scope, Span, Template, Timestamp, Value, resolve_in,
 };
 use serde_json::{Value as Json, json};
 
@@ -207,16 +207,20 @@ impl Names {
 }
 
 impl Scope for Names {
-    fn lookup(&self, name: &str) -> Option<Value> {
-        let more = || self.more.get(name).cloned();
-        self.json.get(name).map(Value::from_json_typed).or_else(more)
+    fn lookup(&self, name: &str) -> Option<Lent<'_>> {
+        let more = || self.more.get(name).map(Lent::Borrowed);
+        self.json.get(name).map(Value::from_json_typed).map(Lent::Owned).or_else(more)
     }
 
-    fn resolve(&self, path: &[String]) -> Option<(usize, Value)> {
+    fn resolve(&self, path: &[String]) -> Option<(usize, Lent<'_>)> {
         let (first, rest) = path.split_first()?;
-        let Some(json) = self.json.get(first) else { return OneByOne(self).resolve(path) };
+        let Some(json) = self.json.get(first) else {
+            let slowly = OneByOne(self);
+            let (used, value) = slowly.resolve(path)?;
+            return Some((used, Lent::Owned(value.into_owned())));
+        };
         let (used, value) = resolve_in(json, rest);
-        Some((used + 1, value))
+        Some((used + 1, Lent::Owned(value)))
     }
 
     fn seed(&self) -> Option<[u8; 32]> {
@@ -228,7 +232,7 @@ impl Scope for Names {
 struct OneByOne<'a>(&'a Names);
 
 impl Scope for OneByOne<'_> {
-    fn lookup(&self, name: &str) -> Option<Value> {
+    fn lookup(&self, name: &str) -> Option<Lent<'_>> {
         self.0.lookup(name)
     }
 

@@ -105,10 +105,11 @@ impl Trial {
         Ok(())
     }
 
-    /// It dies as it begins a database.
+    /// It dies as it begins a database and a reserve.
     pub(super) async fn blank(&mut self, place: &str) -> Result<(), Failure> {
         self.world.agents[MAIN].stop().await;
         self.world.agents[MAIN].forget_database()?;
+        std::fs::remove_file(self.world.agents[MAIN].data_dir().join("agent.reserve"))?;
         self.dies_at_its_start(place).await
     }
 

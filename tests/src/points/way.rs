@@ -16,7 +16,7 @@ pub(super) enum Way {
     Forgets,
     /// An agent gets another desired state, with a module that it does not have.
     Swap(u64),
-    /// An agent starts with no database.
+    /// An agent starts with no database and no reserve.
     Blank,
     /// An agent's database is put back to what it was before.
     PutBack,
@@ -74,7 +74,7 @@ pub(super) fn way(point: Point) -> Way {
         | Point::ModuleArrived
         | Point::ModuleChecked
         | Point::DesiredInForce => Way::Swap(1),
-        Point::StoreTables | Point::StoreTabled => Way::Blank,
+        Point::StoreTables | Point::StoreTabled | Point::ReserveTaken => Way::Blank,
         Point::ForkCommit | Point::ForkCommitted => Way::PutBack,
         Point::DatabaseDamaged | Point::DatabaseAside => Way::Damaged,
         Point::ReplyTold => Way::Local,

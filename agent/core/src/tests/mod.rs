@@ -14,6 +14,7 @@ mod reference;
 mod simulate;
 mod snapshots;
 mod steps;
+mod storage;
 mod talk;
 mod time;
 mod triggers;

@@ -18,6 +18,7 @@ use serde_json::{Value as Json, json};
 use super::reference::{Answer, Fault, Mistake, Reading, read};
 use super::snapshots::check_all;
 use super::world::World;
+use crate::replay::Recording;
 
 mod again;
 mod compare;
@@ -88,6 +89,11 @@ impl Figures {
 
 /// The life of a number: what it was like, or how it differs from what it should be.
 fn live(number: u64, mistake: Option<Mistake>) -> Result<Figures, String> {
+    lived(number, mistake).map(|(life, _)| life.figures)
+}
+
+/// The life of a number to its end, and the texts of its workflows.
+fn lived(number: u64, mistake: Option<Mistake>) -> Result<(Life, [String; 3]), String> {
     let mut draw = Draw(mix(number ^ 0x6f63_6c61_7721));
     let mut drawn_again = 0;
     let (texts, world, starts, readings) = loop {
@@ -114,15 +120,16 @@ fn live(number: u64, mistake: Option<Mistake>) -> Result<Figures, String> {
     });
     let result =
         catch_unwind(all).unwrap_or_else(|panic| Err(format!("panicked: {}", said(&*panic))));
-    result.map(|()| life.figures).map_err(|difference| {
-        format!(
+    match result {
+        Ok(()) => Ok((life, texts)),
+        Err(difference) => Err(format!(
             "the life of {number} is not as it should be\n\
              workflows:\n{}\n{}\n{}\nstarted with: {starts:?}\nwhat happened:\n{}\n\
              difference: {difference}\n\
              again: OPENCLAW_SIMULATE={number} make simulate\n",
             texts[0], texts[1], texts[2], life.story
-        )
-    })
+        )),
+    }
 }
 
 /// What a panic said.
@@ -192,6 +199,44 @@ fn ten_thousand_lives() {
         Some((from, to)) => number(from)..number(to),
         None => number(&wanted)..number(&wanted) + 1,
     });
+}
+
+/// Writes recordings of the first lives, one of each life that has one of a size to be kept, with
+/// the text of its workflow, into the directory `OPENCLAW_RECORDINGS`: for the golden journals. Every
+/// eighth also as it is with a snapshot.
+#[test]
+#[ignore = "writes files: the golden journals of a new version"]
+fn record_lives() {
+    const WANTED: usize = 160;
+    const FACTS: std::ops::RangeInclusive<usize> = 8..=60;
+    const BYTES_MOST: usize = 10_000;
+    let dir = std::path::PathBuf::from(std::env::var_os("OPENCLAW_RECORDINGS").expect("where to"));
+    let mut kept = 0;
+    for number in 0..10_000 {
+        if kept == WANTED {
+            break;
+        }
+        let (life, texts) = lived(number, None).unwrap();
+        let mut recordings = life.recordings().unwrap();
+        // What has been through more, first.
+        recordings.sort_by_key(|(_, recording)| std::cmp::Reverse(recording.facts.len()));
+        let fit = |(_, one): &&(usize, Recording)| {
+            let bytes = serde_json::to_vec(one).map_or(usize::MAX, |bytes| bytes.len());
+            FACTS.contains(&one.facts.len()) && bytes <= BYTES_MOST
+        };
+        let Some((at, recording)) = recordings.iter().find(fit) else { continue };
+        let write = |kind: &str, recording: &Recording| {
+            let path = |ending: &str| dir.join(format!("{kind}-{number:04}.{ending}"));
+            std::fs::write(path("ocr"), serde_json::to_string(recording).unwrap()).unwrap();
+            std::fs::write(path("yaml"), &texts[*at]).unwrap();
+        };
+        write("life", recording);
+        if kept % 8 == 0 {
+            write("cut", &life.cut(recording));
+        }
+        kept += 1;
+    }
+    assert_eq!(kept, WANTED);
 }
 
 /// The comparison can fail: a reading with a mistake differs from the engine soon.

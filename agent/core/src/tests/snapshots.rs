@@ -1,6 +1,7 @@
 //! P1: a run that was cut into a snapshot and the facts after it is the run that was never cut:
 //! the same state, to the byte of the next snapshot, the same events, sums and commands.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use openclaw_protocol::definition::Workflow;
@@ -14,6 +15,7 @@ use proptest::prelude::*;
 use super::generate::{CALLEE, Choices, workflow};
 use super::world::{World, error};
 use crate::plan::{Pins, Plan};
+use crate::replay::Recording;
 use crate::run::{Head, Out, Run};
 use crate::{AttemptOutcome, Fact, FactRecord, SnapshotError};
 
@@ -195,6 +197,31 @@ fn what_is_cut_off_altered_or_of_another_version_is_refused() {
     later[0] = 2;
     let found = journal.again(&summed(&later)).unwrap_err();
     assert_eq!(found, SnapshotError::Version(2).to_string());
+}
+
+/// The snapshots among the golden journals: what every version wrote is read, and what this version
+/// wrote it still writes, to the byte. Where this fails, [`snapshot`](crate::snapshot)'s version is
+/// to be counted up.
+#[test]
+fn golden_snapshots_are_read_and_written_as_they_were() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let files = corpus.read_dir().unwrap().flat_map(|dir| dir.unwrap().path().read_dir().unwrap());
+    let mut found = 0;
+    for file in files.map(|file| file.unwrap().path()) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        if !name.starts_with("cut-") || !name.ends_with(".ocr") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let recording: Recording = serde_json::from_str(&text).unwrap();
+        let state = recording.snapshot.unwrap().state;
+        let bytes = data_encoding::BASE64.decode(state.as_bytes()).unwrap();
+        let world = World::with(&[&recording.definition], 1);
+        let run = Journal::of(&world, &recording.run, &recording.facts).again(&bytes).unwrap();
+        assert_eq!(run.snapshot().unwrap(), bytes, "{name}");
+        found += 1;
+    }
+    assert!(found >= 20, "{found}");
 }
 
 /// Puts a run through what may come, to see that nothing panics.

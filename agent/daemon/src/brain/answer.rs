@@ -194,7 +194,8 @@ impl Brain {
     }
 
     fn rows(&mut self, limit: usize) -> Vec<RunRow> {
-        let mut rows: Vec<RunRow> = self.views.newest().take(limit).map(RunRow::of).collect();
+        let open: Vec<RunRow> = self.views.newest().take(limit).map(RunRow::of).collect();
+        let mut rows: Vec<RunRow> = open.into_iter().map(|row| self.note_pause(row)).collect();
         let settled = self.store.recent(limit - rows.len()).unwrap_or_default();
         let settled = settled.iter().filter_map(|stored| views::read(stored));
         rows.extend(settled.map(|run| RunRow::of(&run)));
@@ -233,6 +234,7 @@ impl Brain {
             backlog: outstanding.iter().map(|(_, count)| count).sum(),
             outstanding: VecMap::from(outstanding),
             local_broker: self.site.status(),
+            storage: self.storage_status(),
             commits: self.store.commits(),
             syncs: self.store.syncs(),
             written_bytes: self.store.written_bytes(),

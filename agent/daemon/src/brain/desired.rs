@@ -20,7 +20,7 @@ use super::Brain;
 use super::prepare::prepare;
 use crate::identity::Identity;
 use crate::offers::Offers;
-use crate::store::{Chunk, Keep, Kept, Store, StoreError};
+use crate::store::{Chunk, Keep, Kept, Level, Store, StoreError};
 
 /// The desired state in force, and the way to the next one.
 #[derive(Debug, Default)]
@@ -247,6 +247,11 @@ impl Brain {
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
         let Some(fleet) = &mut self.fleet else { return Ok(()) };
+        if self.store.level() != Level::Ample {
+            // It is asked for again once there is room.
+            fleet.session.drop_want(digest);
+            return Ok(());
+        }
         let is_document = fleet.desired.wanted.is_some_and(|wanted| wanted.digest == digest);
         let is_module = fleet.desired.repairs.contains(&digest)
             || fleet.desired.next.as_ref().is_some_and(|next| next.missing.contains(&digest));
@@ -262,7 +267,9 @@ impl Brain {
         }
         // Whole: the parts are made durable first, so that all of them can be read in one go.
         self.pending.needs_commit = true;
-        self.flush()?;
+        if !self.flush()? {
+            return Ok(());
+        }
         let whole = self.store.chunks(digest)?;
         self.pending.batch.chunks_done.push(digest);
         let actual = Digest(sha256(&whole));
@@ -277,11 +284,28 @@ impl Brain {
             reach(Point::ModuleJoined);
             self.pending.batch.blobs.push((digest, whole));
             self.pending.needs_commit = true;
-            self.flush()?;
-            reach(Point::ModuleArrived);
-            self.module_arrived(digest);
+            if self.flush()? {
+                reach(Point::ModuleArrived);
+                self.module_arrived(digest);
+            }
         }
         Ok(())
+    }
+
+    /// There is room again: what is not complete is asked for from where it broke off.
+    pub(super) fn fetch_again(&mut self) -> Result<(), StoreError> {
+        let Some(fleet) = &self.fleet else { return Ok(()) };
+        let desired = &fleet.desired;
+        let modules = desired.next.iter().flat_map(|next| &next.missing).chain(&desired.repairs);
+        let lacking: VecSet<Digest> =
+            modules.copied().chain(desired.wanted.map(|wanted| wanted.digest)).collect();
+        for digest in lacking {
+            let from = self.store.chunks_length(digest)?;
+            if let Some(fleet) = &mut self.fleet {
+                fleet.session.want(digest, from, self.now.boot_ms);
+            }
+        }
+        self.complete_next()
     }
 
     fn want_again(&mut self, digest: Digest) {
@@ -346,6 +370,7 @@ impl Brain {
                 self.pending.batch.blobs_gone.push(digest);
             }
             if kept == Kept::Whole {
+                next.missing.remove(&digest);
                 next.trying.insert(digest);
                 self.hands.check(digest);
             } else if next.missing.len() < shared::WANTS {

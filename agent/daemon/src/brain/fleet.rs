@@ -135,7 +135,10 @@ impl Brain {
         if fleet.deadline().is_some_and(|due_ms| due_ms <= now_ms) {
             fleet.session.handle_timeout(now_ms);
         }
-        while let Some(output) = self.fleet.as_mut().and_then(|f| f.session.poll_output()) {
+        // What a store that failed has no answer for waits in the session.
+        while !self.is_stalled()
+            && let Some(output) = self.fleet.as_mut().and_then(|f| f.session.poll_output())
+        {
             self.carry_out(output)?;
         }
         self.tell_link();
@@ -222,8 +225,11 @@ impl Brain {
     /// written before the next is made.
     fn take_commands(&mut self, log: u64, records: Vec<Record>) -> Result<(), StoreError> {
         for record in records {
-            if self.pending.has_recording {
-                self.flush()?;
+            if self.pending.has_recording && !self.flush()? {
+                if let Some(fleet) = &mut self.fleet {
+                    fleet.session.handle_discarded(Lane::Commands);
+                }
+                return Ok(());
             }
             let Some(fleet) = &mut self.fleet else { return Ok(()) };
             if log != fleet.peer_log && fleet.peer_log != 0 {

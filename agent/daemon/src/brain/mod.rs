@@ -16,6 +16,7 @@ mod pending;
 mod prepare;
 mod record;
 mod restore;
+mod room;
 mod sealed;
 mod site;
 mod tell;
@@ -58,6 +59,7 @@ use fleet::Fleet;
 use pending::Pending;
 use record::Recordings;
 use restore::{Definitions, restore_run};
+use room::Room;
 use site::Site;
 use views::Views;
 use watch::Watched;
@@ -117,6 +119,7 @@ pub struct Brain {
     watched: Watched,
     unclean: bool,
     pending: Pending,
+    room: Room,
     views: Views,
     waiters: Waiters,
     /// Runs that were ended at this start because what was kept of them is damaged.
@@ -158,7 +161,6 @@ impl Brain {
         if let Some(alive) = restored.alive {
             engine.set_last_alive(alive);
         }
-        let damaged = restored.damaged;
         let mut broken = restored.broken;
         let broken_runs = broken.iter().map(|(open, _)| &open.run);
         let open_runs = restored.runs.iter().map(|open| &open.run).chain(broken_runs);
@@ -192,6 +194,7 @@ impl Brain {
             watched: Watched::new(parts.webhook, parts.looker),
             unclean: restored.unclean,
             pending: Pending::default(),
+            room: Room::default(),
             views,
             waiters: Waiters::default(),
             ended_damaged: broken.len(),
@@ -210,7 +213,7 @@ impl Brain {
         for (open, reason) in broken {
             brain.end_broken(&open, &reason)?;
         }
-        brain.tell_of_damage(damaged);
+        brain.tell_of_damage(restored.damaged);
         brain.begin(restored.unclean);
         Ok(brain)
     }
@@ -223,6 +226,7 @@ impl Brain {
     }
 
     fn begin(&mut self, unclean: bool) {
+        self.learn_storage();
         let inventory = Inventory {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
@@ -269,9 +273,11 @@ impl Brain {
     /// The store fails.
     pub fn turn(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), StoreError> {
         self.look_at_clock();
-        for event in events {
-            self.take(event);
+        if !self.has_room()? {
+            events.into_iter().for_each(|event| self.hold(event));
+            return Ok(());
         }
+        self.take_all(events);
         if self.engine.next_deadline().is_some_and(|(due_ms, _)| due_ms <= self.now.boot_ms) {
             self.step(Input::Tick);
         }
@@ -279,7 +285,9 @@ impl Brain {
         self.tell_denials();
         self.converse()?;
         loop {
-            self.flush()?;
+            if !self.flush()? {
+                return Ok(());
+            }
             self.perform();
             if !std::mem::take(&mut self.pending.untold) && !self.pending.needs_commit {
                 return Ok(());
@@ -451,8 +459,12 @@ impl Brain {
         let lazy = self.pending.lazy_due_ms();
         let waiters = self.waiters.deadline();
         let denials = self.denials.deadline();
-        let due = [engine, session, lazy, waiters, denials, self.stopping];
-        let due = due.into_iter().flatten().min();
+        let mut due = [engine, session, lazy, waiters, denials];
+        if self.holds() {
+            // All of these wait.
+            due = [None; 5];
+        }
+        let due = due.into_iter().chain([self.stopping, self.room_due_ms()]).flatten().min();
         let left = due.map_or(u64::MAX, |ms| ms.saturating_sub(self.now.boot_ms));
         Duration::from_millis(left).min(limits::SLEEP)
     }
@@ -466,9 +478,12 @@ impl Brain {
         self.pending.batch.clean = self.in_flight.is_empty();
         self.pending.needs_commit = true;
         reach(Point::StopCommit);
-        self.flush()?;
-        reach(Point::StopCommitted);
-        self.perform();
+        if self.flush()? {
+            reach(Point::StopCommitted);
+            self.perform();
+        } else {
+            tracing::error!("stopping without a last commit, for there is no room for it");
+        }
         Ok(())
     }
 
@@ -483,19 +498,24 @@ impl Brain {
         }
     }
 
-    /// Commits what must be durable, or what has waited long enough.
-    fn flush(&mut self) -> Result<(), StoreError> {
+    /// Commits what must be durable, or what has waited long enough. `false`: it cannot be written
+    /// now, and nothing that follows from it may be done.
+    fn flush(&mut self) -> Result<bool, StoreError> {
+        if self.is_stalled() {
+            return Ok(false);
+        }
         let alive_due = self.engine.next_deadline().is_some()
             && self.now.boot_ms.saturating_sub(self.committed_ms) >= ALIVE_MS;
         if !self.pending.is_due(self.now.boot_ms) && !alive_due {
-            return Ok(());
+            return Ok(true);
         }
         self.stamp_batch();
         let batch = std::mem::take(&mut self.pending.batch);
         let engine = &self.engine;
-        self.store.commit_with(&batch, self.now, &mut |run| engine.snapshot(run))?;
-        self.pending.committed();
-        self.committed_ms = self.now.boot_ms;
-        Ok(())
+        match self.store.commit_with(&batch, self.now, &mut |run| engine.snapshot(run)) {
+            Ok(()) => self.has_written(),
+            Err(why) => self.stall(batch, why)?,
+        }
+        Ok(!self.is_stalled())
     }
 }

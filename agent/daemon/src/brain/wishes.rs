@@ -1,6 +1,6 @@
 //! What the control plane's commands come to.
 
-use openclaw_agent_core::{Input, StartRequest, Told};
+use openclaw_agent_core::{Input, STORAGE_FULL, StartRequest, Told};
 use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::id::{RequestId, RunId};
 use openclaw_protocol::limits::{RECORD_BYTES, RECORDING_BYTES, RECORDING_PART_BYTES};
@@ -10,6 +10,7 @@ use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
 
 use super::Brain;
+use crate::store::Level;
 
 /// What a part of a recording has beside its bytes: two ids and two numbers, generously.
 const PART_HEAD_BYTES: u64 = 512;
@@ -78,6 +79,16 @@ impl Brain {
 
     fn send_recording(&mut self, request: &RequestId, run: RunId) -> Result<RunId, Refusal> {
         let unfit = |message: String| Refusal { code: "limit.payload".to_owned(), message };
+        if self.store.level() != Level::Ample {
+            return Err(Refusal {
+                code: STORAGE_FULL.to_owned(),
+                message: format!(
+                    "the disk of the device is full, and a recording waits there to be sent; free \
+                     some space and ask again, or take it from the device itself: openclaw-agent \
+                     export {run}"
+                ),
+            });
+        }
         // Before all of it is in memory. As JSON it is no shorter.
         let bytes = self.store.fact_bytes(&run).unwrap_or_default();
         if bytes > RECORDING_BYTES as u64 {

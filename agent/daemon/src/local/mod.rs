@@ -16,7 +16,7 @@ use openclaw_protocol::run::Run;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
-pub use server::{Server, listen};
+pub use server::{Server, be_alone, listen};
 
 use crate::logs::Line;
 
@@ -208,6 +208,9 @@ pub struct Status {
     /// The site's own broker.
     #[serde(default)]
     pub local_broker: LocalBrokerStatus,
+    /// The disk below its database.
+    #[serde(default)]
+    pub storage: StorageStatus,
     /// Durable commits since the start.
     pub commits: u64,
     /// Syncs of the database's file since the start: what the flash is worn by.
@@ -220,6 +223,19 @@ pub struct Status {
     /// Snapshots of long runs written since the start, keys and values, in bytes.
     #[serde(default)]
     pub snapshot_bytes: u64,
+}
+
+/// How much room the agent has on its disk, and whether it can write.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageStatus {
+    /// `ample`; `low` (no new run is accepted), `storage_full` (runs have paused) or `failing` (the
+    /// database cannot be written to, and is opened again and again).
+    pub state: String,
+    /// What that means and what to do, where it is not `ample`.
+    pub message: String,
+    /// Times since the start that the database was opened again because a write had failed.
+    #[serde(default)]
+    pub reopened: u64,
 }
 
 /// How the site's own broker is, and what waits for it.
@@ -271,6 +287,9 @@ pub struct RunRow {
     pub settled_wall_ms: Option<i64>,
     /// Its error's code, where it failed.
     pub error: Option<String>,
+    /// Why it does not go on although it could: `storage_full`.
+    #[serde(default)]
+    pub waiting: Option<String>,
 }
 
 impl RunRow {
@@ -286,6 +305,7 @@ impl RunRow {
             accepted_wall_ms: run.accepted_wall_ms,
             settled_wall_ms: run.settled_wall_ms,
             error: run.error.as_ref().map(|e| e.code.clone()),
+            waiting: None,
         }
     }
 }

@@ -30,10 +30,7 @@ pub struct Server {
 /// # Errors
 /// Another agent listens there, or the file cannot be made.
 pub fn listen(path: &Path, events: Events, logs: Logs) -> io::Result<Server> {
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        let said = format!("another agent listens on {}", path.display());
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, said));
-    }
+    be_alone(path)?;
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         Ok(()) | Err(_) => {}
@@ -48,6 +45,18 @@ pub fn listen(path: &Path, events: Events, logs: Logs) -> io::Result<Server> {
         logs,
         seats: Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS)),
     })
+}
+
+/// Looks whether another agent answers there.
+///
+/// # Errors
+/// It does.
+pub fn be_alone(path: &Path) -> io::Result<()> {
+    if std::os::unix::net::UnixStream::connect(path).is_err() {
+        return Ok(());
+    }
+    let said = format!("another agent listens on {}", path.display());
+    Err(io::Error::new(io::ErrorKind::AddrInUse, said))
 }
 
 impl Server {

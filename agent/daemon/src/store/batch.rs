@@ -256,6 +256,7 @@ impl Store {
             reach(Point::ClockNoted);
         }
         META.put(&mut meta, b"alive", &rows::pack(&self.age))?;
+        META.put(&mut meta, b"serial", &(self.serial + 1).to_le_bytes())?;
         if batch.clean {
             META.put(&mut meta, b"clean", &[1])?;
         }

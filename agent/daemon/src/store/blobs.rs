@@ -1,11 +1,12 @@
 //! Blobs as workers see them: whole, by digest, read in short transactions of their own.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use openclaw_protocol::id::Digest;
-use redb::{Database, ReadableDatabase, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableDatabase as _, ReadableTableMetadata as _};
 
 use super::StoreError;
+use super::handle::Shown;
 use super::space::BLOBS;
 
 /// Reads blobs from any thread, each time in a short transaction of its own.
@@ -13,7 +14,8 @@ use super::space::BLOBS;
 /// Does not keep the database open: when the store is gone, so are its blobs.
 #[derive(Debug, Clone)]
 pub struct Blobs {
-    pub(super) db: Weak<Database>,
+    pub(super) shown: Arc<Shown>,
+    pub(super) is_patient: bool,
 }
 
 /// What there is of a blob.
@@ -28,14 +30,19 @@ pub enum Kept {
 }
 
 impl Blobs {
+    /// As workers read them: a database that failed is waited for until it is opened again, so that
+    /// no call fails with it.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { is_patient: true, ..self }
+    }
+
     /// A blob's bytes, where it is here and whole.
     ///
     /// # Errors
     /// The database fails or the blob is damaged.
     pub fn read(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let db = self.database()?;
-        let read = db.begin_read()?;
-        BLOBS.fetch(&read.open_table(BLOBS.definition())?, &digest.0)
+        self.reading(|read| BLOBS.fetch(&read.open_table(BLOBS.definition())?, &digest.0))
     }
 
     /// Whether a blob is here and whole. A damaged one is as good as none: it must be fetched or
@@ -52,12 +59,12 @@ impl Blobs {
     /// # Errors
     /// The database fails.
     pub fn look(&self, digest: Digest) -> Result<Kept, StoreError> {
-        let db = self.database()?;
-        let read = db.begin_read()?;
-        let table = read.open_table(BLOBS.definition())?;
-        let Some(value) = table.get(digest.0.as_slice())? else { return Ok(Kept::Absent) };
-        let whole = BLOBS.unseal(&digest.0, value.value()).is_ok();
-        Ok(if whole { Kept::Whole } else { Kept::Damaged })
+        self.reading(|read| {
+            let table = read.open_table(BLOBS.definition())?;
+            let Some(value) = table.get(digest.0.as_slice())? else { return Ok(Kept::Absent) };
+            let whole = BLOBS.unseal(&digest.0, value.value()).is_ok();
+            Ok(if whole { Kept::Whole } else { Kept::Damaged })
+        })
     }
 
     /// How many blobs are kept.
@@ -65,12 +72,22 @@ impl Blobs {
     /// # Errors
     /// The database fails.
     pub fn count(&self) -> Result<u64, StoreError> {
-        let db = self.database()?;
-        let read = db.begin_read()?;
-        Ok(read.open_table(BLOBS.definition())?.len()?)
+        self.reading(|read| Ok(read.open_table(BLOBS.definition())?.len()?))
     }
 
-    fn database(&self) -> Result<Arc<Database>, StoreError> {
-        self.db.upgrade().ok_or_else(|| StoreError::Database("it is closed".to_owned()))
+    fn reading<T>(
+        &self,
+        look: impl Fn(&ReadTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        loop {
+            let (db, opening) = self.shown.database(self.is_patient)?;
+            let result = db.begin_read().map_err(StoreError::from).and_then(|read| look(&read));
+            // It can be opened again only when nobody has it open any more.
+            drop(db);
+            let failed = matches!(result, Err(StoreError::Database(_) | StoreError::Full(_)));
+            if !(failed && self.is_patient && self.shown.is_opened_after(opening)) {
+                return result;
+            }
+        }
     }
 }

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{BackendError, StorageBackend};
 
+use super::is_full;
+use super::reserve::Volume;
+
 /// Counts since the database was opened.
 #[derive(Debug, Default)]
 pub(super) struct Wear {
@@ -26,16 +29,27 @@ impl Wear {
     }
 }
 
-/// A backend that counts and otherwise does what the one inside does.
+/// A backend that counts, gives the reserve for a write that has no room, and otherwise does what the
+/// one inside does.
 #[derive(Debug)]
 pub(super) struct Counted<B> {
     inner: B,
     wear: Arc<Wear>,
+    volume: Option<Arc<dyn Volume>>,
 }
 
 impl<B> Counted<B> {
-    pub(super) fn new(inner: B, wear: Arc<Wear>) -> Self {
-        Self { inner, wear }
+    pub(super) fn new(inner: B, wear: Arc<Wear>, volume: Option<Arc<dyn Volume>>) -> Self {
+        Self { inner, wear, volume }
+    }
+
+    /// Does it once more with all of the reserve, where it failed for want of room.
+    fn with_reserve(&self, act: impl Fn(&B) -> io::Result<()>) -> io::Result<()> {
+        let done = act(&self.inner);
+        let Some(volume) = self.volume.as_ref().filter(|volume| volume.held() > 0) else {
+            return done;
+        };
+        if done.as_ref().is_err_and(is_full) && volume.hold(0) { act(&self.inner) } else { done }
     }
 }
 
@@ -49,7 +63,7 @@ impl<B: StorageBackend> StorageBackend for Counted<B> {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
+        self.with_reserve(|inner| inner.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -59,7 +73,7 @@ impl<B: StorageBackend> StorageBackend for Counted<B> {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.wear.written_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-        self.inner.write(offset, data)
+        self.with_reserve(|inner| inner.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {

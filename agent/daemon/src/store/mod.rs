@@ -12,11 +12,15 @@ mod file;
 mod files;
 mod flash;
 mod fork;
+mod handle;
 mod holds;
 mod journal;
 mod outbox;
 mod read;
+mod reopen;
+pub(crate) mod reserve;
 mod restore;
+mod room;
 mod rows;
 mod salvage;
 mod snapshots;
@@ -41,6 +45,7 @@ pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
 pub use file::open_or_quarantine;
 pub use restore::{OpenRun, Restored};
+pub use room::Level;
 pub use snapshots::{Past, StateOf};
 pub use tapes::KeptTape;
 pub use waiting::Waiting;
@@ -48,7 +53,10 @@ pub use waiting::Waiting;
 use crate::limits;
 use age::Age;
 use flash::{Counted, Wear};
+use handle::Handle;
 use outbox::Head;
+use reopen::{Opening, Reach};
+use room::Room;
 use rows::{LaneRow, PeerRow};
 use snapshots::OpenState;
 use space::{JOURNAL, META, fact_key_parts};
@@ -63,6 +71,10 @@ pub enum StoreError {
     /// anew.
     #[error("the database failed: {0}; check the disk and its free space")]
     Database(String),
+    /// The disk, or the quota, below the database is full. After a failed commit the store must be
+    /// opened anew.
+    #[error("the disk is full: {0}; free some space on the file system of the data directory")]
+    Full(String),
     /// The file is no database any more.
     #[error("the database is damaged: {0}")]
     Damaged(String),
@@ -110,6 +122,12 @@ impl StoreError {
         }
     }
 
+    /// What could not be done with a file, and why.
+    fn of_io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        let text = format!("{what} {}: {error}", path.display());
+        if is_full(error) { Self::Full(text) } else { Self::Database(text) }
+    }
+
     /// What is to be said of a value that can be left out because it is damaged.
     ///
     /// # Errors
@@ -119,13 +137,22 @@ impl StoreError {
             Self::Damaged(_) | Self::Corrupt { .. } | Self::Unreadable { .. } => {
                 Ok(self.to_string())
             }
-            Self::Database(_) | Self::Version { .. } => Err(self),
+            Self::Database(_) | Self::Full(_) | Self::Version { .. } => Err(self),
         }
     }
 }
 
+/// Whether it failed for want of room: of blocks, inodes, quota or length.
+pub fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 impl From<redb::Error> for StoreError {
     fn from(e: redb::Error) -> Self {
+        if matches!(&e, redb::Error::Io(io) if is_full(io)) {
+            return Self::Full(e.to_string());
+        }
         // What is not known to be damage is the disk's or the system's doing.
         let invalid_data = |io: &std::io::Error| io.kind() == std::io::ErrorKind::InvalidData;
         let damaged = matches!(&e, redb::Error::Io(io) if invalid_data(io))
@@ -189,9 +216,14 @@ impl Default for Retention {
 }
 
 /// The store. Owned by the brain; see [`Blobs`] for what workers may read.
-#[derive(Debug)]
 pub struct Store {
-    db: Arc<Database>,
+    db: Handle,
+    /// How it is opened again, where it can be.
+    reach: Option<Reach>,
+    room: Room,
+    cache_bytes: usize,
+    /// Number of the last commit.
+    serial: u64,
     epoch: Epoch,
     run_epoch: Epoch,
     log: u64,
@@ -232,11 +264,21 @@ impl Store {
         retention: Retention,
         fresh_epoch: Epoch,
     ) -> Result<Self, StoreError> {
-        let wear = Arc::<Wear>::default();
-        let backend = Counted::new(backend, Arc::clone(&wear));
+        let (wear, volume, whole) = (Arc::default(), None, false);
+        let opening = Opening { cache_bytes, retention, fresh_epoch, wear, volume, whole };
+        Self::open_on(backend, opening)
+    }
+
+    fn open_on(backend: impl StorageBackend, opening: Opening) -> Result<Self, StoreError> {
+        let Opening { cache_bytes, retention, fresh_epoch, wear, volume, whole } = opening;
+        let backend = Counted::new(backend, Arc::clone(&wear), volume.clone());
         let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
         let mut store = Self {
-            db: Arc::new(db),
+            db: Handle::new(db),
+            reach: None,
+            room: Room::of(volume),
+            cache_bytes,
+            serial: 0,
             epoch: fresh_epoch,
             run_epoch: fresh_epoch,
             log: fresh_epoch.0,
@@ -258,6 +300,9 @@ impl Store {
             wear,
         };
         store.prepare()?;
+        if whole {
+            store.take_up()?;
+        }
         Ok(store)
     }
 
@@ -278,6 +323,7 @@ impl Store {
                     META.put(&mut meta, b"epoch", &self.epoch.0.to_le_bytes())?;
                 }
             }
+            self.serial = fetch_u64(&meta, b"serial")?.unwrap_or(0);
             self.log = fetch_u64(&meta, b"log")?.unwrap_or(self.epoch.0);
             for lane in Lane::UP {
                 let row = META
@@ -334,7 +380,19 @@ impl Store {
             head.dirty = false;
         }
         self.commits += 1;
+        self.serial += 1;
         Ok(())
+    }
+
+    /// Looks at the disk: what there is room for. To be asked before every commit.
+    pub fn look(&mut self) -> Level {
+        self.room.look()
+    }
+
+    /// What there was room for when it was last looked at.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.room.level()
     }
 
     /// The random identity of this database.
@@ -423,7 +481,7 @@ impl Store {
     /// A handle by which other threads read blobs.
     #[must_use]
     pub fn blobs(&self) -> Blobs {
-        Blobs { db: Arc::downgrade(&self.db) }
+        Blobs { shown: self.db.shown(), is_patient: false }
     }
 
     /// Runs that are not settled.

@@ -7,7 +7,7 @@ use openclaw_protocol::id::{Digest, RunId};
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::sync::{Lane, Record};
 use openclaw_protocol::wire::{self, Kind};
-use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 
 use super::journal::unpack_facts;
 use super::rows::{self, UnusableRow};

@@ -7,7 +7,7 @@ use openclaw_protocol::id::{Epoch, RequestId, RunId};
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::time::Stamp;
-use redb::{ReadableDatabase, ReadableTable};
+use redb::ReadableTable;
 
 use super::age::Age;
 use super::journal::{kept_for, row_bytes, unpack_facts};
@@ -128,7 +128,7 @@ impl Store {
         Ok(restored)
     }
 
-    fn restore(&mut self, restored: &mut Restored) -> Result<(), StoreError> {
+    pub(super) fn restore(&mut self, restored: &mut Restored) -> Result<(), StoreError> {
         let read = self.db.begin_read()?;
         for entry in read.open_table(MARKS.definition())?.iter()? {
             let (key, value) = entry?;

@@ -7,9 +7,7 @@ use openclaw_protocol::id::{RunId, WorkflowName};
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::StepPath;
 use openclaw_sandbox::Tape;
-use redb::{
-    ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction,
-};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;

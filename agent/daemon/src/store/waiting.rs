@@ -9,7 +9,7 @@ use openclaw_agent_core::{AttemptId, Publication, SeenKey};
 use openclaw_protocol::id::{TriggerId, WorkflowName};
 use openclaw_protocol::limits::DEDUPE_KEYS;
 use openclaw_protocol::ordered::VecSet;
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::batch::Batch;
 use super::restore::Restored;

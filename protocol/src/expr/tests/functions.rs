@@ -125,7 +125,7 @@ fn every_day_of_eight_centuries_reads_back() {
 fn derived_values_repeat_within_a_run() {
     struct Seeded(u8);
     impl Scope for Seeded {
-        fn lookup(&self, _: &str) -> Option<Value> {
+        fn lookup(&self, _: &str) -> Option<Lent<'_>> {
             None
         }
         fn seed(&self) -> Option<[u8; 32]> {

@@ -254,9 +254,10 @@ fn scopes_are_asked_once_for_each_path() {
 
     struct Recording(RefCell<Vec<String>>);
     impl Scope for Recording {
-        fn lookup(&self, name: &str) -> Option<Value> {
+        fn lookup(&self, name: &str) -> Option<Lent<'_>> {
             self.0.borrow_mut().push(name.to_owned());
-            (name == "big").then(|| Value::from_json_typed(&json!({"list": [1, 2, 3]})))
+            let big = || Value::from_json_typed(&json!({"list": [1, 2, 3]}));
+            (name == "big").then(|| Lent::Owned(big()))
         }
     }
 

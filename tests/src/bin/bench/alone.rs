@@ -1,15 +1,14 @@
 //! An agent with no network at all: its start, and very many runs that wait.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::machine::rss_bytes;
-use crate::steps::start_runs;
+use crate::steps::{At, FIVE, Measured, run_at_once, start_runs};
+use crate::{FIVES, RUNS};
 
 /// Workflows whose runs wait, and runs of each: as many as one agent has at most.
 const WORKFLOWS: u64 = 100;
@@ -20,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// An agent of its own directory, ended with this value.
 struct Alone {
     process: Child,
-    data: PathBuf,
+    at: At,
 }
 
 impl Alone {
@@ -46,25 +45,15 @@ impl Alone {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { process, data: dir.join("data") })
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.data.join("agent.sock")
-    }
-
-    fn ask(&self, line: &Value) -> Option<Value> {
-        let mut stream = UnixStream::connect(self.socket()).ok()?;
-        writeln!(stream, "{line}").ok()?;
-        let answer = BufReader::new(stream).lines().next()?.ok()?;
-        serde_json::from_str(&answer).ok()
+        let at = At { pid: process.id(), socket: dir.join("data/agent.sock") };
+        Ok(Self { process, at })
     }
 
     /// Asks until there is an answer.
-    fn until<T>(&self, what: &str, ask: impl Fn(&Self) -> Option<T>) -> std::io::Result<T> {
+    fn until<T>(&self, what: &str, ask: impl Fn(&At) -> Option<T>) -> std::io::Result<T> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if let Some(answer) = ask(self) {
+            if let Some(answer) = ask(&self.at) {
                 return Ok(answer);
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -111,6 +100,16 @@ pub(crate) fn start_to_first_step_ms(
     Ok(started - wall.as_secs_f64() * 1000.0)
 }
 
+/// Workflows of five steps without a fleet: what the engine costs, and not the way home.
+pub(crate) fn five(agent: &Path, root: &Path, dir: &Path) -> std::io::Result<Measured> {
+    let config = Alone::configure(dir, Some(&root.join("target/plugins")))?;
+    std::fs::write(dir.join("workflows/five.yaml"), FIVE.document())?;
+    let agent = Alone::start(agent, dir, &config)?;
+    agent.until("a status", |agent| agent.ask(&json!({ "op": "status" })))?;
+    run_at_once(&agent.at, &FIVE, RUNS, 1)?;
+    run_at_once(&agent.at, &FIVE, FIVES.0, FIVES.1)
+}
+
 /// What very many runs cost that do nothing but wait.
 pub(crate) struct Waiting {
     pub(crate) rss_bytes: f64,
@@ -133,7 +132,7 @@ pub(crate) fn waiting(agent: &Path, dir: &Path) -> std::io::Result<Waiting> {
     let first = Alone::start(agent, dir, &config)?;
     first.until("a status", |agent| agent.ask(&json!({ "op": "status" })))?;
     for number in 0..WORKFLOWS {
-        start_runs(&first.socket(), &format!("w{number}"), RUNS_OF_EACH)?;
+        start_runs(&first.at.socket, &format!("w{number}"), RUNS_OF_EACH)?;
     }
     first.until_unsettled(WORKFLOWS * RUNS_OF_EACH)?;
     drop(first);
@@ -141,5 +140,5 @@ pub(crate) fn waiting(agent: &Path, dir: &Path) -> std::io::Result<Waiting> {
     let second = Alone::start(agent, dir, &config)?;
     second.until_unsettled(WORKFLOWS * RUNS_OF_EACH)?;
     let restart_ms = begun.elapsed().as_secs_f64() * 1000.0;
-    Ok(Waiting { rss_bytes: rss_bytes(second.process.id())?, restart_ms })
+    Ok(Waiting { rss_bytes: rss_bytes(second.at.pid)?, restart_ms })
 }

@@ -16,17 +16,19 @@ use openclaw::dev::world::{Programs, World};
 use serde::Serialize;
 
 use machine::rss_bytes;
-use steps::{FIVE, RECORDED, STEPS, Shape, run_at_once};
+use steps::{At, FIVE, Measured, RECORDED, STEPS, Shape, run_at_once};
 
 /// Runs at once.
 const RUNS: u64 = 64;
+/// Workflows of five steps at once, and how often: enough for a clock of hundredths of a second.
+const FIVES: (u64, u64) = (4 * RUNS, 8);
 /// How long the idle agent is left alone before it is weighed.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// One row of `target/bench.json`.
 #[derive(Debug, Serialize)]
 struct Row {
-    name: &'static str,
+    name: String,
     value: f64,
     unit: &'static str,
     /// What it is compared with, and that figure.
@@ -35,10 +37,10 @@ struct Row {
     ratio: Option<f64>,
 }
 
-fn row(name: &'static str, value: f64, unit: &'static str, beside: &[(&'static str, f64)]) -> Row {
+fn row(name: &str, value: f64, unit: &'static str, beside: &[(&'static str, f64)]) -> Row {
     let ratio = beside.first().map(|(_, other)| value / other);
     println!("{name} = {value:.3} {unit} {beside:?}");
-    Row { name, value, unit, beside: beside.iter().copied().collect(), ratio }
+    Row { name: name.to_owned(), value, unit, beside: beside.iter().copied().collect(), ratio }
 }
 
 fn main() -> ExitCode {
@@ -74,6 +76,8 @@ async fn bench() -> Result<(), Failure> {
     rows.push(row("replay.corpus_ok_ratio", same, "1", &[("target", 1.0)]));
     let first = alone::start_to_first_step_ms(&agent, &root, &dir.join("alone"))?;
     rows.push(row("agent.start_to_first_step_ms", first, "ms", &[("target", 100.0)]));
+    let five = alone::five(&agent, &root, &dir.join("five"))?;
+    rows.extend(five_rows("", &five, syncs, bare));
     let waiting = alone::waiting(&agent, &dir.join("waiting"))?;
     rows.push(row("engine.waiting_100k_rss_bytes", waiting.rss_bytes, "B", &[]));
     rows.push(row("engine.waiting_100k_restart_ms", waiting.restart_ms, "ms", &[]));
@@ -104,8 +108,9 @@ async fn in_world(
     rows.push(row("agent.idle_rss_bytes", rss_bytes(pid)?, "B", &[("target", 12.0 * 1_048_576.0)]));
 
     // Once to warm up: modules translated, the file grown.
-    run_at_once(world, &STEPS, 1).await?;
-    let alone = run_at_once(world, &STEPS, 1).await?;
+    let at = At::first(world);
+    run_at_once(&at, &STEPS, 1, 1)?;
+    let alone = run_at_once(&at, &STEPS, 1, 1)?;
     rows.push(row("step.written_bytes_alone", alone.bytes_per_step, "B", &[]));
     rows.push(row("step.fsyncs_alone", alone.syncs_per_step, "1", &[("target", 1.2)]));
     rows.push(row(
@@ -114,42 +119,40 @@ async fn in_world(
         "1",
         &[("target", 1.2)],
     ));
-    run_at_once(world, &STEPS, RUNS).await?;
-    let many = run_at_once(world, &STEPS, RUNS).await?;
+    run_at_once(&at, &STEPS, RUNS, 1)?;
+    let many = run_at_once(&at, &STEPS, RUNS, 1)?;
     rows.push(row("step.written_bytes_64", many.bytes_per_step, "B", &[]));
     rows.push(row("step.fsyncs_64", many.syncs_per_step, "1", &[("target", 0.2)]));
     let beside = [("bare_calls_per_s", bare), ("disk.fdatasync_per_s", syncs)];
     rows.push(row("step.durable_per_s_64", many.steps_per_second, "1/s", &beside));
     rows.push(row("step.cpu_us", many.cpu_us_per_step, "us", &[("bare_call_us", 1e6 / bare)]));
-    five(world, rows, syncs, bare).await?;
+
+    deploy(world, &FIVE).await?;
+    run_at_once(&at, &FIVE, RUNS, 1)?;
+    let five = run_at_once(&at, &FIVE, FIVES.0, FIVES.1)?;
+    rows.extend(five_rows("_linked", &five, syncs, bare));
 
     deploy(world, &RECORDED).await?;
-    run_at_once(world, &RECORDED, 1).await?;
-    let recorded = run_at_once(world, &RECORDED, RUNS).await?;
+    run_at_once(&at, &RECORDED, 1, 1)?;
+    let recorded = run_at_once(&at, &RECORDED, RUNS, 1)?;
     rows.push(row("step.record_bytes", recorded.journal_per_step, "B", &[("target", 300.0)]));
     Ok(())
 }
 
-/// Workflows of five steps.
-async fn five(
-    world: &mut World,
-    rows: &mut Vec<Row>,
-    syncs: f64,
-    bare: f64,
-) -> Result<(), Failure> {
-    deploy(world, &FIVE).await?;
-    run_at_once(world, &FIVE, RUNS).await?;
-    let five = run_at_once(world, &FIVE, RUNS * 4).await?;
+/// Workflows of five steps: by an agent alone, or, `_linked`, by one that sends all of it home meanwhile.
+fn five_rows(how: &str, five: &Measured, syncs: f64, bare: f64) -> [Row; 4] {
     let steps = number(FIVE.steps);
+    let name = |of: &str| format!("workflow5.{of}{how}");
     let beside = [("target", 400.0), ("bare_calls_us", steps * 1e6 / bare)];
-    rows.push(row("workflow5.cpu_us", five.cpu_us_per_step * steps, "us", &beside));
-    rows.push(row("workflow5.fsyncs_per_step_64", five.syncs_per_step, "1", &[("target", 0.1)]));
+    let cpu = row(&name("cpu_us"), five.cpu_us_per_step * steps, "us", &beside);
+    let a_step = five.syncs_per_step;
+    let fsyncs = row(&name("fsyncs_per_step_64"), a_step, "1", &[("target", 0.1)]);
     let aim = (16.0 * syncs).min(10_000.0);
     let beside = [("target", aim), ("bare_calls_per_s", bare)];
-    rows.push(row("workflow5.durable_steps_per_s_64", five.steps_per_second, "1/s", &beside));
-    let per_sync = five.steps_per_second / syncs;
-    rows.push(row("workflow5.durable_steps_per_fdatasync_64", per_sync, "1", &[("target", 16.0)]));
-    Ok(())
+    let speed = row(&name("durable_steps_per_s_64"), five.steps_per_second, "1/s", &beside);
+    let ratio = five.steps_per_second / syncs;
+    let of_disk = name("durable_steps_per_fdatasync_64");
+    [cpu, fsyncs, speed, row(&of_disk, ratio, "1", &[("target", 16.0)])]
 }
 
 async fn deploy(world: &mut World, shape: &Shape) -> Result<(), Failure> {

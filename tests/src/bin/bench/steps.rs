@@ -2,10 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use openclaw::Failure;
 use openclaw::dev::world::World;
 use serde_json::{Value, json};
 
@@ -64,33 +63,63 @@ pub(crate) struct Measured {
     pub(crate) cpu_us_per_step: f64,
 }
 
-/// Starts `count` runs at once and waits until all are settled.
-pub(crate) async fn run_at_once(
-    world: &World,
+/// An agent's process that is measured.
+pub(crate) struct At {
+    pub(crate) pid: u32,
+    /// Its local socket.
+    pub(crate) socket: PathBuf,
+}
+
+impl At {
+    /// The first agent of a fleet.
+    pub(crate) fn first(world: &World) -> Self {
+        let agent = &world.agents[0];
+        Self { pid: agent.pid().unwrap_or_default(), socket: agent.socket() }
+    }
+
+    /// Asks the agent something; nothing where it does not answer (yet).
+    pub(crate) fn ask(&self, wish: &Value) -> Option<Value> {
+        let mut stream = UnixStream::connect(&self.socket).ok()?;
+        writeln!(stream, "{wish}").ok()?;
+        let answer = BufReader::new(stream).lines().next()?.ok()?;
+        serde_json::from_str(&answer).ok()
+    }
+
+    fn status(&self) -> std::io::Result<Value> {
+        let answer = self.ask(&json!({ "op": "status" }));
+        answer.map(|mut all| all["status"].take()).ok_or_else(|| std::io::Error::other("no status"))
+    }
+}
+
+/// Starts `count` runs at once, `times` times, and waits each time until all are settled.
+pub(crate) fn run_at_once(
+    at: &At,
     shape: &Shape,
     count: u64,
-) -> Result<Measured, Failure> {
-    let agent = &world.agents[0];
-    let pid = agent.pid().unwrap_or_default();
-    let before = agent.status().await?;
-    let cpu_before = cpu_us(pid)?;
-    let begun = Instant::now();
-    start_runs(&agent.socket(), shape.workflow, count)?;
-    let after = loop {
-        let now = agent.status().await?;
-        if now.unsettled == 0 {
-            break now;
+    times: u64,
+) -> std::io::Result<Measured> {
+    let (before, cpu_before, begun) = (at.status()?, cpu_us(at.pid)?, Instant::now());
+    let mut after = Value::Null;
+    for _ in 0..times {
+        start_runs(&at.socket, shape.workflow, count)?;
+        after = at.status()?;
+        while after["unsettled"] != 0 {
+            std::thread::sleep(Duration::from_millis(5));
+            after = at.status()?;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    }
     let elapsed = begun.elapsed().as_secs_f64();
-    let steps = number(count * shape.steps);
+    let steps = number(count * times * shape.steps);
+    let grown = |name: &str| {
+        let count = |status: &Value| status[name].as_u64().unwrap_or_default();
+        number(count(&after).saturating_sub(count(&before)))
+    };
     Ok(Measured {
-        syncs_per_step: number(after.syncs - before.syncs) / steps,
-        bytes_per_step: number(after.written_bytes - before.written_bytes) / steps,
-        journal_per_step: number(after.journal_bytes - before.journal_bytes) / steps,
+        syncs_per_step: grown("syncs") / steps,
+        bytes_per_step: grown("written_bytes") / steps,
+        journal_per_step: grown("journal_bytes") / steps,
         steps_per_second: steps / elapsed,
-        cpu_us_per_step: (cpu_us(pid)? - cpu_before) / steps,
+        cpu_us_per_step: (cpu_us(at.pid)? - cpu_before) / steps,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openclaw_protocol::expr::{Expr, Key, Map, Scope, Template, Value};
+use openclaw_protocol::expr::{Expr, Key, Lent, Map, Scope, Template, Value};
 use serde_json::Value as Json;
 
 use super::{Fault, Reader, Seen};
@@ -15,19 +15,19 @@ pub(super) struct Names<'a> {
 }
 
 impl Scope for Names<'_> {
-    fn lookup(&self, name: &str) -> Option<Value> {
+    fn lookup(&self, name: &str) -> Option<Lent<'_>> {
         if name == "output"
             && let Some(output) = self.output
         {
-            return Some(output.clone());
+            return Some(Lent::Borrowed(output));
         }
         if let Some((_, value)) = self.seen.names.iter().rev().find(|(known, _)| known == name) {
-            return Some(value.clone());
+            return Some(Lent::Borrowed(value));
         }
         match name {
-            "inputs" => Some(self.inputs.clone()),
-            "vars" => Some(object(self.seen.vars.clone())),
-            "steps" => Some(object(self.seen.steps.clone())),
+            "inputs" => Some(Lent::Borrowed(self.inputs)),
+            "vars" => Some(Lent::Owned(object(self.seen.vars.clone()))),
+            "steps" => Some(Lent::Owned(object(self.seen.steps.clone()))),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ mod again;
 mod damage;
 mod files;
 mod flash;
+mod full;
 mod keep;
 mod peer;
 mod power;
@@ -36,6 +37,8 @@ use crate::local::{Answer, Request, Status};
 use crate::local_mqtt::FromBroker;
 use crate::local_mqtt::tests::{Line, pair as broker_pair};
 use crate::store::Retention;
+use crate::store::reserve::Volume;
+use crate::store::reserve::tests::Pretended;
 use crate::testing::Disk;
 
 /// A clock that is moved by hand.
@@ -106,6 +109,12 @@ struct Device {
     secrets: Secrets,
     /// The way to webhooks, for the next start.
     webhook: Option<crate::webhook::Listener>,
+    /// What writes fail, where the store is to be opened again after that.
+    faults: Option<full::Faults>,
+    /// What there is room for, in the same way.
+    volume: Option<Arc<Pretended>>,
+    /// The process goes on: the next start is one after a failure of the store.
+    survives: bool,
 }
 
 impl Device {
@@ -138,6 +147,9 @@ impl Device {
             line: None,
             secrets: Secrets::default(),
             webhook: None,
+            faults: None,
+            volume: None,
+            survives: false,
         }
     }
 
@@ -157,12 +169,20 @@ impl Device {
 
     /// Switches the power on.
     fn start(&mut self) -> Result<(), StoreError> {
-        self.boots += 1;
+        self.boots += u32::from(!self.survives);
         self.asked.calls.lock().unwrap().clear();
         let epoch = Epoch(0x0123_4567_89ab_0000);
-        let mut store =
-            Store::open(self.disk.backend(), limits::CACHE_BYTES, self.retention, epoch)?;
-        let restored = store.start(&format!("boot-{}", self.boots))?;
+        let with = (limits::CACHE_BYTES, self.retention, epoch);
+        let mut store = match self.faults.clone() {
+            None => Store::open(self.disk.backend(), with.0, with.1, with.2)?,
+            Some(faults) => {
+                let (disk, volume) = (self.disk.clone(), self.volume.clone());
+                let volume = volume.map(|volume| -> Arc<dyn Volume> { volume });
+                Store::open_again(move || Ok(faults.backend(disk.backend())), with, volume)?
+            }
+        };
+        let mut restored = store.start(&format!("boot-{}", self.boots))?;
+        restored.unclean &= !self.survives;
         self.ever_started = true;
         self.clock.0.lock().unwrap().boot = restored.boot;
         let link = self.identity.clone().map(|identity| {
