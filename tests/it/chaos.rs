@@ -1,20 +1,14 @@
 //! Nothing lost, nothing twice: seeded kills and cuts of agents and control plane, judged by
 //! three parties that do not know each other.
 
+use openclaw_tests::kills::kills;
 use openclaw_tests::storm;
+
+use crate::on_a_runtime;
 
 /// The storm of every test run; `make chaos` has the long one.
 const SEED: u64 = 20_261_122;
 const BLOWS: u32 = 16;
-
-fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(work)
-}
 
 #[test]
 fn kills_and_cuts_lose_nothing_and_double_nothing() {
@@ -28,6 +22,18 @@ fn kills_and_cuts_lose_nothing_and_double_nothing() {
         assert!(line.is_clean(), "seed {SEED}: {aftermath:?}");
         assert_eq!(line.witnessed, line.recorded, "seed {SEED}: {aftermath:?}");
     }
+}
+
+#[test]
+fn a_hundred_kills_over_a_thousand_executions_cost_no_result_and_one_effect_each_at_most() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let killed = on_a_runtime(kills(dir.path(), SEED, 100, 1_000));
+    let killed = killed.unwrap_or_else(|failure| {
+        let kept = dir.keep();
+        panic!("seed {SEED}: {failure:?}; everything is kept in {}", kept.display())
+    });
+    assert_eq!(killed.fault(), None, "seed {SEED}");
+    assert_eq!((killed.kills, killed.executions), (100, 1_000));
 }
 
 #[test]

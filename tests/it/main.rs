@@ -2,6 +2,7 @@
 
 mod chaos;
 mod dev;
+mod points;
 mod release;
 mod secret;
 mod talk;
@@ -11,12 +12,19 @@ use std::path::Path;
 
 use openclaw::dev::world::{Programs, World};
 
+fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(work)
+}
+
 /// Plays in a world of its own, which ends with it: a control plane, and agents as they are added.
 fn in_world(play: impl AsyncFnOnce(&mut World, &Path)) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let dir = tempfile::tempdir().expect("a directory");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    on_a_runtime(async {
         let programs = Programs::find(None).expect("all is built");
         let mut world = World::begin(dir.path(), programs).await.expect("a world");
         play(&mut world, dir.path()).await;

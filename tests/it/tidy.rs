@@ -234,6 +234,48 @@ fn tidy_every_table_carries_the_tenant() {
     assert!(tables > 40, "{tables} tables");
 }
 
+/// What of a file is not its tests.
+fn code_of(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
+/// Commits of both stores, each between two kill points. Of the control plane's there is one for
+/// each database, in one function: nobody else begins a transaction of the library's.
+#[test]
+fn tidy_every_commit_stands_between_two_kill_points() {
+    const BESIDE: usize = 4;
+    // What it commits has no name yet: the next start removes it, and begins again.
+    const NAMELESS: &str = "agent/daemon/src/store/rebuild.rs";
+    let (mut commits, mut faults) = (0, Vec::new());
+    for (path, text) in files(&[".rs"]) {
+        let ours = ["agent/daemon/src/", "control-plane/server/src/"];
+        if !ours.iter().any(|dir| path.starts_with(dir)) || is_test_support(&path) {
+            continue;
+        }
+        let lines: Vec<&str> = code_of(&text).lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let begins = [".begin_write(", ".begin(\"", ".begin()", ".begin_with("];
+            let is_store = path.starts_with("agent/daemon/src/store/")
+                || path == "control-plane/server/src/store/mod.rs";
+            if begins.iter().any(|begin| line.contains(begin)) && !is_store {
+                faults.push(format!("{path}:{} begins a transaction of its own", number + 1));
+            }
+            if !line.contains(".commit()") || !is_store || path == NAMELESS {
+                continue;
+            }
+            commits += 1;
+            let before = &lines[number.saturating_sub(BESIDE)..number];
+            let after = &lines[number + 1..lines.len().min(number + 1 + BESIDE)];
+            let has_point = |lines: &[&str]| lines.iter().any(|it| it.contains("reach(Point::"));
+            if !has_point(before) || !has_point(after) {
+                faults.push(format!("{path}:{} has no kill point before or after", number + 1));
+            }
+        }
+    }
+    assert!(commits >= 6, "the check sees the commits: {commits}");
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
 #[test]
 fn tidy_no_binary_plugin_is_committed() {
     let tracked = Command::new("git").args(["ls-files", "*.wasm"]).current_dir(root()).output();

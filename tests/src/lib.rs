@@ -2,6 +2,9 @@
 //! the ledger. Used by the short run in the tests and the long run of `make chaos`.
 #![expect(clippy::print_stderr, reason = "a storm of minutes tells how far it is")]
 
+pub mod kills;
+pub mod points;
+
 use std::path::Path;
 use std::time::Duration;
 

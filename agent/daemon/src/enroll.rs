@@ -17,6 +17,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use openclaw_points::{Point, reach};
 use openclaw_protocol::api::{EnrollRequest, EnrollResponse, ProblemDetails};
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use openclaw_sandbox::target::{Host, Target};
@@ -88,14 +89,19 @@ async fn enroll_at(
         .and_then(|csr| csr.pem())
         .context("cannot make a certificate request")?;
     let request = EnrollRequest { code: code.secret.clone(), csr_pem: csr };
+    reach(Point::EnrollAsk);
     let answer =
         tokio::time::timeout(limits::ENROLL_TIME, post(&target, code, &request, time.clone()))
             .await
             .map_err(|_| anyhow::anyhow!("{server} did not answer in time"))??;
+    reach(Point::EnrollAnswered);
     let credentials = accept(answer, code, base, key.serialize_pem(), time)?;
     set_aside_anothers_past(data_dir, &credentials)?;
+    reach(Point::EnrollAside);
     forget_key_for_secrets(data_dir)?;
+    reach(Point::EnrollKeyGone);
     credentials.store(data_dir)?;
+    reach(Point::EnrollStored);
     Ok(credentials.identity)
 }
 

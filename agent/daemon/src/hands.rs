@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome, PluginTask, StopReason};
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::VecMap;
@@ -155,7 +156,9 @@ impl Shared {
     fn work_on(&self, job: Job, place: &Place<'_>) -> Event {
         match job {
             Job::Call(task, flag) => {
+                reach(Point::CallBegin);
                 let Attempt { outcome, denials, tape } = self.attempt(&task, &flag, place);
+                reach(Point::CallEnded);
                 let tape = tape.map(|tape| Recorded { tape, traced: task.traced });
                 let attempt = task.attempt;
                 self.pool.lock().flags.remove(&attempt);

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use openclaw_protocol::toml_text::{TomlError, from_toml};
 use serde::{Deserialize, Serialize};
@@ -219,7 +220,9 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), IdentityError> {
         .mode(0o600)
         .open(&beside)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .inspect(|()| reach(Point::FileWritten))
         .and_then(|()| std::fs::rename(&beside, path))
+        .inspect(|()| reach(Point::FileRenamed))
         .and_then(|()| path.parent().map_or(Ok(()), sync_dir));
     written.map_err(|e| unwritten(path, &e))
 }

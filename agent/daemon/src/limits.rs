@@ -79,8 +79,8 @@ pub const FIRST_START_MAX: Duration = Duration::from_secs(4);
 /// The longest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);
 
-/// Starts in a row that came to no end while they opened the database, after which its file is set
-/// aside unread. More than a storm of kills does by chance.
+/// Starts in a row, of one boot, that came to no end while they opened the database, after which its
+/// file is set aside unread. More than a storm of kills does by chance.
 pub const OPENINGS: u32 = 8;
 /// Lives in a row that the database ended, although all its checksums were right at the start, after
 /// which its file is set aside unread.

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::topic::{self, Direction};
 use rumqttc::{
     AsyncClient, Event as Mqtt, EventLoop, Incoming, MqttOptions, QoS, SubscribeReasonCode,
@@ -152,10 +153,12 @@ impl Link {
                     None => return Ended::Gone,
                     Some(ToLink::Reconnect) => return Ended::Asked,
                     Some(ToLink::Frame(frame)) if is_up => {
+                        reach(Point::FramePublish);
                         // A full queue means a slow network: the frame is lost, as any may be.
                         if let Err(e) = client.try_publish(&up, QoS::AtLeastOnce, false, frame) {
                             tracing::debug!(error = %e, "a frame was dropped");
                         }
+                        reach(Point::FramePublished);
                     }
                     Some(ToLink::Frame(_)) => {}
                 },

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::api::Role;
 use openclaw_protocol::id::Generation;
 
@@ -156,6 +157,7 @@ async fn generation(db: &Db, now_ms: i64) -> anyhow::Result<Generation> {
     }
     let generation = Generation(random::number());
     store::server::set_generation(&mut tx, generation, now_ms).await?;
+    reach(Point::GenerationCommit);
     tx.commit().await?;
     Ok(generation)
 }
@@ -189,6 +191,8 @@ async fn first_admin(
         detail: json!({ "role": row.role, "first": true }),
     };
     audit::record(&mut tx, entry, now_ms).await?;
+    reach(Point::AdminCommit);
     tx.commit().await?;
+    reach(Point::AdminCommitted);
     Ok(Some(FirstAdmin { username: FIRST_ADMIN.to_owned(), password: made }))
 }

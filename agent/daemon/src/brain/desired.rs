@@ -6,6 +6,7 @@
 //! device cannot run is refused by name; the rest is put into force all the same.
 
 use openclaw_agent_core::Deployed;
+use openclaw_points::{Point, reach};
 use openclaw_protocol::desired::{self, Desired, SignedDesired};
 use openclaw_protocol::id::{Digest, Generation, WorkflowName};
 use openclaw_protocol::limits as shared;
@@ -101,6 +102,11 @@ impl DesiredState {
 
     pub(super) fn revision(&self) -> u64 {
         self.in_force.as_ref().map_or(0, |v| v.document.revision)
+    }
+
+    /// Whether it is known what this device shall run.
+    pub(super) fn is_known(&self) -> bool {
+        self.in_force.is_some()
     }
 
     /// The revision in force, as far as it is one of this generation.
@@ -275,9 +281,11 @@ impl Brain {
         } else if is_document {
             self.take_document(digest, &whole)?;
         } else {
+            reach(Point::ModuleJoined);
             self.pending.batch.blobs.push((digest, whole));
             self.pending.needs_commit = true;
             if self.flush()? {
+                reach(Point::ModuleArrived);
                 self.module_arrived(digest);
             }
         }
@@ -331,6 +339,7 @@ impl Brain {
             }
         };
         tracing::info!(revision = verified.document.revision, "a new desired state has come");
+        reach(Point::DesiredTaken);
         self.pending.batch.pending = Some(Some(verified.signed.clone()));
         self.pending.needs_commit = true;
         let before = fleet.desired.next.replace(Next::new(verified));
@@ -444,6 +453,7 @@ impl Brain {
         self.pending.needs_commit = true;
         self.report(Report::Desired { revision, refused });
         self.redeploy();
+        reach(Point::DesiredInForce);
     }
 
     /// At a start: what is in force is made ready again. Its modules were tried when it came; one

@@ -1,6 +1,8 @@
 //! The brain's end of the control plane: the sync session and what it asks of the store.
 
 use openclaw_agent_core::{Deployed, Input};
+use openclaw_points::{Point, reach};
+use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::id::WorkflowName;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits::RECORD_BYTES;
@@ -87,6 +89,22 @@ impl Fleet {
     }
 }
 
+/// Whether a command is about a workflow that is not in force. Where a database is new, what the device
+/// shall run may still be on its way: the command waits with the control plane, which repeats it.
+fn wants_what_is_not(record: &Record, in_force: &VecMap<String, String>) -> bool {
+    let command = wire::unpack::<CommandRecord>(Kind::Command, &record.body, RECORD_BYTES);
+    command.is_ok_and(|record| match record.command {
+        Command::Start { workflow, .. } | Command::Record { workflow, .. } => {
+            !in_force.contains_key(workflow.as_str())
+        }
+        Command::Cancel { .. }
+        | Command::Signal { .. }
+        | Command::Decide { .. }
+        | Command::Retry { .. }
+        | Command::Export { .. } => false,
+    })
+}
+
 fn commands_cursor(cursors: &[Cursor]) -> Cursor {
     let found = cursors.iter().find(|c| c.lane == Lane::Commands).cloned();
     found.unwrap_or(Cursor { lane: Lane::Commands, upto: 0, digest: 0, ranges: Vec::new() })
@@ -151,7 +169,10 @@ impl Brain {
                 let records = self.store.load(lane, first, before, bytes)?;
                 fleet.session.handle_loaded(lane, records, now_ms);
             }
-            Output::Acked { cursor } => self.store.acknowledge(&cursor),
+            Output::Acked { cursor } => {
+                reach(Point::AckTaken);
+                self.store.acknowledge(&cursor);
+            }
             Output::Verify { lane, seq, digest } => {
                 let own = self.store.digest_at(lane, seq).unwrap_or(None);
                 if own.is_some_and(|own| own != digest) {
@@ -222,7 +243,8 @@ impl Brain {
             if record.seq <= upto {
                 continue;
             }
-            if !follows {
+            let is_early = !fleet.desired.is_known() && wants_what_is_not(&record, &self.in_force);
+            if !follows || is_early {
                 fleet.session.handle_discarded(Lane::Commands);
                 return Ok(());
             }
@@ -236,6 +258,7 @@ impl Brain {
                 Some(marker) => self.pass_over(upto + 1, record.seq, &marker.reason),
                 None => self.take_command(&record.body),
             }
+            reach(Point::CommandTaken);
         }
         Ok(())
     }

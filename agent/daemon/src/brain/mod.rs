@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use openclaw_agent_core::{
     AttemptId, Config as EngineConfig, Decision, Deployed, Effect, Engine, Input, Told,
 };
+use openclaw_points::{Point, reach};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::{Inventory, Report};
@@ -321,12 +322,19 @@ impl Brain {
                 self.in_flight.remove(&attempt);
                 self.note_denials(&attempt, denials);
                 self.settle_attempt(attempt, outcome, tape);
+                reach(Point::CallSettled);
             }
-            Event::Checked { digest, result } => self.take_checked(digest, result),
+            Event::Checked { digest, result } => {
+                reach(Point::ModuleChecked);
+                self.take_checked(digest, result);
+            }
             Event::Local { request, reply } => self.take_local(request, reply),
             Event::LinkUp => self.take_link(true),
             Event::LinkDown => self.take_link(false),
-            Event::Frame(bytes) => self.take_frame(&bytes),
+            Event::Frame(bytes) => {
+                self.take_frame(&bytes);
+                reach(Point::FrameTaken);
+            }
             Event::Broker(event) => self.take_broker(event),
             Event::Webhook { workflow, trigger, data, reply } => {
                 self.take_webhook(workflow, trigger, data, reply);
@@ -418,6 +426,7 @@ impl Brain {
 
     fn perform(&mut self) {
         for effect in std::mem::take(&mut self.pending.effects) {
+            reach(Point::EffectsBegin);
             match effect {
                 // While stopping, too: the engine begins nothing then, so this was begun before.
                 Effect::Call(task) => {
@@ -428,10 +437,12 @@ impl Brain {
                 // The store removes journals by its own retention.
                 Effect::Forget(_) => {}
             }
+            reach(Point::EffectsHanded);
         }
         for (reply, answer) in std::mem::take(&mut self.pending.replies) {
             // The asker may have hung up.
             let _ = reply.send(answer);
+            reach(Point::ReplyTold);
         }
         for (question, reply) in std::mem::take(&mut self.pending.questions) {
             self.answer_question(question, reply);
@@ -466,7 +477,9 @@ impl Brain {
     fn finish(mut self) -> Result<(), StoreError> {
         self.pending.batch.clean = self.in_flight.is_empty();
         self.pending.needs_commit = true;
+        reach(Point::StopCommit);
         if self.flush()? {
+            reach(Point::StopCommitted);
             self.perform();
         } else {
             tracing::error!("stopping without a last commit, for there is no room for it");

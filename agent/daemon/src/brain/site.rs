@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome, Input, Publication};
+use openclaw_points::{Point, reach};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::Report;
@@ -218,7 +219,10 @@ impl Brain {
                 self.step(Input::Unheard);
             }
             FromBroker::Deaf { filters } => self.site.deaf.extend(filters),
-            FromBroker::Published { seq } => self.sent(seq, Ok(())),
+            FromBroker::Published { seq } => {
+                self.sent(seq, Ok(()));
+                reach(Point::MessageAcknowledged);
+            }
             FromBroker::Refused { seq, reason } => {
                 let message = format!("the site's broker hung up on it again and again: {reason}");
                 self.lose(seq, RunError::new("mqtt.refused", message));

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use openclaw_agent_core::limits::MESSAGE_DATA_BYTES;
 use openclaw_agent_core::{Message, Publication};
+use openclaw_points::{Point, reach};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::VecMap;
 use rumqttc::{AsyncClient, Publish, QoS, SubscribeFilter};
@@ -67,6 +68,7 @@ impl Line {
                 return self.queue.push_front(next);
             }
             self.sending.push_back(next.seq);
+            reach(Point::MessageGiven);
         }
     }
 

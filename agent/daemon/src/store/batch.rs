@@ -2,6 +2,7 @@
 
 use openclaw_agent_core::limits::REQUESTS;
 use openclaw_agent_core::{FactRecord, FileChange, HoldChange, Publication, SeenKey, TriggerMark};
+use openclaw_points::{Point, reach};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::desired::SignedDesired;
 use openclaw_protocol::id::{Digest, RequestId, RunId, TriggerId, WorkflowName};
@@ -252,6 +253,7 @@ impl Store {
         }
         if let Some(high_water) = batch.high_water_wall_ms {
             META.put(&mut meta, b"high_water", &high_water.to_le_bytes())?;
+            reach(Point::ClockNoted);
         }
         META.put(&mut meta, b"alive", &rows::pack(&self.age))?;
         META.put(&mut meta, b"serial", &(self.serial + 1).to_le_bytes())?;
@@ -280,6 +282,7 @@ impl Store {
                 keep.blobs.contains(&digest) || pinned.blobs.contains(&digest)
             })
         })?;
+        reach(Point::StoreSwept);
         Ok(())
     }
 }
@@ -319,12 +322,14 @@ fn write_blobs(write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError
         }
         for (digest, bytes) in &batch.blobs {
             BLOBS.put(&mut table, &digest.0, bytes)?;
+            reach(Point::BlobWritten);
         }
     }
     if !batch.chunks.is_empty() || !batch.chunks_done.is_empty() || batch.keep_chunks.is_some() {
         let mut table = write.open_table(CHUNKS.definition())?;
         for chunk in &batch.chunks {
             CHUNKS.put(&mut table, &chunk_key(chunk.digest.0, chunk.offset), &chunk.bytes)?;
+            reach(Point::ChunksWritten);
         }
         for digest in &batch.chunks_done {
             let (from, to) = (chunk_key(digest.0, 0), chunk_key(digest.0, u32::MAX));

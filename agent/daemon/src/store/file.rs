@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::Epoch;
 use redb::backends::FileBackend;
 use rustix::fs::{Advice, fadvise};
@@ -53,18 +54,19 @@ pub struct Opening<'a> {
 pub fn open_or_quarantine(opening: Opening<'_>) -> Result<Opened, StoreError> {
     let path = opening.path;
     let reserve: Arc<dyn Volume> = Arc::new(Reserve::open(&path.with_extension("reserve"))?);
-    let doubt = Doubt::of(path);
+    let doubt = Doubt::of(path).opens(opening.boot_id);
     if doubt.is_too_much() {
         tracing::error!(?doubt, "the database means trouble again and again");
         let aside = set_aside(path)?;
         return Ok(Opened { aside, ..open(opening, &reserve)? });
     }
-    Doubt { opening: doubt.opening + 1, ..doubt }.note(path);
+    doubt.note(path);
+    reach(Point::StoreOpen);
     let opened = open(opening, &reserve)
         .or_else(|e| if e.is_damage() { heal(opening, &reserve, &e) } else { Err(e) });
     // A start that ended is none that came to no end. Other errors are a full disk, a missing right,
     // another agent, a later version's data: the file itself may be good.
-    Doubt { opening: 0, ..Doubt::of(path) }.note(path);
+    Doubt::of(path).opened().note(path);
     opened
 }
 
@@ -76,7 +78,9 @@ fn heal(
 ) -> Result<Opened, StoreError> {
     tracing::error!(error = %damage, "the database is damaged");
     let path = opening.path;
+    reach(Point::DatabaseDamaged);
     let aside = set_aside(path)?;
+    reach(Point::DatabaseAside);
     let Some(old) = aside.clone() else { return open(opening, reserve) };
     match rebuilt(&old, opening) {
         Ok(said) => {
@@ -114,9 +118,7 @@ fn rebuilt(old: &Path, opening: Opening<'_>) -> Result<Vec<String>, StoreError> 
     let copied =
         copied.unwrap_or_else(|| Err(StoreError::Damaged("the engine stopped on it".into())));
     let named = |e| StoreError::of_io("cannot name", path, &e);
-    let whole = copied.and_then(|said| {
-        std::fs::rename(&new, path).map(|()| said).map_err(named)
-    });
+    let whole = copied.and_then(|said| std::fs::rename(&new, path).map(|()| said).map_err(named));
     if whole.is_err() {
         remove(&new)?;
     }
@@ -149,13 +151,14 @@ fn open(opening: Opening<'_>, reserve: &Arc<dyn Volume>) -> Result<Opened, Store
     let is_new = std::fs::metadata(path).map_or(true, |known| known.len() == 0);
     let (again, reserve) = (path.to_owned(), Arc::clone(reserve));
     let with = (cache_bytes, retention, fresh_epoch);
-    let opened = Store::open_again(move || reach(&again), with, Some(reserve)).and_then(|store| {
-        let boot_id = boot_id.to_owned();
-        // The engine may panic on a file that was damaged on purpose or by a dying card.
-        panics::apart(move || start(store, &boot_id))
-            .map_err(|e| StoreError::Database(format!("there is no room for a thread: {e}")))?
-            .unwrap_or_else(|| Err(StoreError::Damaged("the engine stopped on it".into())))
-    });
+    let opened =
+        Store::open_again(move || backend(&again), with, Some(reserve)).and_then(|store| {
+            let boot_id = boot_id.to_owned();
+            // The engine may panic on a file that was damaged on purpose or by a dying card.
+            panics::apart(move || start(store, &boot_id))
+                .map_err(|e| StoreError::Database(format!("there is no room for a thread: {e}")))?
+                .unwrap_or_else(|| Err(StoreError::Damaged("the engine stopped on it".into())))
+        });
     if is_new && matches!(opened, Err(StoreError::Full(_))) {
         // Half a beginning would be taken for damage the next time.
         remove(path)?;
@@ -168,7 +171,7 @@ fn start(mut store: Store, boot_id: &str) -> Result<Opened, StoreError> {
     Ok(Opened { store, restored, aside: None })
 }
 
-fn reach(path: &Path) -> Result<FileBackend, StoreError> {
+fn backend(path: &Path) -> Result<FileBackend, StoreError> {
     let file = open_file(path)?;
     // After a failed sync the system may show what the disk never got. What it can it forgets.
     let _ = fadvise(&file, 0, None, Advice::DontNeed);

@@ -2,6 +2,7 @@
 //! was cloned or restored. Everything kept gets new numbers under a new log, and is told again;
 //! and so is what was lost, for the ledger of the new log begins with nothing.
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::Epoch;
 use openclaw_protocol::sync::{Dropped, Record};
 use openclaw_protocol::wire::{self, Kind};
@@ -34,7 +35,9 @@ impl Store {
             }
             META.put(&mut meta, b"log", &new_log.to_le_bytes())?;
         }
+        reach(Point::ForkCommit);
         write.commit()?;
+        reach(Point::ForkCommitted);
         self.heads = heads;
         self.log = new_log;
         self.run_epoch = Epoch(new_log);

@@ -8,6 +8,7 @@
 //! ever.
 
 use openclaw_agent_core::{Callee, Fact, FactRecord};
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::RunId;
 use openclaw_protocol::ordered;
 use openclaw_protocol::time::Stamp;
@@ -88,6 +89,7 @@ impl Store {
         let (body, written) = pack_facts(state.facts, facts);
         let bytes = JOURNAL.put(journal, &fact_key(self.journal_next, number), &body)?;
         self.journal_bytes += bytes;
+        reach(Point::JournalAppended);
         self.journal_next += 1;
         state.add(written, bytes);
         let last = facts[..written].last();
@@ -219,6 +221,7 @@ impl Store {
         settled.remove(key.as_slice())?;
         snapshots::forget(&mut write.open_table(SNAPSHOTS.definition())?, number)?;
         tapes::forget(&mut write.open_table(TAPES.definition())?, number)?;
+        reach(Point::JournalForgotten);
         Ok(true)
     }
 

@@ -35,6 +35,7 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::Epoch;
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::sync::{Cursor, Holding, Lane};
@@ -355,9 +356,11 @@ impl Store {
             self.journal_next = last.map_or(0, |(place, _)| place + 1);
         }
         if unwritten {
-            write.commit()?
+            reach(Point::StoreTables);
+            write.commit()?;
+            reach(Point::StoreTabled);
         } else {
-            write.abort()?
+            write.abort()?;
         }
         Ok(())
     }
@@ -385,7 +388,9 @@ impl Store {
         let write = self.db.begin_write()?;
         self.age.advance(now);
         self.write_batch(&write, batch, state_of)?;
+        reach(Point::JournalCommit);
         write.commit()?;
+        reach(Point::JournalCommitted);
         for head in self.heads.values_mut() {
             head.dirty = false;
         }

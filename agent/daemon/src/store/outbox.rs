@@ -8,6 +8,7 @@
 //! the last record it stands for, and the lane begins with the first of them: none of the numbers
 //! is gone without a word, so the oldest that is told of is the marker's `first`.
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::sync::{Cursor, Dropped, Holding, Lane, Record, chain};
 use openclaw_protocol::wire::{self, Kind};
 use redb::{Range, ReadableTable};
@@ -70,6 +71,7 @@ impl Head {
         self.row.next += 1;
         self.row.bytes += body.len() as u64;
         self.dirty = true;
+        reach(Point::OutboxAppended);
         Ok(seq)
     }
 
@@ -150,6 +152,7 @@ impl Head {
         self.row.oldest = seq + 1;
         self.row.bytes = self.row.bytes.saturating_sub(len);
         self.dirty = true;
+        reach(Point::OutboxDeleted);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use openclaw_points::{Point, reach};
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 
@@ -54,6 +55,7 @@ impl Reserve {
             // Part of it may have been taken.
             let _ = self.file.set_len(from);
         }
+        reach(Point::ReserveTaken);
         taken
     }
 

@@ -1,6 +1,7 @@
 //! What the store knows when the agent starts: everything it has to go on with.
 
 use openclaw_agent_core::{Fact, FactRecord, FileChange, HoldChange, SeenKey, TriggerMark};
+use openclaw_points::{Point, reach};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::{Epoch, RequestId, RunId};
 use openclaw_protocol::ordered::VecMap;
@@ -115,12 +116,15 @@ impl Store {
             META.put(&mut meta, b"boot", &rows::pack(&row))?;
             META.put(&mut meta, b"clean", &[0])?;
         }
+        reach(Point::StoreStart);
         write.commit()?;
+        reach(Point::StoreStarted);
         for head in self.heads.values() {
             self.age.at_least(head.noted_age_ms());
         }
         self.restore(&mut restored)?;
         restored.next_run = self.next_run;
+        reach(Point::StoreRestored);
         Ok(restored)
     }
 

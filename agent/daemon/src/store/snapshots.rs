@@ -14,6 +14,7 @@
 //! comes to more keeps all its facts.
 
 use openclaw_agent_core::FactRecord;
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::RunId;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
@@ -156,6 +157,7 @@ impl Store {
             self.prune_from = self.prune_from.min(from);
             let mut table = write.open_table(SNAPSHOTS.definition())?;
             self.snapshot_bytes += SNAPSHOTS.put(&mut table, &number.to_be_bytes(), &body)?;
+            reach(Point::SnapshotWritten);
         }
         Ok(())
     }

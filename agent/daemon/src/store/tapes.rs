@@ -2,6 +2,7 @@
 //! arrival. They count among the bytes of their run's journal once it has settled, and go with it; of
 //! one run the newest stay, up to a bound.
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::{RunId, WorkflowName};
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::StepPath;
@@ -65,6 +66,7 @@ impl Store {
             let (gone, place) = make_room(&mut table, number, row.len())?;
             let written = TAPES.put(&mut table, &key(number, place), &row)?;
             state.tapes = (state.tapes + written).saturating_sub(gone);
+            reach(Point::TapeWritten);
         }
         Ok(())
     }

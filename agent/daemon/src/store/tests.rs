@@ -522,7 +522,12 @@ fn what_a_later_version_wrote_is_refused_and_left_alone() {
     let (mut store, _) = open().unwrap();
     let facts = vec![(run(1), accepted())];
     store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
-    write(store.db.database().unwrap(), META, b"format", &[&[FORMAT + 1], b"9.8.7".as_slice()].concat());
+    write(
+        store.db.database().unwrap(),
+        META,
+        b"format",
+        &[&[FORMAT + 1], b"9.8.7".as_slice()].concat(),
+    );
     drop(store);
     let refused = open().map(|_| ()).unwrap_err();
     assert!(matches!(refused, StoreError::Version { .. }), "{refused}");

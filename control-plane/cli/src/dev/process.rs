@@ -18,14 +18,21 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with its output going to `log` (appended).
+    /// Starts `program` with its output going to `log` (appended), and these variables.
     ///
     /// # Errors
     /// The program or its log cannot be opened.
-    pub fn start(name: &str, program: &Path, args: &[&str], log: &Path) -> std::io::Result<Self> {
+    pub fn start(
+        name: &str,
+        program: &Path,
+        args: &[&str],
+        log: &Path,
+        env: Option<(&str, &str)>,
+    ) -> std::io::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let child = Command::new(program)
             .args(args)
+            .envs(env)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -48,18 +55,31 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn end(&mut self) -> std::io::Result<std::process::ExitStatus> {
+        self.child.wait().await
+    }
+
     /// SIGKILL: no warning, no cleaning up.
     pub async fn kill(&mut self) {
         let _ = self.child.kill().await;
     }
 
-    /// SIGTERM, then SIGKILL for one that does not listen.
-    pub async fn stop(&mut self) {
+    /// SIGTERM.
+    pub fn terminate(&self) {
         if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok())
             && let Some(pid) = rustix::process::Pid::from_raw(pid)
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
+    }
+
+    /// SIGTERM, then SIGKILL for one that does not listen.
+    pub async fn stop(&mut self) {
+        self.terminate();
         if tokio::time::timeout(STOP_WITHIN, self.child.wait()).await.is_err() {
             eprintln!("{} does not stop; killing it", self.name);
             self.kill().await;

@@ -3,12 +3,13 @@
 //! It belongs to neither agent nor control plane, so it can contradict both. What it hears goes
 //! to memory and to an append-only file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -23,13 +24,25 @@ const POST_BYTES: usize = 16 * 1024;
 /// Different ids that are kept; a demo has some thousands.
 const MOST_IDS: usize = 1_000_000;
 
-/// What the witness has heard: how often each id was posted.
-pub type Heard = BTreeMap<String, u64>;
+/// What the witness has heard, by id.
+pub type Heard = BTreeMap<String, Posts>;
+
+/// How one id was posted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Posts {
+    /// How often.
+    pub count: u64,
+    /// Under which idempotency keys.
+    pub keys: BTreeSet<String>,
+}
 
 #[derive(Debug)]
 struct Book {
     heard: Heard,
     file: std::fs::File,
+    /// Agents of which the next post is awaited, and since when.
+    awaited: BTreeMap<String, Instant>,
+    waited: Vec<Duration>,
 }
 
 /// The listener. Dropping it closes it.
@@ -49,7 +62,8 @@ impl Witness {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
-        let book = Arc::new(Mutex::new(Book { heard: Heard::new(), file }));
+        let (awaited, waited) = (BTreeMap::new(), Vec::new());
+        let book = Arc::new(Mutex::new(Book { heard: Heard::new(), file, awaited, waited }));
         let task = tokio::spawn(serve(listener, Arc::clone(&book)));
         Ok(Self { address, book, task })
     }
@@ -64,6 +78,23 @@ impl Witness {
     #[must_use]
     pub fn heard(&self) -> Heard {
         self.book.lock().unwrap_or_else(PoisonError::into_inner).heard.clone()
+    }
+
+    /// From now on the next post that names this agent is waited for.
+    pub fn await_next(&self, agent: &str) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.awaited.insert(agent.to_owned(), Instant::now());
+    }
+
+    /// The next post of this agent is of no interest any more.
+    pub fn forget_next(&self, agent: &str) {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).awaited.remove(agent);
+    }
+
+    /// How long each post that was waited for has taken.
+    #[must_use]
+    pub fn waited(&self) -> Vec<Duration> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner).waited.clone()
     }
 }
 
@@ -91,8 +122,10 @@ async fn hear(
     request: Request<Incoming>,
     book: &Mutex<Book>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok());
+    let key = key.unwrap_or_default().to_owned();
     let status = match Limited::new(request.into_body(), POST_BYTES).collect().await {
-        Ok(body) => note(&body.to_bytes(), book),
+        Ok(body) => note(&body.to_bytes(), key, book),
         Err(_) => StatusCode::PAYLOAD_TOO_LARGE,
     };
     let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
@@ -100,17 +133,23 @@ async fn hear(
     Ok(response)
 }
 
-/// Notes the `run` of a post, in the file before in memory.
-fn note(body: &[u8], book: &Mutex<Book>) -> StatusCode {
-    let posted = serde_json::from_slice::<serde_json::Value>(body).ok();
-    let Some(run) = posted.as_ref().and_then(|v| v.get("run")).and_then(|v| v.as_str()) else {
+/// Notes the `run` of a post, in the file before in memory; and that its `agent` is there, if it says.
+fn note(body: &[u8], key: String, book: &Mutex<Book>) -> StatusCode {
+    let posted = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+    let field = |name: &str| posted.get(name).and_then(|v| v.as_str());
+    let Some(run) = field("run") else {
         return StatusCode::UNPROCESSABLE_ENTITY;
     };
     let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
     if book.heard.len() >= MOST_IDS || writeln!(book.file, "{}", run.escape_default()).is_err() {
         return StatusCode::INSUFFICIENT_STORAGE;
     }
-    *book.heard.entry(run.to_owned()).or_default() += 1;
+    if let Some(since) = field("agent").and_then(|agent| book.awaited.remove(agent)) {
+        book.waited.push(since.elapsed());
+    }
+    let posts = book.heard.entry(run.to_owned()).or_default();
+    posts.count += 1;
+    posts.keys.insert(key);
     StatusCode::OK
 }
 
@@ -126,12 +165,13 @@ mod tests {
         let client = reqwest::Client::new();
         for _ in 0..2 {
             let body = r#"{"run":"a-1"}"#;
-            let answer = client.post(witness.url()).body(body).send().await.unwrap();
-            assert!(answer.status().is_success());
+            let post = client.post(witness.url()).header("idempotency-key", "k").body(body);
+            assert!(post.send().await.unwrap().status().is_success());
         }
         let answer = client.post(witness.url()).body("nonsense").send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY.as_u16());
-        assert_eq!(witness.heard(), Heard::from([("a-1".to_owned(), 2)]));
+        let posts = Posts { count: 2, keys: BTreeSet::from(["k".to_owned()]) };
+        assert_eq!(witness.heard(), Heard::from([("a-1".to_owned(), posts)]));
         let file = std::fs::read_to_string(dir.path().join("witness.txt")).unwrap();
         assert_eq!(file, "a-1\na-1\n");
     }

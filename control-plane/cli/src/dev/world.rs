@@ -14,6 +14,10 @@ use openclaw_protocol::api::{
 };
 use serde::Deserialize;
 
+mod doom;
+
+pub use doom::Desk;
+
 use super::ledger::{Line, Testimony};
 use super::process::{self, Process};
 use super::wire::Wire;
@@ -178,11 +182,20 @@ impl World {
     /// # Errors
     /// It does not get ready in time.
     pub async fn start_server(&mut self) -> Result<(), Failure> {
+        self.spawn_server(None)?;
+        self.await_server().await
+    }
+
+    fn spawn_server(&mut self, env: Option<(&str, &str)>) -> std::io::Result<()> {
         let config = self.dir.join("control-plane/config.toml");
         let log = self.dir.join("logs/control-plane.log");
-        let args = ["serve", "--config", &config.to_string_lossy()];
-        self.server =
-            Some(Process::start("control plane", &self.programs.control_plane, &args, &log)?);
+        let (program, args) =
+            (&self.programs.control_plane, ["serve", "--config", &config.to_string_lossy()]);
+        self.server = Some(Process::start("control plane", program, &args, &log, env)?);
+        Ok(())
+    }
+
+    async fn await_server(&mut self) -> Result<(), Failure> {
         let ready = format!("{}/readyz", self.url);
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(5))
@@ -196,7 +209,7 @@ impl World {
             let ended = self.server.as_mut().and_then(Process::ended);
             if ended.is_some() || Instant::now() > deadline {
                 return Err(Failure::new(FAILED, "the control plane does not get ready")
-                    .hint(format!("see {}", log.display())));
+                    .hint(format!("see {}", self.logs().display())));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -259,13 +272,22 @@ impl World {
     /// # Errors
     /// It cannot be enrolled or started.
     pub async fn add_agent(&mut self) -> Result<(), Failure> {
+        self.add_agent_with("", "backoff_max_ms = 2000").await
+    }
+
+    /// As [`World::add_agent`], with more lines at the top of its configuration, and at the end of it,
+    /// which is in the table of the link.
+    ///
+    /// # Errors
+    /// It cannot be enrolled or started.
+    pub async fn add_agent_with(&mut self, top: &str, end: &str) -> Result<(), Failure> {
         let id = format!("agent-{}", self.agents.len() + 1);
         let dir = self.dir.join("agents").join(&id);
         std::fs::create_dir_all(&dir)?;
         let wire = Wire::open(self.mqtt).await?;
         let config = format!(
-            "data_dir = {data:?}\n\n[files]\nproc = \"/proc\"\nsys = \"/sys\"\n\n[link]\nconnect \
-             = \"{wire}\"\nbackoff_max_ms = 2000\n",
+            "data_dir = {data:?}\n{top}\n\n[files]\nproc = \"/proc\"\nsys = \"/sys\"\n\n\
+             [link]\nconnect = \"{wire}\"\n{end}\n",
             data = dir.join("data"),
             wire = wire.address()
         );
@@ -472,10 +494,14 @@ impl Agent {
     /// # Errors
     /// It cannot be started.
     pub fn start(&mut self, logs: &Path) -> std::io::Result<()> {
+        self.spawn(logs, None)
+    }
+
+    fn spawn(&mut self, logs: &Path, env: Option<(&str, &str)>) -> std::io::Result<()> {
         let config = self.dir.join("config.toml");
         let args = ["run", "--config", &config.to_string_lossy()];
         let log = logs.join(format!("{}.log", self.id));
-        self.process = Some(Process::start(&self.id, &self.program, &args, &log)?);
+        self.process = Some(Process::start(&self.id, &self.program, &args, &log, env)?);
         Ok(())
     }
 

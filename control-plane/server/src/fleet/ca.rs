@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::{DeviceId, Digest, TenantId};
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -412,7 +413,9 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), C
         let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        reach(Point::KeyWritten);
         fs::rename(&beside, path)?;
+        reach(Point::KeyRenamed);
         fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
     write().map_err(|source| CaError::File { path: path.into(), source })

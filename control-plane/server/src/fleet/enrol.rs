@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::api::{EnrollRequest, EnrollResponse};
 use serde_json::json;
 
@@ -74,7 +75,9 @@ pub(crate) async fn enroll(
         detail: json!({ "from": from.to_string(), "code_made_by": code.created_by }),
     };
     audit::record(&mut tx, entry, now_ms).await?;
+    reach(Point::EnrolCommit);
     tx.commit().await?;
+    reach(Point::EnrolCommitted);
     ctx.enrolments.succeeded(&hash, from);
     tracing::info!(%tenant, %device, %from, "a device has enrolled");
     ctx.live.publish(tenant, [LiveChange::Device { device: device.to_string() }]);

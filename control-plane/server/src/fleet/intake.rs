@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::{DeviceId, Epoch, TenantId};
 use openclaw_protocol::limits;
 use openclaw_protocol::report::{Report, ReportRecord};
@@ -201,7 +202,9 @@ async fn write(ctx: &Ctx, works: &[Work]) -> store::Result<Vec<Option<IngestOutc
     for work in works {
         outcomes.push(write_one(&mut tx, work, now_ms).await?);
     }
+    reach(Point::IngestCommit);
     tx.commit().await?;
+    reach(Point::IngestCommitted);
     ctx.metrics.ingest_commits.fetch_add(1, Ordering::Relaxed);
     Ok(outcomes)
 }
@@ -266,6 +269,7 @@ fn tell(ctx: &Ctx, works: Vec<Work>, outcomes: Vec<Option<IngestOutcome>>) {
             Task::Seen | Task::CommandsAcked { .. } => {}
         }
     }
+    reach(Point::IngestTold);
     let mut told: Vec<(TenantId, LiveChange)> = Vec::with_capacity(changes.len());
     for change in changes {
         // A group often has many events of one run.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::api::{
     CreateDeployment, Deployment, DeploymentDevice, DeploymentState, Page, Target,
 };
@@ -101,7 +102,9 @@ pub(crate) async fn create(
     let id = row.id.clone();
     let view = view(&mut tx, &who.tenant, row).await?;
     super::idempotency::keep(&mut tx, who, key.as_ref(), 201, &view, now_ms).await?;
+    reach(Point::DeployCommit);
     tx.commit().await?;
+    reach(Point::DeployCommitted);
     announce(ctx, &who.tenant, &changed, &id);
     Ok(view)
 }

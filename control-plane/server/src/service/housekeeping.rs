@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openclaw_points::{Point, reach};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
@@ -133,6 +134,7 @@ async fn delete(ctx: &Context, kind: Kind, before_ms: i64) -> Outcome<u64> {
         Kind::Parked => retention::parked(&mut tx, before_ms).await?,
         Kind::Audit => retention::audit(&mut tx, before_ms).await?,
     };
+    reach(Point::RetentionCommit);
     tx.commit().await?;
     Ok(rows)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::api::{ProblemItem, RequestView, Requests, SendSignal, StartRuns, Target};
 use openclaw_protocol::command::{Command, CommandRecord};
 use openclaw_protocol::definition;
@@ -235,7 +236,9 @@ pub(super) async fn wish(
 ) -> Outcome<Requests> {
     let answer = write(ctx, &mut tx, who, wish).await?;
     idempotency::keep(&mut tx, who, key.as_ref(), 202, &answer, ctx.clock.now_ms()).await?;
+    reach(Point::WishCommit);
     tx.commit().await?;
+    reach(Point::WishCommitted);
     nudge(ctx, who, &answer);
     Ok(answer)
 }

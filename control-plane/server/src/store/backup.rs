@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
 
+use openclaw_points::{Point, reach};
 use openclaw_protocol::id::{Generation, TenantId};
 
 use crate::clock::Clock;
@@ -107,7 +108,9 @@ pub async fn restore(config: Config, file: &Path, clock: Clock) -> anyhow::Resul
         }
     }
     copy_private(file, &beside)?;
+    reach(Point::RestoreCopied);
     unpack_keys(&beside, file, &config.pki_dir()).await?;
+    reach(Point::RestoreKeys);
     let db = store::Db::open_sqlite(&beside).await?;
     let mut ctx = init::context(config, clock, db).await?;
     let begun = begin_generation(&mut ctx).await;
@@ -117,7 +120,9 @@ pub async fn restore(config: Config, file: &Path, clock: Clock) -> anyhow::Resul
         bail!("{} is still in use; is another program looking at it?", left.display());
     }
     sync(&beside)?;
+    reach(Point::RestoreWhole);
     fs::rename(&beside, &target)?;
+    reach(Point::RestoreNamed);
     sync(&dir)?;
     drop(lock);
     Ok(generation)

@@ -16,7 +16,8 @@ use crate::context::LiveChange;
 use super::lanes::{self, Standing};
 use super::parked::{Unreadable, park};
 use super::{
-    Column, Result, Tx, args, fleet, insert_many, projection, recordings, requests, secrets,
+    Column, Result, Tx, args, fleet, insert_many, projection, recordings, requests, results,
+    secrets,
 };
 
 /// What came of a batch.
@@ -182,6 +183,7 @@ async fn store_results(
 ) -> Result<Vec<LiveChange>> {
     let (read, parked) = unpack_all::<RunResult>(Kind::RunResult, fresh);
     park(tx, source, Lane::Results, parked).await?;
+    let (told, read) = results::told_before(tx, source, read).await?;
     let rows = read.len();
     let text = |of: fn(&RunResult) -> String| read.iter().map(|(_, r)| Some(of(r))).collect();
     let int = |of: fn(&RunResult) -> i64| read.iter().map(|(_, r)| Some(of(r))).collect();
@@ -208,7 +210,7 @@ async fn store_results(
         Column::Text("result", text(|r| serde_json::json!(r).to_string())),
     ];
     insert_many(tx, "results", columns, "ON CONFLICT DO NOTHING RETURNING seq").await?;
-    let results: Vec<RunResult> = read.into_iter().map(|(_, result)| result).collect();
+    let results: Vec<RunResult> = told.into_iter().chain(read).map(|(_, result)| result).collect();
     projection::settle(tx, source, &results).await?;
     Ok(results.iter().map(|result| run_change(source, &result.run)).collect())
 }

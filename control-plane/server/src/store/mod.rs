@@ -40,6 +40,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use openclaw_points::{Point, reach};
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
@@ -139,6 +140,7 @@ impl Db {
             .max_lifetime(None)
             .connect_with(options.clone())
             .await?;
+        reach(Point::SchemaOpen);
         if let Err(error) = Self::prepare_sqlite(&writer, path).await {
             writer.close().await;
             return Err(error);
@@ -154,6 +156,7 @@ impl Db {
     async fn prepare_sqlite(writer: &SqlitePool, path: &Path) -> Result<()> {
         damage::check(writer, path).await?;
         SQLITE_MIGRATIONS.run(writer).await?;
+        reach(Point::SchemaMigrated);
         damage::check_columns(writer, path).await
     }
 
@@ -232,10 +235,12 @@ impl Tx {
     /// # Errors
     /// The database could not; nothing was done then.
     pub async fn commit(self) -> Result<()> {
+        reach(Point::DbCommit);
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
+        reach(Point::DbCommitted);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use openclaw_protocol::api::Role;
-use openclaw_protocol::id::Digest;
+use openclaw_protocol::id::{Digest, Epoch};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::{Refusal, Report};
 use openclaw_protocol::run::{RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus};
@@ -13,7 +13,7 @@ use openclaw_protocol::wire::{self, Kind};
 
 use super::facts::{
     COUNT, EPOCH, MODULE, answer, device, enrol, events, history, inventory, lane, manifest,
-    reports, result, results, run_id, tell,
+    reports, result, results, run_id, tell, tell_under,
 };
 use super::server::{Database, START_MS, Server};
 use crate::random;
@@ -63,6 +63,27 @@ pub(super) async fn each_result_is_here_once_whatever_the_order(database: Databa
     assert_eq!(cursors[1].upto, 30);
     assert_eq!((cursors[0].lane, cursors[0].upto), (Lane::Control, 0));
     drop(tx);
+    server.stop().await;
+}
+
+/// A card that was put back numbers what it keeps anew, and tells it again.
+pub(super) async fn a_result_told_again_under_a_new_log_is_one_row(database: Database) {
+    let server = Server::start(&database).await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    let body = |n, status| wire::pack(Kind::RunResult, &result(n, status));
+    let rows = async || count(&server, "SELECT COUNT(*) AS n FROM results").await;
+    tell(&server, &pump, Lane::Results, results(5)).await;
+    let kept = lane([3, 4, 5, 6].map(|n| body(n, RunStatus::Completed)).to_vec());
+    let new_log = Epoch(EPOCH.0 + 1);
+    let outcome = tell_under(&server, &pump, new_log, Lane::Results, kept.clone()).await;
+    assert_eq!((outcome.inserted, outcome.cursor.upto), (4, 4), "all is acknowledged");
+    assert_eq!(outcome.cursor.digest, kept[3].digest);
+    assert_eq!(outcome.changes.len(), 4);
+    assert_eq!(rows().await, 6, "one row a run");
+    // Two copies at work: what the other says of the same run is kept beside it.
+    let other = lane(vec![body(1, RunStatus::Failed), body(2, RunStatus::Completed)]);
+    tell_under(&server, &pump, Epoch(EPOCH.0 + 2), Lane::Results, other).await;
+    assert_eq!(rows().await, 7);
     server.stop().await;
 }
 

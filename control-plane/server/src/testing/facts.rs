@@ -102,9 +102,20 @@ pub(super) async fn tell(
     lane: Lane,
     records: Vec<Record>,
 ) -> IngestOutcome {
+    tell_under(server, device, EPOCH, lane, records).await
+}
+
+/// As [`tell`], under a log of that name.
+pub(super) async fn tell_under(
+    server: &Server,
+    device: &DeviceId,
+    epoch: Epoch,
+    lane: Lane,
+    records: Vec<Record>,
+) -> IngestOutcome {
     let mut tx = server.write().await;
     let (tenant, now_ms) = (server.tenant(), server.now_ms());
-    let outcome = ingest(&mut tx, &tenant, device, EPOCH, lane, records, now_ms).await.unwrap();
+    let outcome = ingest(&mut tx, &tenant, device, epoch, lane, records, now_ms).await.unwrap();
     tx.commit().await.unwrap();
     server.ctx.live.publish(&tenant, outcome.changes.clone());
     outcome

@@ -67,6 +67,7 @@ checks! {
     checks_door::under_https_only_our_own_cookie_counts,
     checks_door::metrics_are_open_to_this_machine_only_if_so_wanted,
     checks_fleet::each_result_is_here_once_whatever_the_order,
+    checks_fleet::a_result_told_again_under_a_new_log_is_one_row,
     checks_fleet::history_is_taken_in_order,
     checks_fleet::results_and_history_agree,
     checks_fleet::reports_answer_wishes,

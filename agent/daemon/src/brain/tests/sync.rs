@@ -92,6 +92,26 @@ fn a_desired_state_is_fetched_tried_and_put_into_force() {
     assert_eq!(device.calls().len(), 1);
 }
 
+/// A database that was lost: what is wished for meanwhile comes before what the device shall run.
+#[test]
+fn a_wish_that_comes_before_its_workflow_waits_for_it() {
+    let (mut device, mut peer) = pair();
+    peer.command("wish-1", start("w"), now_ms(&device));
+    peer.exchange(&mut device);
+    let answered =
+        |peer: &Peer| peer.reports.iter().filter(|r| matches!(r, Report::Command { .. })).count();
+    assert_eq!((answered(&peer), device.calls().len()), (0, 0), "{:?}", peer.reports);
+    install(&mut device, &mut peer, 1, 2);
+    device.clock.0.lock().unwrap().boot_ms += 60_000;
+    peer.exchange(&mut device);
+    assert_eq!((answered(&peer), device.calls().len()), (1, 1), "{:?}", peer.reports);
+    // Where it is known what shall run, nothing waits.
+    peer.command("wish-2", start("other"), now_ms(&device));
+    peer.exchange(&mut device);
+    let refused = |r: &Report| matches!(r, Report::Command { outcome: Err(e), .. } if e.code == "workflow.unknown");
+    assert!(peer.reports.iter().any(refused), "{:?}", peer.reports);
+}
+
 #[test]
 fn a_newer_one_supersedes_and_old_blobs_go() {
     let (mut device, mut peer) = pair();
