@@ -22,6 +22,7 @@ dev: plugins ## a control plane and three agents to play with
 test: setup plugins check release ## everything that CI runs
 	$(CARGO) build --bins --tests
 	$(RUN_TESTS)
+	$(CARGO) test --manifest-path tests/redb-control/Cargo.toml
 
 check: ## format and lints, of the guests' workspace too
 	$(CARGO) fmt --all --check
@@ -44,7 +45,7 @@ server: ## control plane and command line, as a server gets them
 bench: plugins release ## figures into target/bench.json
 	./deploy/dev/bench.sh
 
-chaos: setup plugins ## the long runs: kills and cuts, and deaths at every kill point
+chaos: setup plugins ## the long runs: kills and cuts, deaths at every kill point, power cuts, damages
 	./deploy/dev/chaos.sh
 
 simulate: ## 10,000 random lives of the engine against a naive model (OPENCLAW_SIMULATE=NUMBER: that one)
@@ -58,4 +59,4 @@ fuzz: ## parser, expressions and engine against inputs nobody thought of, 60 s e
 
 clean: ## remove everything that was built
 	$(CARGO) clean
-	rm -rf plugins-wasm/target tests/fuzz/target
+	rm -rf plugins-wasm/target tests/fuzz/target tests/redb-control/target

@@ -140,6 +140,19 @@ impl Alone {
     }
 }
 
+impl Alone {
+    /// Ends the process, cleanly or not.
+    fn end(mut self, cleanly: bool) {
+        assert!(self.process.try_wait().expect("its state").is_none(), "the agent has died");
+        if cleanly {
+            let pid = self.process.id().to_string();
+            let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+            assert!(told.success());
+            assert!(self.process.wait().expect("its end").success(), "it stops cleanly");
+        }
+    }
+}
+
 impl Drop for Alone {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -278,4 +291,38 @@ fn a_panic_of_the_interpreter_costs_one_step() {
         assert_eq!(agent.health().0, pid);
     }
     assert_eq!(resumed, [0, 0, 0, 0, 1, 0], "the fifth met a process with too many lost threads");
+}
+
+/// Spoils a file: bits flip, it ends too early, a page is zero.
+fn spoil(path: &Path, number: usize) {
+    let mut bytes = std::fs::read(path).expect("the database");
+    let place = |n: usize| (number * 7_919 + n * 104_729) % bytes.len();
+    let (places, page): (Vec<usize>, usize) = ((0..4).map(place).collect(), place(9) / 4_096);
+    match number % 4 {
+        0 => bytes.truncate(places[0]),
+        1 => bytes[page * 4_096..][..4_096].fill(0),
+        _ => places.iter().for_each(|at| bytes[*at] ^= 1 << (at % 8)),
+    }
+    std::fs::write(path, bytes).expect("a damaged database");
+}
+
+/// The release build does not unwind: what the database's engine makes of a damaged file must not
+/// end it.
+#[test]
+fn damages_of_the_database_cost_no_process() {
+    let dir = tempfile::tempdir().expect("a directory");
+    lay_out_neighbour(dir.path());
+    let database = dir.path().join("data/agent.redb");
+    for number in 0..24 {
+        let agent = Alone::start(dir.path());
+        agent.neighbour_is_well(&format!("damage {number}"));
+        assert_eq!(agent.health().0, u64::from(agent.process.id()), "it is the process it was");
+        agent.end(number % 3 > 0);
+        spoil(&database, number);
+    }
+    Alone::start(dir.path()).neighbour_is_well("all damages");
+    let names = std::fs::read_dir(dir.path().join("data")).expect("the data folder");
+    let is_aside = |name: &std::ffi::OsStr| name.to_string_lossy().contains("damaged");
+    let aside = names.filter(|entry| is_aside(&entry.as_ref().expect("an entry").file_name()));
+    assert!(aside.count() > 0, "something was damaged");
 }

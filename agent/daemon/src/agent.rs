@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use openclaw_agent_core::Deployed;
@@ -24,10 +25,11 @@ use crate::local;
 use crate::local_mqtt;
 use crate::logs::Logs;
 use crate::looker::Looker;
+use crate::panics;
 use crate::secret_files::SecretFiles;
 use crate::secrets::{DeviceKey, Secrets};
 use crate::standalone::{self, Loaded};
-use crate::store::{self, Batch, Restored, Retention, Store, StoreError};
+use crate::store::{self, Batch, Opened, Opening, Restored, Retention, Store, StoreError};
 use crate::tls::{self, TlsTime};
 use crate::waiting::{self, Doorkeeper};
 use crate::webhook;
@@ -39,9 +41,23 @@ pub const DATABASE: &str = "agent.redb";
 #[derive(Debug)]
 pub struct Agent {
     events: Events,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Tasks,
     brain: oneshot::Receiver<Result<(), StoreError>>,
     socket: PathBuf,
+    database: PathBuf,
+}
+
+/// What runs beside the brain, and no longer than this is held: an agent that did not come up leaves
+/// nobody at its socket.
+#[derive(Debug, Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
 }
 
 impl Agent {
@@ -56,24 +72,17 @@ impl Agent {
         Self::begin(config, open(config)?)
     }
 
-    /// Starts again in the same process, whose store failed: nothing of it has died, so no call that
-    /// was under way has done any harm.
-    fn start_after_failure(config: &Config) -> anyhow::Result<Self> {
-        let mut opened = open(config)?;
-        opened.restored.unclean = false;
-        Self::begin(config, opened)
-    }
-
     /// Everything but what had to be written first.
-    fn begin(config: &Config, opened: Opened) -> anyhow::Result<Self> {
-        let Opened { store, restored, clock, standalone } = opened;
+    fn begin(config: &Config, ground: Ground) -> anyhow::Result<Self> {
+        let Ground { store, restored, clock, standalone } = ground;
         tls::install_provider();
         let (events, receiver) = event::queue();
         let logs = Logs::default();
         let socket = config.socket_path();
         let server = local::listen(&socket, events.clone(), logs.clone())
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
-        let mut tasks = vec![tokio::spawn(async move { server.run().await })];
+        let mut running = Tasks(vec![tokio::spawn(async move { server.run().await })]);
+        let tasks = &mut running.0;
         let time = TlsTime::new(restored.high_water_wall_ms, &config.clock.synced_file);
         let (outgoing, queue) = link::queue();
         let mut link_fault = None;
@@ -90,9 +99,9 @@ impl Agent {
             Some(identity) => identity.device.to_string(),
             None => identity::host_name(),
         };
-        let broker = join_broker(config, &agent, &time, &events, &mut tasks)?;
+        let broker = join_broker(config, &agent, &time, &events, tasks)?;
         let secrets = secrets_of(config, identity.is_some())?;
-        let webhook = listen_for_webhooks(config, &secrets, &events, &mut tasks);
+        let webhook = listen_for_webhooks(config, &secrets, &events, tasks);
         let link = identity.map(|identity| (identity, outgoing));
         let host = HostKit::new(config, time, tokio::runtime::Handle::current());
         let files = host.files.names();
@@ -127,7 +136,7 @@ impl Agent {
             // Nobody listens any more where the process is ending.
             let _ = done.send(brain.run(&receiver));
         })?;
-        Ok(Self { events, tasks, brain: ended, socket })
+        Ok(Self { events, tasks: running, brain: ended, socket, database: database_of(config) })
     }
 
     /// The local socket.
@@ -155,20 +164,15 @@ impl Agent {
         // Where the brain is gone already, its end says why.
         let _ = self.events.send_async(Event::Stop).await;
         let ended = self.ended().await;
-        for task in self.tasks.drain(..) {
+        for task in self.tasks.0.drain(..) {
             task.abort();
             // Gone for certain, and with it the socket's file.
             let _ = task.await;
         }
-        ended
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
+        if ended.is_ok() {
+            store::trust(&self.database);
         }
+        ended
     }
 }
 
@@ -227,7 +231,7 @@ fn open_link(
 }
 
 /// What a start writes to the disk.
-struct Opened {
+struct Ground {
     store: Store,
     restored: Restored,
     clock: SystemClock,
@@ -235,41 +239,56 @@ struct Opened {
 }
 
 /// Does all of a start that needs room on the disk.
-fn open(config: &Config) -> anyhow::Result<Opened> {
+fn open(config: &Config) -> anyhow::Result<Ground> {
     identity::make_data_dir(&config.data_dir)?;
     let loaded = match &config.standalone {
         Some(standalone) => standalone::load(standalone, config.offers(&config.dirs()))?,
         None => Loaded::default(),
     };
-    let mut store = open_store(config)?;
-    let restored = store.start(&clock::boot_id())?;
+    let (mut store, restored) = open_store(config)?;
     let synced_file = &config.clock.synced_file;
     let mut clock = SystemClock::new(restored.boot, restored.high_water_wall_ms, synced_file);
     let standalone = keep_modules(&mut store, loaded, clock.now())?;
-    Ok(Opened { store, restored, clock, standalone })
+    Ok(Ground { store, restored, clock, standalone })
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Store> {
+fn database_of(config: &Config) -> PathBuf {
+    config.data_dir.join(DATABASE)
+}
+
+fn open_store(config: &Config) -> anyhow::Result<(Store, Restored)> {
     let retention = Retention {
         hours: config.retention.hours,
         journal_hours: config.retention.journal_hours,
         lane_bytes: config.retention.lane_bytes,
         journal_bytes: config.retention.journal_bytes,
     };
-    let path = config.data_dir.join(DATABASE);
-    let (store, aside) = store::open_or_quarantine(
-        &path,
-        config.store.cache_bytes,
+    let path = database_of(config);
+    panics::doubt_database(&path);
+    let Opened { store, restored, aside } = store::open_or_quarantine(Opening {
+        path: &path,
+        cache_bytes: config.store.cache_bytes,
         retention,
-        Epoch(random_u64()?),
-    )?;
+        fresh_epoch: Epoch(random_u64()?),
+        boot_id: &clock::boot_id(),
+    })?;
     if let Some(aside) = aside {
         tracing::error!(
             aside = %aside.display(),
             "the database was damaged and set aside; a new one was begun"
         );
     }
-    Ok(store)
+    Ok((store, restored))
+}
+
+/// Whether it was the database that ended a life, or a start, by being damaged. It is noted, so that
+/// the next start looks at all of it.
+fn is_damage(config: &Config, error: &anyhow::Error, up: Duration) -> bool {
+    let is_damage = error.downcast_ref().is_some_and(StoreError::is_damage);
+    if is_damage {
+        store::doubt(&database_of(config), up);
+    }
+    is_damage
 }
 
 /// Modules from the device's own directories go the way of all modules: into the store.
@@ -298,72 +317,89 @@ fn random_u64() -> anyhow::Result<u64> {
 /// from what is durable.
 ///
 /// # Errors
-/// The first start failed, and not for want of room; later ones are tried again and again.
+/// The first start failed, and neither for want of room nor by a damaged database; later ones are
+/// tried again and again.
 pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     tokio::pin!(stop);
-    let mut agent = tokio::select! {
+    let mut died = None;
+    let first = tokio::select! {
         () = &mut stop => return Ok(()),
-        agent = first(config) => agent?,
+        first = first(config, &mut died) => first,
     };
-    tracing::info!(socket = %agent.socket().display(), "the agent is running");
+    let mut next = match first {
+        Ok(agent) => Some(agent),
+        Err(e) if is_damage(config, &e, Duration::ZERO) => {
+            tracing::error!(error = format!("{e:#}"), "cannot start yet");
+            None
+        }
+        Err(e) => return Err(e),
+    };
     let mut wait = limits::RESTART_MIN;
     loop {
         let began = tokio::time::Instant::now();
-        tokio::select! {
-            () = &mut stop => {
-                tracing::info!("stopping");
-                return agent.stop().await;
+        if let Some(mut agent) = next.take() {
+            tracing::info!(socket = %agent.socket().display(), "the agent is running");
+            tokio::select! {
+                () = &mut stop => {
+                    tracing::info!("stopping");
+                    return agent.stop().await;
+                }
+                ended = agent.ended() => if let Err(e) = ended {
+                    is_damage(config, &e, began.elapsed());
+                    tracing::error!(error = format!("{e:#}"), "starting anew from what is durable");
+                },
             }
-            ended = agent.ended() => if let Err(e) = ended {
-                tracing::error!(error = format!("{e:#}"), "starting anew from what is durable");
-            },
+            // Nothing of it has died, so no call that was under way has done any harm.
+            died = Some(false);
         }
-        drop(agent);
         if began.elapsed() > limits::RESTART_MAX {
             wait = limits::RESTART_MIN;
         }
-        agent = loop {
-            tokio::select! {
-                () = &mut stop => return Ok(()),
-                () = tokio::time::sleep(wait) => {}
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(limits::RESTART_MAX);
+        match start(config, &mut died, &mut None).await {
+            Ok(agent) => next = Some(agent),
+            Err(e) => {
+                is_damage(config, &e, Duration::ZERO);
+                tracing::error!(error = format!("{e:#}"), "cannot start yet");
             }
-            wait = (wait * 2).min(limits::RESTART_MAX);
-            match Agent::start_after_failure(config) {
-                Ok(agent) => break agent,
-                Err(e) => tracing::error!(error = format!("{e:#}"), "cannot start yet"),
-            }
-        };
+        }
     }
 }
 
 /// The first start. Where there is no room for it, it is tried again and again, and who asks is told.
-async fn first(config: &Config) -> anyhow::Result<Agent> {
-    let mut why = match Agent::start(config) {
-        Ok(agent) => return Ok(agent),
-        Err(e) if waiting::is_for_room(&e) => e,
-        Err(e) => return Err(e),
-    };
-    tracing::error!(error = format!("{why:#}"), "waiting for room on the disk");
-    let mut doorkeeper = Doorkeeper::begin(config, &why);
+async fn first(config: &Config, died: &mut Option<bool>) -> anyhow::Result<Agent> {
+    local::be_alone(&config.socket_path())?;
+    let mut doorkeeper = None;
     let mut wait = limits::RESTART_MIN;
     loop {
+        let why = match start(config, died, &mut doorkeeper).await {
+            Err(e) if waiting::is_for_room(&e) => e,
+            ended => return ended,
+        };
+        if doorkeeper.is_none() {
+            tracing::error!(error = format!("{why:#}"), "waiting for room on the disk");
+            doorkeeper = Some(Doorkeeper::begin(config, &why));
+        }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(limits::FIRST_START_MAX);
-        why = match open(config) {
-            Ok(opened) => {
-                doorkeeper.end().await;
-                match Agent::begin(config, opened) {
-                    Err(e) if waiting::is_for_room(&e) => {
-                        doorkeeper = Doorkeeper::begin(config, &e);
-                        e
-                    }
-                    done => return done,
-                }
-            }
-            Err(e) => e,
-        };
-        if !waiting::is_for_room(&why) {
-            return Err(why);
-        }
     }
+}
+
+/// Starts an agent. What died before this process did so once, however often it tries: `died` says
+/// whether something had, as soon as that is known.
+async fn start(
+    config: &Config,
+    died: &mut Option<bool>,
+    doorkeeper: &mut Option<Doorkeeper>,
+) -> anyhow::Result<Agent> {
+    let mut ground = open(config)?;
+    ground.restored.unclean = *died.get_or_insert(ground.restored.unclean);
+    if let Some(doorkeeper) = doorkeeper.take() {
+        doorkeeper.end().await;
+    }
+    Agent::begin(config, ground)
 }

@@ -343,6 +343,7 @@ fn wall_text(wall_ms: Option<i64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::StorageStatus;
 
     #[test]
     fn times_are_readable() {
@@ -355,6 +356,15 @@ mod tests {
         assert!(!status_text(&Status::default()).contains("damaged"));
         let text = status_text(&Status { damaged: 2, ..Status::default() });
         assert!(text.contains("\ndamaged    2 runs were ended"), "{text}");
+    }
+
+    #[test]
+    fn a_full_disk_is_said_where_it_is_full() {
+        assert!(!status_text(&Status::default()).contains("storage"));
+        let (state, message) = ("storage_full".to_owned(), "free some space".to_owned());
+        let storage = StorageStatus { state, message, reopened: 0 };
+        let text = status_text(&Status { storage, ..Status::default() });
+        assert!(text.contains("\nstorage    storage_full: free some space"), "{text}");
     }
 
     #[test]

@@ -79,6 +79,14 @@ pub const FIRST_START_MAX: Duration = Duration::from_secs(4);
 /// The longest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);
 
+/// Starts in a row that came to no end while they opened the database, after which its file is set
+/// aside unread. More than a storm of kills does by chance.
+pub const OPENINGS: u32 = 8;
+/// Lives in a row that the database ended, although all its checksums were right at the start, after
+/// which its file is set aside unread.
+pub const FAILED_LIVES: u32 = 3;
+/// Damaged databases that are kept beside the agent's own; then the last one gives way.
+pub const DAMAGED_KEPT: u32 = 3;
 /// Cache of the store where the configuration names none, bytes.
 pub const CACHE_BYTES: usize = 1024 * 1024;
 /// Rows that retention removes with one commit at most, so that no commit grows without bound.

@@ -5,6 +5,8 @@
 //! - [`guarded`]: where the plugin engine panics, its call fails and its thread is left where it
 //!   is. Nothing of ours is locked in there, and every module has an engine of its own.
 //! - [`apart`]: a job that may panic anywhere has a thread of its own, which is left alike.
+//! - Where the database's engine panics elsewhere, that is noted, so that the next start looks at the
+//!   whole file and in the end sets it aside (`store/doubt.rs`).
 //! - Everywhere else the process starts anew from what is durable ([`start_anew`]), under the same
 //!   process id, so that it needs no supervisor. So does one that has left too many threads.
 //!
@@ -15,6 +17,7 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::panic::PanicHookInfo;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock, mpsc};
@@ -23,6 +26,7 @@ use std::time::{Duration, Instant};
 use openclaw_sandbox::inside_engine;
 
 use crate::limits;
+use crate::store;
 
 /// How many starts in a row a panic has ended, for the process that comes after.
 const IN_A_ROW: &str = "OPENCLAW_AGENT_PANICS";
@@ -33,6 +37,8 @@ const LOOK: Duration = Duration::from_millis(50);
 static SERVING: OnceLock<Instant> = OnceLock::new();
 /// The agent was told to stop.
 static STOPPING: AtomicBool = AtomicBool::new(false);
+/// The database of this process.
+static DATABASE: OnceLock<PathBuf> = OnceLock::new();
 /// Threads that have been left where they were.
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 
@@ -96,10 +102,27 @@ fn install() {
     });
 }
 
+/// From now on a panic in the database's engine is noted as one about this file.
+pub(crate) fn doubt_database(path: &Path) {
+    DATABASE.get_or_init(|| path.to_owned());
+}
+
+/// Whether the panic came out of the database's engine. The program is built with the paths of its
+/// sources.
+fn is_of_database(info: &PanicHookInfo<'_>) -> bool {
+    info.location().is_some_and(|at| at.file().contains("redb"))
+}
+
 fn panicked(info: &PanicHookInfo<'_>, before: &dyn Fn(&PanicHookInfo<'_>)) {
     before(info);
     let applies = |rescue: &mut Rescue| rescue.anywhere || inside_engine();
     let rescue = RESCUE.with_borrow_mut(|rescue| rescue.take_if(applies));
+    if rescue.is_none()
+        && is_of_database(info)
+        && let (Some(path), Some(since)) = (DATABASE.get(), SERVING.get())
+    {
+        store::doubt(path, since.elapsed());
+    }
     let is_too_many =
         rescue.is_some() && LEFT.fetch_add(1, Ordering::Relaxed) >= limits::THREADS_LEFT;
     if let Some(since) = SERVING.get().filter(|_| rescue.is_none() || is_too_many) {

@@ -1,7 +1,9 @@
 //! A disk that forgets what was not synced, and counts: for tests only.
 //!
 //! The model: a write reaches the platter at a sync, or by chance before. When the power is cut,
-//! each 512-byte sector of each write since the last sync is kept or lost at random, one by one.
+//! each 512-byte sector of each write since the last sync is kept or lost at random, one by one; and
+//! so is a new length, apart from what was written into it. (`tests/redb-control` compiles this file
+//! as well, for another version of the database.)
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redb::StorageBackend;
 
 const SECTOR: usize = 512;
+/// "Input/output error".
+const EIO: i32 = 5;
 
 /// A disk that outlives its openings. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +26,8 @@ struct State {
     durable: Vec<u8>,
     /// Sectors written since the last sync.
     unsynced: BTreeSet<usize>,
+    /// The shortest that the file has been since the last sync, where its length was set.
+    shortest: Option<usize>,
     syncs: u64,
     written: u64,
     read: u64,
@@ -29,6 +35,11 @@ struct State {
     cut_at: Option<u64>,
     /// A sync answers well and does nothing.
     lying: bool,
+    /// Operations so far: reads, writes, syncs, and what is about the length.
+    operations: u64,
+    /// The operation that fails, counted from the first, and what it was once it has.
+    fail_at: Option<u64>,
+    failed: Option<&'static str>,
     dead: bool,
     random: u64,
 }
@@ -41,14 +52,36 @@ impl State {
         self.random ^= self.random >> 27;
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
+
+    /// The length reaches the platter.
+    fn keep_length(&mut self) {
+        if let Some(shortest) = self.shortest.take() {
+            self.durable.truncate(shortest);
+            self.durable.resize(self.current.len(), 0);
+        }
+    }
+
+    /// A sector reaches the platter, as far as the file is that long there.
+    fn keep(&mut self, sector: usize) {
+        let from = sector * SECTOR;
+        let to = (from + SECTOR).min(self.current.len()).min(self.durable.len());
+        if from < to {
+            self.durable[from..to].copy_from_slice(&self.current[from..to]);
+        }
+    }
 }
 
 impl Disk {
     /// An empty disk whose losses follow from the seed.
     pub(crate) fn new(seed: u64) -> Self {
         let disk = Self::default();
-        disk.state(|s| s.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        disk.reseed(seed);
         disk
+    }
+
+    /// From now on losses follow from this seed.
+    pub(crate) fn reseed(&self, seed: u64) {
+        self.state(|s| s.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     }
 
     /// A backend on this disk.
@@ -81,6 +114,26 @@ impl Disk {
         self.state(|s| s.lying = true);
     }
 
+    /// The `n`-th operation from now, counted from 1, fails as a disk does that cannot read or
+    /// write a sector; the next ones do not.
+    pub(crate) fn fail_at(&self, n: u64) {
+        self.state(|s| (s.fail_at, s.failed) = (Some(s.operations + n), None));
+    }
+
+    /// Which operation has failed.
+    pub(crate) fn failed(&self) -> Option<&'static str> {
+        self.state(|s| s.failed)
+    }
+
+    /// All that was not synced is lost, and the power is back.
+    pub(crate) fn forget(&self) {
+        self.state(|s| {
+            s.current = s.durable.clone();
+            s.unsynced.clear();
+            (s.shortest, s.dead, s.lying) = (None, false, false);
+        });
+    }
+
     /// Whether the power is gone.
     pub(crate) fn is_dead(&self) -> bool {
         self.state(|s| s.dead)
@@ -94,19 +147,15 @@ impl Disk {
     /// The power is back: unsynced sectors are kept or lost at random.
     pub(crate) fn revive(&self) {
         self.state(|s| {
-            let sectors = std::mem::take(&mut s.unsynced);
-            let length = s.current.len().max(s.durable.len());
-            s.durable.resize(length, 0);
-            for sector in sectors {
+            if s.shortest.is_some() && s.next_random() % 2 == 0 {
+                s.keep_length();
+            }
+            for sector in std::mem::take(&mut s.unsynced) {
                 if s.next_random() % 2 == 0 {
-                    continue;
-                }
-                let from = sector * SECTOR;
-                let to = (from + SECTOR).min(s.current.len());
-                if from < to {
-                    s.durable[from..to].copy_from_slice(&s.current[from..to]);
+                    s.keep(sector);
                 }
             }
+            s.shortest = None;
             s.current = s.durable.clone();
             s.dead = false;
             s.cut_at = None;
@@ -119,6 +168,7 @@ impl Disk {
             s.current.clear();
             s.durable.clear();
             s.unsynced.clear();
+            s.shortest = None;
         });
     }
 
@@ -147,6 +197,11 @@ impl Disk {
         self.state(|s| within(&s.durable) || within(&s.current))
     }
 
+    /// What is on the platter.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.state(|s| s.durable.clone())
+    }
+
     /// Bytes on the platter.
     pub(crate) fn len(&self) -> usize {
         self.state(|s| s.current.len())
@@ -156,9 +211,21 @@ impl Disk {
         use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn alive<R>(&self, use_it: impl FnOnce(&mut State) -> R) -> std::io::Result<R> {
+    fn alive<R>(
+        &self,
+        operation: &'static str,
+        use_it: impl FnOnce(&mut State) -> R,
+    ) -> std::io::Result<R> {
         self.state(|s| {
-            if s.dead { Err(std::io::Error::other("the power is gone")) } else { Ok(use_it(s)) }
+            if s.dead {
+                return Err(std::io::Error::other("the power is gone"));
+            }
+            s.operations += 1;
+            if s.fail_at == Some(s.operations) {
+                s.failed = Some(operation);
+                return Err(std::io::Error::from_raw_os_error(EIO));
+            }
+            Ok(use_it(s))
         })
     }
 }
@@ -168,12 +235,12 @@ struct Backend(Disk);
 
 impl StorageBackend for Backend {
     fn len(&self) -> std::io::Result<u64> {
-        self.0.alive(|s| s.current.len() as u64)
+        self.0.alive("length", |s| s.current.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
         let from = usize::try_from(offset).unwrap();
-        self.0.alive(|s| match s.current.get(from..from + out.len()) {
+        self.0.alive("read", |s| match s.current.get(from..from + out.len()) {
             Some(bytes) => {
                 out.copy_from_slice(bytes);
                 s.read += out.len() as u64;
@@ -184,27 +251,26 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
-        // A file's length is journaled by the file system: kept at once, its bytes zero.
-        self.0.alive(|s| {
+        self.0.alive("set length", |s| {
             let len = usize::try_from(len).unwrap();
+            let before = s.shortest.unwrap_or(s.current.len());
+            s.shortest = Some(before.min(len));
             s.current.resize(len, 0);
-            s.durable.resize(len, 0);
             s.unsynced.retain(|sector| sector * SECTOR < len);
         })
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
-        self.0.alive(|s| {
+        self.0.alive("sync", |s| {
             s.syncs += 1;
             if s.cut_at == Some(s.syncs) {
                 s.dead = true;
                 return Err(std::io::Error::other("the power is gone"));
             }
             if !s.lying {
+                s.keep_length();
                 for sector in std::mem::take(&mut s.unsynced) {
-                    let from = sector * SECTOR;
-                    let to = (from + SECTOR).min(s.current.len());
-                    s.durable[from..to].copy_from_slice(&s.current[from..to]);
+                    s.keep(sector);
                 }
             }
             Ok(())
@@ -213,7 +279,7 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
         let from = usize::try_from(offset).unwrap();
-        self.0.alive(|s| {
+        self.0.alive("write", |s| {
             s.current[from..from + data.len()].copy_from_slice(data);
             s.written += data.len() as u64;
             s.unsynced.extend(from / SECTOR..=(from + data.len() - 1) / SECTOR);

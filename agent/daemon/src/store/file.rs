@@ -10,52 +10,165 @@ use openclaw_protocol::id::Epoch;
 use redb::backends::FileBackend;
 use rustix::fs::{Advice, fadvise};
 
+use super::doubt::Doubt;
+use super::rebuild::rebuild;
 use super::reserve::{Reserve, Volume};
+use super::restore::Restored;
 use super::{Retention, Store, StoreError};
+use crate::{limits, panics};
 
-/// Opens the file, or makes it, and the reserve beside it. A file that is no database any more is set
-/// aside under another name, which is returned, and a new one is begun: the control plane sees a new
-/// epoch and sends what the device shall run, so a damaged card heals by itself.
+/// A database that is open, and what it knew.
+pub struct Opened {
+    /// It.
+    pub store: Store,
+    /// What it had to say at its start.
+    pub restored: Restored,
+    /// Where the one before was put, if that was damaged.
+    pub aside: Option<PathBuf>,
+}
+
+/// How a database is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// Memory for its pages.
+    pub cache_bytes: usize,
+    /// How long what is done is kept.
+    pub retention: Retention,
+    /// The name of a new one.
+    pub fresh_epoch: Epoch,
+    /// The boot that this start is in.
+    pub boot_id: &'a str,
+}
+
+/// Opens the file, or makes it, and the reserve beside it, and starts the store. A damaged file is set
+/// aside under another name: its rows are copied into a new one where they are all there
+/// (`rebuild.rs`), and else a new one is begun: the control plane sees a new epoch and sends what the
+/// device shall run. So a damaged card heals by itself. One that has meant trouble again and again
+/// (`doubt.rs`) is not even read.
 ///
 /// # Errors
 /// The file cannot be made, is held by another agent or written by a later version, or the disk
 /// fails or is full.
-pub fn open_or_quarantine(
-    path: &Path,
-    cache_bytes: usize,
-    retention: Retention,
-    fresh_epoch: Epoch,
-) -> Result<(Store, Option<PathBuf>), StoreError> {
-    let reserve = Arc::new(Reserve::open(&path.with_extension("reserve"))?);
-    let open = || open(path, (cache_bytes, retention, fresh_epoch), reserve.clone());
-    reach(Point::StoreOpen);
-    let first = open();
-    let Err(e) = first else { return first.map(|store| (store, None)) };
-    if !matches!(e, StoreError::Damaged(_) | StoreError::Corrupt { .. }) {
-        // A full disk, a missing right, another agent, a later version's data: the file itself
-        // may be good.
-        return Err(e);
+pub fn open_or_quarantine(opening: Opening<'_>) -> Result<Opened, StoreError> {
+    let path = opening.path;
+    let reserve: Arc<dyn Volume> = Arc::new(Reserve::open(&path.with_extension("reserve"))?);
+    let doubt = Doubt::of(path);
+    if doubt.is_too_much() {
+        tracing::error!(?doubt, "the database means trouble again and again");
+        let aside = set_aside(path)?;
+        return Ok(Opened { aside, ..open(opening, &reserve)? });
     }
-    let aside = free_name(path);
-    reach(Point::DatabaseDamaged);
-    std::fs::rename(path, &aside).map_err(|e| StoreError::of_io("cannot set aside", path, &e))?;
-    reach(Point::DatabaseAside);
-    Ok((open()?, Some(aside)))
+    Doubt { opening: doubt.opening + 1, ..doubt }.note(path);
+    reach(Point::StoreOpen);
+    let opened = open(opening, &reserve)
+        .or_else(|e| if e.is_damage() { heal(opening, &reserve, &e) } else { Err(e) });
+    // A start that ended is none that came to no end. Other errors are a full disk, a missing right,
+    // another agent, a later version's data: the file itself may be good.
+    Doubt { opening: 0, ..Doubt::of(path) }.note(path);
+    opened
 }
 
-fn open(
-    path: &Path,
-    with: (usize, Retention, Epoch),
-    reserve: Arc<dyn Volume>,
-) -> Result<Store, StoreError> {
+/// Sets the file aside and makes a new one, with all that is still to be had.
+fn heal(
+    opening: Opening<'_>,
+    reserve: &Arc<dyn Volume>,
+    damage: &StoreError,
+) -> Result<Opened, StoreError> {
+    tracing::error!(error = %damage, "the database is damaged");
+    let path = opening.path;
+    let aside = set_aside(path)?;
+    let Some(old) = aside.clone() else { return open(opening, reserve) };
+    match rebuilt(&old, opening) {
+        Ok(said) => {
+            if let Ok(mut opened) = open(opening, reserve) {
+                opened.restored.damaged.extend(said);
+                return Ok(Opened { aside, ..opened });
+            }
+            remove(path)?;
+        }
+        Err(e) if e.is_damage() => {
+            tracing::error!(error = %e, "the rows of the damaged database cannot be copied");
+        }
+        Err(e) => {
+            // There is no room for the copy, or the like. A later start does better.
+            let back = std::fs::rename(&old, path);
+            tracing::error!(?back, "the damaged database is back under its name");
+            return Err(e);
+        }
+    }
+    Ok(Opened { aside, ..open(opening, reserve)? })
+}
+
+/// Copies all rows of a file that was set aside into a new one; gives what is to be said of it.
+fn rebuilt(old: &Path, opening: Opening<'_>) -> Result<Vec<String>, StoreError> {
+    let (path, old, cache_bytes) = (opening.path, old.to_owned(), opening.cache_bytes);
+    // Only a whole file may be under its name.
+    let new = path.with_extension("redb-new");
+    remove(&new)?;
+    let made = new.clone();
+    let copied = panics::apart(move || {
+        open_file(&made)?;
+        rebuild(&old, &made, cache_bytes)
+    });
+    let copied = copied.map_err(|e| StoreError::Database(format!("there is no thread: {e}")))?;
+    let copied =
+        copied.unwrap_or_else(|| Err(StoreError::Damaged("the engine stopped on it".into())));
+    let named = |e| StoreError::of_io("cannot name", path, &e);
+    let whole = copied.and_then(|said| std::fs::rename(&new, path).map(|()| said).map_err(named));
+    if whole.is_err() {
+        remove(&new)?;
+    }
+    whole
+}
+
+/// Moves the file away; gives its new name, where there was one.
+fn set_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let aside = free_name(path);
+    reach(Point::DatabaseDamaged);
+    let moved = match std::fs::rename(path, &aside) {
+        Ok(()) => Some(aside),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(StoreError::of_io("cannot set aside", path, &e)),
+    };
+    reach(Point::DatabaseAside);
+    Doubt::default().note(path);
+    Ok(moved)
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::of_io("cannot remove", path, &e))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn open(opening: Opening<'_>, reserve: &Arc<dyn Volume>) -> Result<Opened, StoreError> {
+    let Opening { path, cache_bytes, retention, fresh_epoch, boot_id } = opening;
     let is_new = std::fs::metadata(path).map_or(true, |known| known.len() == 0);
-    let again = path.to_owned();
-    let opened = Store::open_again(move || backend(&again), with, Some(reserve));
+    let (again, reserve) = (path.to_owned(), Arc::clone(reserve));
+    let with = (cache_bytes, retention, fresh_epoch);
+    let opened =
+        Store::open_again(move || backend(&again), with, Some(reserve)).and_then(|store| {
+            let boot_id = boot_id.to_owned();
+            // The engine may panic on a file that was damaged on purpose or by a dying card.
+            panics::apart(move || start(store, &boot_id))
+                .map_err(|e| StoreError::Database(format!("there is no room for a thread: {e}")))?
+                .unwrap_or_else(|| Err(StoreError::Damaged("the engine stopped on it".into())))
+        });
     if is_new && matches!(opened, Err(StoreError::Full(_))) {
         // Half a beginning would be taken for damage the next time.
-        let _ = std::fs::remove_file(path);
+        remove(path)?;
     }
     opened
+}
+
+fn start(mut store: Store, boot_id: &str) -> Result<Opened, StoreError> {
+    let restored = store.start(boot_id)?;
+    Ok(Opened { store, restored, aside: None })
 }
 
 fn backend(path: &Path) -> Result<FileBackend, StoreError> {
@@ -78,5 +191,6 @@ pub(super) fn open_file(path: &Path) -> Result<File, StoreError> {
 
 fn free_name(path: &Path) -> PathBuf {
     let name = |n: u32| path.with_extension(format!("damaged-{n}"));
-    (1..=9).map(name).find(|p| !p.exists()).unwrap_or_else(|| name(9))
+    let most = limits::DAMAGED_KEPT;
+    (1..=most).map(name).find(|p| !p.exists()).unwrap_or_else(|| name(most))
 }

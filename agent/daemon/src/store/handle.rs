@@ -66,7 +66,7 @@ impl Handle {
         self.shown.changed.notify_all();
     }
 
-    fn database(&self) -> Result<&Database, StoreError> {
+    pub(super) fn database(&self) -> Result<&Database, StoreError> {
         let closed = || StoreError::Database("it waits to be opened again".to_owned());
         self.open.as_deref().ok_or_else(closed)
     }

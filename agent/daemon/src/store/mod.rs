@@ -8,6 +8,7 @@
 mod age;
 mod batch;
 mod blobs;
+mod doubt;
 mod file;
 mod files;
 mod flash;
@@ -17,6 +18,7 @@ mod holds;
 mod journal;
 mod outbox;
 mod read;
+mod rebuild;
 mod reopen;
 pub(crate) mod reserve;
 mod restore;
@@ -27,7 +29,7 @@ mod snapshots;
 mod space;
 mod tapes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -43,7 +45,8 @@ use redb::{Database, ReadableTable, StorageBackend};
 
 pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
-pub use file::open_or_quarantine;
+pub use doubt::{doubt, trust};
+pub use file::{Opened, Opening, open_or_quarantine};
 pub use restore::{OpenRun, Restored};
 pub use room::Level;
 pub use snapshots::{Past, StateOf};
@@ -55,7 +58,7 @@ use age::Age;
 use flash::{Counted, Wear};
 use handle::Handle;
 use outbox::Head;
-use reopen::{Opening, Reach};
+use reopen::{Reach, Settings};
 use room::Room;
 use rows::{LaneRow, PeerRow};
 use snapshots::OpenState;
@@ -126,6 +129,12 @@ impl StoreError {
     fn of_io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         let text = format!("{what} {}: {error}", path.display());
         if is_full(error) { Self::Full(text) } else { Self::Database(text) }
+    }
+
+    /// Whether what is stored is not what was written: reading it once more makes it no better.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::Corrupt { .. })
     }
 
     /// What is to be said of a value that can be left out because it is damaged.
@@ -254,10 +263,13 @@ pub struct Store {
 
 impl Store {
     /// Opens a database on any backend: a file, memory, or a test's failing disk. An empty one
-    /// gets the given epoch.
+    /// gets the given epoch. All of it is read and every checksum of the engine is compared, not
+    /// only after a life that did not close it: a flipped bit in its order would hide rows
+    /// (docs/decisions/0016-every-start-reads-the-whole-file.md).
     ///
     /// # Errors
-    /// The backend fails, or what it holds is no database of this version.
+    /// The backend fails, or what it holds is no database of this version, or was changed since it
+    /// was written.
     pub fn open(
         backend: impl StorageBackend,
         cache_bytes: usize,
@@ -265,14 +277,17 @@ impl Store {
         fresh_epoch: Epoch,
     ) -> Result<Self, StoreError> {
         let (wear, volume, whole) = (Arc::default(), None, false);
-        let opening = Opening { cache_bytes, retention, fresh_epoch, wear, volume, whole };
-        Self::open_on(backend, opening)
+        let settings = Settings { cache_bytes, retention, fresh_epoch, wear, volume, whole };
+        Self::open_on(backend, settings)
     }
 
-    fn open_on(backend: impl StorageBackend, opening: Opening) -> Result<Self, StoreError> {
-        let Opening { cache_bytes, retention, fresh_epoch, wear, volume, whole } = opening;
+    fn open_on(backend: impl StorageBackend, settings: Settings) -> Result<Self, StoreError> {
+        let Settings { cache_bytes, retention, fresh_epoch, wear, volume, whole } = settings;
         let backend = Counted::new(backend, Arc::clone(&wear), volume.clone());
-        let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
+        let db = Database::builder()
+            .set_cache_size(cache_bytes)
+            .set_check_integrity_on_open(true)
+            .create_with_backend(backend)?;
         let mut store = Self {
             db: Handle::new(db),
             reach: None,

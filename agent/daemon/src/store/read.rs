@@ -115,7 +115,9 @@ impl Store {
         let Some(number) = run.number() else { return Ok(Past::default()) };
         let read = self.db.begin_read()?;
         let settled = read.open_table(SETTLED.definition())?;
-        let known = match SETTLED.fetch(&settled, &number.to_be_bytes())? {
+        let row = SETTLED.fetch(&settled, &number.to_be_bytes())?;
+        let is_settled = row.is_some();
+        let known = match row {
             Some(row) => {
                 let row = rows::unpack_settled(&row)?;
                 Some((row.run, row.first))
@@ -140,7 +142,7 @@ impl Store {
                 break;
             }
         }
-        let is_whole = (0..).zip(&facts).all(|(place, (index, _)): (u32, _)| place == *index);
+        let mut is_whole = (0..).zip(&facts).all(|(place, (index, _)): (u32, _)| place == *index);
         let mut past = Past::default();
         if !is_whole {
             past.snapshot = Self::snapshot_of(&read, number)?;
@@ -149,6 +151,14 @@ impl Store {
                 return Err(StoreError::Unreadable { table: SNAPSHOTS.0, reason });
             };
             facts.retain(|(index, _)| *index == 0 || *index >= covered);
+            let after = facts.iter().skip(1).map(|(index, _)| *index);
+            is_whole = facts.first().is_some_and(|(index, _)| *index == 0)
+                && (covered..).zip(after).all(|(place, index)| place == index);
+        }
+        let ends = facts.last().is_some_and(|(_, one)| matches!(one.fact, Fact::Settled { .. }));
+        if !is_whole || (is_settled && !ends) {
+            let reason = format!("facts of run {run} are missing");
+            return Err(StoreError::Unreadable { table: JOURNAL.0, reason });
         }
         past.facts = facts.into_iter().map(|(_, fact)| fact).collect();
         Ok(past)

@@ -20,11 +20,11 @@ use openclaw_protocol::id::Epoch;
 use openclaw_protocol::sync::Cursor;
 
 /// How a store gets at its disk, again and again.
-pub(super) type Reach = Box<dyn Fn(&Opening) -> Result<Store, StoreError> + Send>;
+pub(super) type Reach = Box<dyn Fn(&Settings) -> Result<Store, StoreError> + Send>;
 
 /// What a store is opened with.
 #[derive(Debug, Clone)]
-pub(super) struct Opening {
+pub(super) struct Settings {
     pub(super) cache_bytes: usize,
     pub(super) retention: Retention,
     pub(super) fresh_epoch: Epoch,
@@ -45,17 +45,17 @@ impl Store {
         volume: Option<Arc<dyn Volume>>,
     ) -> Result<Self, StoreError> {
         let (wear, whole) = (Arc::default(), false);
-        let opening = Opening { cache_bytes, retention, fresh_epoch, wear, volume, whole };
-        let reach: Reach = Box::new(move |opening| {
-            let (backend, opening) = (backend()?, opening.clone());
+        let settings = Settings { cache_bytes, retention, fresh_epoch, wear, volume, whole };
+        let reach: Reach = Box::new(move |settings| {
+            let (backend, settings) = (backend()?, settings.clone());
             // The engine may panic on a file that was damaged on purpose or by a dying card.
-            let opened = panics::apart(move || Self::open_on(backend, opening)).map_err(|e| {
+            let opened = panics::apart(move || Self::open_on(backend, settings)).map_err(|e| {
                 StoreError::Database(format!("there is no room for a thread to open it: {e}"))
             })?;
             let stopped = || StoreError::Damaged("the database engine stopped on it".to_owned());
             opened.unwrap_or_else(|| Err(stopped()))
         });
-        let mut store = reach(&opening)?;
+        let mut store = reach(&settings)?;
         store.reach = Some(reach);
         store.look();
         Ok(store)
@@ -74,7 +74,7 @@ impl Store {
     pub(crate) fn reopen(&mut self) -> Result<bool, StoreError> {
         self.db.close();
         let closed = || StoreError::Database("it cannot be opened again".to_owned());
-        let opening = Opening {
+        let settings = Settings {
             cache_bytes: self.cache_bytes,
             retention: self.retention,
             fresh_epoch: self.epoch,
@@ -82,7 +82,7 @@ impl Store {
             volume: self.room.volume(),
             whole: true,
         };
-        let mut fresh = self.reach.as_ref().ok_or_else(closed)?(&opening)?;
+        let mut fresh = self.reach.as_ref().ok_or_else(closed)?(&settings)?;
         if fresh.epoch != self.epoch {
             return Err(StoreError::Damaged("it is another database than before".to_owned()));
         }
@@ -127,5 +127,60 @@ impl Store {
             self.age.at_least(head.noted_age_ms());
         }
         self.restore(&mut Restored::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openclaw_protocol::id::Digest;
+    use openclaw_protocol::time::{ClockTrust, Stamp};
+
+    use super::super::Batch;
+    use super::*;
+    use crate::limits;
+    use crate::testing::Disk;
+
+    const NOW: Stamp = Stamp { boot: 1, boot_ms: 1_000, wall_ms: 0, trust: ClockTrust::Unset };
+
+    fn store(disk: &Disk) -> Store {
+        let disk = disk.clone();
+        let with = (limits::CACHE_BYTES, Retention::default(), Epoch(7));
+        Store::open_again(move || Ok(disk.backend()), with, None).unwrap()
+    }
+
+    fn with_blob(digest: Digest) -> Batch {
+        Batch { blobs: vec![(digest, b"module".to_vec())], ..Batch::default() }
+    }
+
+    #[test]
+    fn whoever_has_time_waits_for_a_blob_while_the_database_is_opened_again() {
+        let mut store = store(&Disk::new(1));
+        let digest = Digest([1; 32]);
+        store.commit(&with_blob(digest), NOW).unwrap();
+        let (patient, hasty) = (store.blobs().patient(), store.blobs());
+        store.db.close();
+        assert!(hasty.read(digest).is_err());
+        let waits = patient.clone();
+        let reads = std::thread::spawn(move || waits.read(digest));
+        assert!(!store.reopen().unwrap(), "no commit had failed");
+        assert_eq!(reads.join().unwrap().unwrap().unwrap(), b"module");
+        drop(store);
+        assert!(patient.read(digest).is_err(), "it is gone for good");
+    }
+
+    #[test]
+    fn what_is_found_tells_whether_the_failed_commit_is_there() {
+        let disk = Disk::new(1);
+        let mut first = store(&disk);
+        first.commit(&Batch::default(), NOW).unwrap();
+        // Another handle did what this one does not know of, as a sync that failed too late.
+        let known = first.serial;
+        first.commit(&with_blob(Digest([1; 32])), NOW).unwrap();
+        first.serial = known;
+        assert!(first.reopen().unwrap());
+        assert!(first.blobs().has(Digest([1; 32])).unwrap());
+        assert!(!first.reopen().unwrap());
+        first.commit(&Batch::default(), NOW).unwrap();
+        assert_eq!(first.serial, known + 2);
     }
 }

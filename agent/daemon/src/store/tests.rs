@@ -1,5 +1,8 @@
 //! The store on a disk that forgets, flips and lies.
 
+mod cuts;
+pub(crate) mod everything;
+mod power;
 mod retention;
 
 use openclaw_agent_core::{Fact, FactRecord};
@@ -88,6 +91,16 @@ fn open(disk: &Disk) -> Store {
 
 fn open_with(disk: &Disk, retention: Retention) -> Store {
     Store::open(disk.backend(), limits::CACHE_BYTES, retention, EPOCH).unwrap()
+}
+
+fn opening(path: &std::path::Path) -> Opening<'_> {
+    Opening {
+        path,
+        cache_bytes: limits::CACHE_BYTES,
+        retention: Retention::default(),
+        fresh_epoch: EPOCH,
+        boot_id: "boot-a",
+    }
 }
 
 const fn at(boot_ms: u64) -> Stamp {
@@ -350,16 +363,14 @@ fn a_file_that_is_no_database_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.redb");
     std::fs::write(&path, vec![0x5a; 100_000]).unwrap();
-    let (store, aside) =
-        open_or_quarantine(&path, limits::CACHE_BYTES, Retention::default(), EPOCH).unwrap();
-    assert_eq!(store.epoch(), EPOCH);
-    assert!(aside.unwrap().exists());
-    let again = open_or_quarantine(&path, limits::CACHE_BYTES, Retention::default(), Epoch(9));
+    let opened = open_or_quarantine(opening(&path)).unwrap();
+    assert_eq!(opened.store.epoch(), EPOCH);
+    assert!(opened.aside.unwrap().exists());
+    let again = open_or_quarantine(Opening { fresh_epoch: Epoch(9), ..opening(&path) });
     assert!(matches!(again, Err(StoreError::Database(_))), "one agent at a time");
-    drop(store);
-    let (store, aside) =
-        open_or_quarantine(&path, limits::CACHE_BYTES, Retention::default(), Epoch(9)).unwrap();
-    assert_eq!((store.epoch(), aside), (EPOCH, None));
+    drop(opened.store);
+    let opened = open_or_quarantine(Opening { fresh_epoch: Epoch(9), ..opening(&path) }).unwrap();
+    assert_eq!((opened.store.epoch(), opened.aside), (EPOCH, None));
 }
 
 #[test]
@@ -367,8 +378,7 @@ fn the_file_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.redb");
-    let opened = open_or_quarantine(&path, limits::CACHE_BYTES, Retention::default(), EPOCH);
-    assert!(opened.is_ok());
+    open_or_quarantine(opening(&path)).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
@@ -499,9 +509,10 @@ fn a_damaged_value_that_can_be_done_without_is_named_and_left_out() {
 fn what_a_later_version_wrote_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.redb");
-    let open = || open_or_quarantine(&path, limits::CACHE_BYTES, Retention::default(), EPOCH);
-    let write = |store: &Store, space: space::Space, key: &[u8], body: &[u8]| {
-        let write = store.db.begin_write().unwrap();
+    let open =
+        || open_or_quarantine(opening(&path)).map(|Opened { store, aside, .. }| (store, aside));
+    let write = |db: &Database, space: space::Space, key: &[u8], body: &[u8]| {
+        let write = db.begin_write().unwrap();
         space.put(&mut write.open_table(space.definition()).unwrap(), key, body).unwrap();
         write.commit().unwrap();
     };
@@ -509,10 +520,14 @@ fn what_a_later_version_wrote_is_refused_and_left_alone() {
     let own = [&[FORMAT], env!("CARGO_PKG_VERSION").as_bytes()].concat();
 
     let (mut store, _) = open().unwrap();
-    store.start("boot-a").unwrap();
     let facts = vec![(run(1), accepted())];
     store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
-    write(&store, META, b"format", &[&[FORMAT + 1], b"9.8.7".as_slice()].concat());
+    write(
+        store.db.database().unwrap(),
+        META,
+        b"format",
+        &[&[FORMAT + 1], b"9.8.7".as_slice()].concat(),
+    );
     drop(store);
     let refused = open().map(|_| ()).unwrap_err();
     assert!(matches!(refused, StoreError::Version { .. }), "{refused}");
@@ -521,21 +536,15 @@ fn what_a_later_version_wrote_is_refused_and_left_alone() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing was set aside");
 
     // Without the note the rows speak for themselves.
-    let db = redb::Database::open(&path).unwrap();
-    let note = db.begin_write().unwrap();
-    META.put(&mut note.open_table(META.definition()).unwrap(), b"format", &own).unwrap();
-    note.commit().unwrap();
-    drop(db);
+    write(&Database::open(&path).unwrap(), META, b"format", &own);
     let (store, aside) = open().unwrap();
     assert_eq!(aside, None);
     let fact = [0_u32.to_le_bytes().as_slice(), &[later, Kind::Fact as u8, 0]].concat();
-    write(&store, JOURNAL, &space::single_fact_key(0, 1), &fact);
+    write(store.db.database().unwrap(), JOURNAL, &space::single_fact_key(0, 1), &fact);
     drop(store);
-    let (mut store, _) = open().unwrap();
-    let refused = store.start("boot-b").unwrap_err();
-    assert!(matches!(refused, StoreError::Version { .. }), "{refused}");
-    write(&store, META, lane_meta(Lane::History).as_bytes(), &[later, Kind::Row as u8, 0]);
-    drop(store);
+    assert!(matches!(open(), Err(StoreError::Version { .. })));
+    let (lane, row) = (lane_meta(Lane::History), [later, Kind::Row as u8, 0]);
+    write(&Database::open(&path).unwrap(), META, lane.as_bytes(), &row);
     assert!(matches!(open(), Err(StoreError::Version { .. })));
     // The database and the reserve.
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing was set aside");

@@ -8,6 +8,7 @@
 mod arg;
 pub mod backup;
 mod batch;
+mod damage;
 mod row;
 
 pub(crate) mod api_keys;
@@ -35,7 +36,7 @@ pub(crate) mod sessions;
 pub(crate) mod users;
 pub(crate) mod workflows;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -68,6 +69,19 @@ pub enum StoreError {
     /// The database refused or could not be reached.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// The SQLite file is not what was written.
+    #[error(
+        "the database {} is damaged: {reason}; with the control plane stopped, move it and the \
+         files beside it (-wal, -shm) away, and put the last backup in its place: \
+         `openclaw-control-plane restore FILE`; devices then tell again what they still keep",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
     /// The schema could not be brought up to date.
     #[error("database schema: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -105,8 +119,13 @@ impl Db {
     /// Opens (and makes, where absent) the SQLite file at `path` and brings its schema up to date.
     ///
     /// # Errors
-    /// The file cannot be opened, or its schema is newer than this build.
+    /// The file cannot be opened, is damaged, or its schema is newer than this build.
     pub async fn open_sqlite(path: &Path) -> Result<Self> {
+        damage::refuse_empty(path)?;
+        Self::open_sqlite_file(path).await.map_err(|error| damage::named(error, path))
+    }
+
+    async fn open_sqlite_file(path: &Path) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -121,15 +140,24 @@ impl Db {
             .max_lifetime(None)
             .connect_with(options.clone())
             .await?;
-        reach(Point::SchemaOpen);
-        SQLITE_MIGRATIONS.run(&writer).await?;
-        reach(Point::SchemaMigrated);
+        if let Err(error) = Self::prepare_sqlite(&writer, path).await {
+            writer.close().await;
+            return Err(error);
+        }
         let readers = PoolOptions::<Sqlite>::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
         Ok(Self::Sqlite { writer, readers })
+    }
+
+    async fn prepare_sqlite(writer: &SqlitePool, path: &Path) -> Result<()> {
+        damage::check(writer, path).await?;
+        reach(Point::SchemaOpen);
+        SQLITE_MIGRATIONS.run(writer).await?;
+        reach(Point::SchemaMigrated);
+        damage::check_columns(writer, path).await
     }
 
     /// Connects to PostgreSQL and brings the schema up to date.

@@ -2,11 +2,14 @@
 //! a control plane made of the same session.
 
 mod again;
+mod corruption;
 mod damage;
+mod eio;
 mod files;
 mod flash;
 mod full;
 mod keep;
+mod lying;
 mod peer;
 mod power;
 mod record;
@@ -170,7 +173,6 @@ impl Device {
     /// Switches the power on.
     fn start(&mut self) -> Result<(), StoreError> {
         self.boots += u32::from(!self.survives);
-        self.asked.calls.lock().unwrap().clear();
         let epoch = Epoch(0x0123_4567_89ab_0000);
         let with = (limits::CACHE_BYTES, self.retention, epoch);
         let mut store = match self.faults.clone() {
@@ -183,6 +185,12 @@ impl Device {
         };
         let mut restored = store.start(&format!("boot-{}", self.boots))?;
         restored.unclean &= !self.survives;
+        self.start_with(store, restored)
+    }
+
+    /// Begins with a store that is open.
+    fn start_with(&mut self, store: Store, restored: Restored) -> Result<(), StoreError> {
+        self.asked.calls.lock().unwrap().clear();
         self.ever_started = true;
         self.clock.0.lock().unwrap().boot = restored.boot;
         let link = self.identity.clone().map(|identity| {

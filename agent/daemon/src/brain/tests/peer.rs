@@ -76,22 +76,32 @@ impl Peer {
     }
 
     pub(super) fn connect(&mut self, device: &mut Device) {
+        self.try_connect(device).unwrap();
+        assert_eq!(device.status().link, "in sync");
+    }
+
+    /// As [`Self::connect`], of a device whose store may fail.
+    pub(super) fn try_connect(&mut self, device: &mut Device) -> Result<(), StoreError> {
         let now = now_ms(device);
         self.session.handle_connected(now);
-        device.turn(vec![Event::LinkUp]).unwrap();
-        self.exchange(device);
-        assert_eq!(device.status().link, "in sync");
+        device.turn(vec![Event::LinkUp])?;
+        self.try_exchange(device)
     }
 
     /// Carries frames both ways until nobody has anything to say.
     pub(super) fn exchange(&mut self, device: &mut Device) {
+        self.try_exchange(device).unwrap();
+    }
+
+    /// As [`Self::exchange`], with a device whose store may fail.
+    pub(super) fn try_exchange(&mut self, device: &mut Device) -> Result<(), StoreError> {
         for _ in 0..1_000 {
             let now = now_ms(device);
             let down = self.frames(now);
             let had_down = !down.is_empty();
-            device.turn(down.into_iter().map(Event::Frame).collect()).unwrap();
+            device.turn(down.into_iter().map(Event::Frame).collect())?;
             if !self.hear(device, now) && !had_down {
-                return;
+                return Ok(());
             }
         }
         panic!("the conversation does not end");

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-const STEPS: usize = 20;
+pub(super) const STEPS: usize = 20;
 
 /// What the world outside saw: idempotency key → inputs it came with.
-type Ledger = BTreeMap<String, Vec<String>>;
+pub(super) type Ledger = BTreeMap<String, Vec<String>>;
 
 /// Plays one run to its end, switching the power on again whenever it went. Whether it went.
 fn play(device: &mut Device, ledger: &mut Ledger) -> Result<bool, String> {
@@ -32,7 +32,7 @@ fn play(device: &mut Device, ledger: &mut Ledger) -> Result<bool, String> {
 }
 
 /// One life of the device: until the run has ended, or the power is gone.
-fn live(
+pub(super) fn live(
     device: &mut Device,
     ledger: &mut Ledger,
     acknowledged: &mut Option<String>,
@@ -58,7 +58,7 @@ fn live(
     }
 }
 
-fn judge(device: &Device, ledger: &Ledger, context: &str) {
+pub(super) fn judge(device: &Device, ledger: &Ledger, context: &str) {
     let results = device.results();
     assert_eq!(results.len(), 1, "{context}: each result once");
     assert_eq!(results[0].status, RunStatus::Completed, "{context}");
@@ -137,4 +137,33 @@ fn control_without_syncs_a_run_is_lost() {
         !matches!(lives, Ok(true))
     });
     assert!(harmed, "the harness would not notice a missing sync");
+}
+
+/// One run that goes through one cut, or two.
+fn cut_and_judge(seed: u64, cut: u64, again: Option<u64>, workflow: &Deployed) {
+    let mut device = Device::new(seed, vec![workflow.clone()]);
+    device.disk.cut_at_sync(cut);
+    let (mut ledger, mut acknowledged) = (Ledger::new(), None);
+    let context = format!("seed {seed}, cuts at {cut} and {again:?}");
+    let ended = live(&mut device, &mut ledger, &mut acknowledged).is_ok();
+    if let Some(again) = again.filter(|_| !ended && device.ever_started) {
+        device.brain = None;
+        device.disk.revive();
+        device.disk.cut_at_sync(again);
+    }
+    if !ended {
+        play(&mut device, &mut ledger).unwrap_or_else(|e| panic!("{context}: {e}"));
+    }
+    judge(&device, &ledger, &context);
+}
+
+#[test]
+#[ignore = "the long size: 2,000 cuts, half of them with a second one; `make chaos` runs it"]
+fn long_two_thousand_cuts_of_a_run() {
+    let workflow = chain("long", STEPS);
+    for n in 0..2_000 {
+        let again = (n % 2 == 1).then_some(1 + n % 5);
+        cut_and_judge(50_000 + n, 1 + n % (STEPS as u64 + 4), again, &workflow);
+    }
+    println!("2,000 cuts: each result once, every effect under one key with one input");
 }

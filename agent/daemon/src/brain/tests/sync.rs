@@ -51,10 +51,19 @@ pub(super) fn pair() -> (Device, Peer) {
 
 /// Answers what the brain asks its hands to try.
 pub(super) fn checked(device: &mut Device, result: Result<(), String>) {
+    try_checked(device, result).unwrap();
+}
+
+/// As [`checked`], of a device whose store may fail.
+pub(super) fn try_checked(
+    device: &mut Device,
+    result: Result<(), String>,
+) -> Result<(), StoreError> {
     let checks = std::mem::take(&mut *device.asked.checks.lock().unwrap());
     for digest in checks {
-        device.turn(vec![Event::Checked { digest, result: result.clone() }]).unwrap();
+        device.turn(vec![Event::Checked { digest, result: result.clone() }])?;
     }
+    Ok(())
 }
 
 pub(super) fn install(device: &mut Device, peer: &mut Peer, revision: u64, steps: usize) {
