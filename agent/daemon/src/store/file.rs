@@ -78,9 +78,7 @@ fn heal(
 ) -> Result<Opened, StoreError> {
     tracing::error!(error = %damage, "the database is damaged");
     let path = opening.path;
-    reach(Point::DatabaseDamaged);
     let aside = set_aside(path)?;
-    reach(Point::DatabaseAside);
     let Some(old) = aside.clone() else { return open(opening, reserve) };
     match rebuilt(&old, opening) {
         Ok(said) => {
@@ -128,11 +126,13 @@ fn rebuilt(old: &Path, opening: Opening<'_>) -> Result<Vec<String>, StoreError> 
 /// Moves the file away; gives its new name, where there was one.
 fn set_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
     let aside = free_name(path);
+    reach(Point::DatabaseDamaged);
     let moved = match std::fs::rename(path, &aside) {
         Ok(()) => Some(aside),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(StoreError::of_io("cannot set aside", path, &e)),
     };
+    reach(Point::DatabaseAside);
     Doubt::default().note(path);
     Ok(moved)
 }

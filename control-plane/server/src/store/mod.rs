@@ -140,7 +140,6 @@ impl Db {
             .max_lifetime(None)
             .connect_with(options.clone())
             .await?;
-        reach(Point::SchemaOpen);
         if let Err(error) = Self::prepare_sqlite(&writer, path).await {
             writer.close().await;
             return Err(error);
@@ -155,6 +154,7 @@ impl Db {
 
     async fn prepare_sqlite(writer: &SqlitePool, path: &Path) -> Result<()> {
         damage::check(writer, path).await?;
+        reach(Point::SchemaOpen);
         SQLITE_MIGRATIONS.run(writer).await?;
         reach(Point::SchemaMigrated);
         damage::check_columns(writer, path).await
