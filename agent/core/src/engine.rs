@@ -206,7 +206,7 @@ impl Engine {
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
         }
         if self.started.is_some() {
-            self.restart_outdated(now, &mut decision);
+            self.update_outdated(now, &mut decision);
             self.continue_runs(now, &mut decision);
             self.fire_timers(now, &mut decision);
             self.fire_triggers(now, &mut decision);

@@ -24,6 +24,7 @@ impl Life {
                 run: run.clone(),
                 seed: 1,
                 definition: found.unwrap().canonical.clone(),
+                migrated: Vec::new(),
                 snapshot: None,
                 facts: facts.clone(),
                 tapes: Vec::new(),
