@@ -93,7 +93,7 @@ impl Mark {
 /// All tokens of a source, ended by [`Kind::End`].
 pub(super) fn tokens(source: &str) -> Result<Vec<Token>, ExprError> {
     if source.len() > SOURCE_BYTES {
-        let span = Span::new(SOURCE_BYTES, source.len());
+        let span = Span::new(source.floor_char_boundary(SOURCE_BYTES), source.len());
         return Err(ExprError::new(format!("longer than {SOURCE_BYTES} bytes"), span));
     }
     let mut lexer = Lexer { source, at: 0 };

@@ -11,7 +11,10 @@ use crate::expr::budget::{Budget, CHAIN, FUEL, NESTING, NODES, SOURCE_BYTES};
 fn refused(source: &str) {
     let error = Expr::compile(source).expect_err("it compiles");
     assert_eq!(error.code(), "expr.parse");
-    assert!(error.span.start <= error.span.end && error.span.end as usize <= source.len());
+    let (start, end) = (error.span.start as usize, error.span.end as usize);
+    assert!(start <= end && end <= source.len());
+    // Whoever shows the place cuts the text there.
+    assert!(source.is_char_boundary(start) && source.is_char_boundary(end), "{start}..{end}");
 }
 
 /// Runs on a stack half as large as a thread has by default.
