@@ -54,6 +54,7 @@ pub struct Opening<'a> {
 pub fn open_or_quarantine(opening: Opening<'_>) -> Result<Opened, StoreError> {
     let path = opening.path;
     let reserve: Arc<dyn Volume> = Arc::new(Reserve::open(&path.with_extension("reserve"))?);
+    finish_healing(path)?;
     let doubt = Doubt::of(path);
     if doubt.is_too_much() {
         tracing::error!(?doubt, "the database means trouble again and again");
@@ -78,34 +79,52 @@ fn heal(
 ) -> Result<Opened, StoreError> {
     tracing::error!(error = %damage, "the database is damaged");
     let path = opening.path;
-    let aside = set_aside(path)?;
-    let Some(old) = aside.clone() else { return open(opening, reserve) };
-    match rebuilt(&old, opening) {
-        Ok(said) => {
-            if let Ok(mut opened) = open(opening, reserve) {
-                opened.restored.damaged.extend(said);
-                return Ok(Opened { aside, ..opened });
-            }
-            remove(path)?;
-        }
+    // The copy is whole before the damaged file loses its name, so a death leaves one or the other.
+    let copied = match rebuilt(opening) {
+        Ok(said) => Some(said),
         Err(e) if e.is_damage() => {
             tracing::error!(error = %e, "the rows of the damaged database cannot be copied");
+            None
         }
-        Err(e) => {
-            // There is no room for the copy, or the like. A later start does better.
-            let back = std::fs::rename(&old, path);
-            tracing::error!(?back, "the damaged database is back under its name");
-            return Err(e);
+        // There is no room for the copy, or the like. A later start does better.
+        Err(e) => return Err(e),
+    };
+    let aside = set_aside(path)?;
+    if let Some(said) = copied {
+        name_copy(path)?;
+        if let Ok(mut opened) = open(opening, reserve) {
+            opened.restored.damaged.extend(said);
+            return Ok(Opened { aside, ..opened });
         }
+        remove(path)?;
     }
     Ok(Opened { aside, ..open(opening, reserve)? })
 }
 
-/// Copies all rows of a file that was set aside into a new one; gives what is to be said of it.
-fn rebuilt(old: &Path, opening: Opening<'_>) -> Result<Vec<String>, StoreError> {
-    let (path, old, cache_bytes) = (opening.path, old.to_owned(), opening.cache_bytes);
-    // Only a whole file may be under its name.
-    let new = path.with_extension("redb-new");
+/// Where a damaged file is copied to.
+fn copy_of(path: &Path) -> PathBuf {
+    path.with_extension("redb-new")
+}
+
+/// The copy takes the name of the file that was set aside.
+fn name_copy(path: &Path) -> Result<(), StoreError> {
+    std::fs::rename(copy_of(path), path).map_err(|e| StoreError::of_io("cannot name", path, &e))
+}
+
+/// What a death has left of a healing: a copy that is whole if the damaged file has no name any more,
+/// and else is none.
+fn finish_healing(path: &Path) -> Result<(), StoreError> {
+    match (path.exists(), copy_of(path).exists()) {
+        (false, true) => name_copy(path),
+        (true, true) => remove(&copy_of(path)),
+        (_, false) => Ok(()),
+    }
+}
+
+/// Copies all rows of a damaged file into a new one beside it; gives what is to be said of it.
+fn rebuilt(opening: Opening<'_>) -> Result<Vec<String>, StoreError> {
+    let (old, cache_bytes) = (opening.path.to_owned(), opening.cache_bytes);
+    let new = copy_of(opening.path);
     remove(&new)?;
     let made = new.clone();
     let copied = panics::apart(move || {
@@ -115,12 +134,10 @@ fn rebuilt(old: &Path, opening: Opening<'_>) -> Result<Vec<String>, StoreError> 
     let copied = copied.map_err(|e| StoreError::Database(format!("there is no thread: {e}")))?;
     let copied =
         copied.unwrap_or_else(|| Err(StoreError::Damaged("the engine stopped on it".into())));
-    let named = |e| StoreError::of_io("cannot name", path, &e);
-    let whole = copied.and_then(|said| std::fs::rename(&new, path).map(|()| said).map_err(named));
-    if whole.is_err() {
+    if copied.is_err() {
         remove(&new)?;
     }
-    whole
+    copied
 }
 
 /// Moves the file away; gives its new name, where there was one.

@@ -358,6 +358,24 @@ fn no_flipped_bit_is_ever_believed() {
     assert!(noticed < 400, "most bits of the file are free space");
 }
 
+/// A death can come when the damaged file has lost its name and the copy of its rows has none yet.
+#[test]
+fn a_death_while_a_damaged_file_is_healed_loses_none_of_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.redb");
+    drop(open_or_quarantine(opening(&path)).unwrap());
+    let copy = path.with_extension("redb-new");
+    std::fs::rename(&path, &copy).unwrap();
+    let other = Opening { fresh_epoch: Epoch(EPOCH.0 + 1), ..opening(&path) };
+    let opened = open_or_quarantine(other).unwrap();
+    assert_eq!((opened.store.epoch(), opened.aside), (EPOCH, None), "the copy has the name now");
+    drop(opened.store);
+    // Half a copy beside a file that has its name is none.
+    std::fs::write(&copy, "half a copy").unwrap();
+    let opened = open_or_quarantine(opening(&path)).unwrap();
+    assert_eq!((opened.store.epoch(), opened.aside, copy.exists()), (EPOCH, None, false));
+}
+
 #[test]
 fn a_file_that_is_no_database_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
