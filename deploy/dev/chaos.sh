@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The long runs: a storm of kills and cuts, kills alone over many executions, and a death at every
 # kill point. BLOWS, KILLS, ROUNDS and SEED choose them; a failing seed is printed and can be given
-# again, to `./target/debug/chaos points 1 SEED NAME` with the name of one point. Then the long sizes
-# of the power cuts and of the damages, each with the seeds that its test names.
+# again, to `./target/debug/chaos points 1 SEED NAME` with the name of one point. Then the long sizes of
+# the power cuts and of the damages, each with the seeds that its test names.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --bins

@@ -198,6 +198,23 @@ pub enum RunEvent {
         /// Whether all of them succeeded.
         complete: bool,
     },
+    /// The run goes on with another definition, which has come into force.
+    Migrated {
+        /// The author's version label.
+        version: String,
+        /// Content hash of the definition.
+        definition: DefinitionHash,
+    },
+    /// Another definition has come into force, and the run cannot go on with it: it stays with its
+    /// own.
+    Stayed {
+        /// The author's version label of the other one.
+        version: String,
+        /// Content hash of the other one.
+        definition: DefinitionHash,
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// One event of one run, as told.
@@ -291,9 +308,24 @@ pub struct Run {
     pub settled_wall_ms: Option<i64>,
     /// Interruptions that the run has come through.
     pub resumed: u32,
+    /// The latest definition that came into force and that the run could not go on with.
+    #[serde(default)]
+    pub stayed: Option<StayedView>,
     /// What the fold counts; made anew where it is absent.
     #[serde(skip)]
     tally: tally::Tally,
+}
+
+/// A definition that a run could not go on with, as shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StayedView {
+    /// The author's version label.
+    pub version: String,
+    /// Content hash.
+    pub definition: String,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// A step instance as shown.

@@ -20,6 +20,7 @@ use crate::fact::{Callee, Fact, FactRecord, Parent};
 use crate::input::StartRequest;
 use crate::plan::{Pins, Plan};
 use crate::run::{Head, Pinned, Run};
+use crate::storage::STORAGE_FULL;
 use crate::{fault, limits};
 
 /// The origin of runs that no trigger made.
@@ -69,6 +70,13 @@ impl Wanted {
 pub(crate) struct Refused {
     pub(crate) code: &'static str,
     pub(crate) message: String,
+}
+
+impl Refused {
+    /// Whether there was no room for the run, which may be otherwise soon.
+    pub(crate) fn is_for_room(&self) -> bool {
+        matches!(self.code, "queue_full" | "single" | STORAGE_FULL)
+    }
 }
 
 /// The runs that wait for one another: of a workflow and, where it has one, of one value of its
@@ -264,7 +272,7 @@ impl Engine {
     }
 
     /// The workflows that a workflow calls, as far as they are in force.
-    fn callees_of(&self, plan: &Plan) -> Vec<Pinned> {
+    pub(crate) fn callees_of(&self, plan: &Plan) -> Vec<Pinned> {
         let mut callees: Vec<Pinned> = Vec::new();
         for step in &plan.workflow.steps {
             let StepKind::Call(call) = &step.kind else { continue };
@@ -319,7 +327,8 @@ impl Engine {
                 code: "single",
                 message: format!("a run of `{name}` is under way, and its mode is `single`"),
             }),
-            Mode::Queued if pending >= most && running > 0 => {
+            // Where none is running, the first of those that wait begins with this very decision.
+            Mode::Queued if pending >= most + usize::from(running == 0) => {
                 full(format!("{most} runs of `{name}` wait already; raise `max` or wait"))
             }
             Mode::Parallel if pending + running >= most => {
@@ -456,7 +465,7 @@ impl Head {
 }
 
 impl Pinned {
-    fn written(&self) -> Callee {
+    pub(crate) fn written(&self) -> Callee {
         let pin = |(name, pin): &(String, Arc<PluginPin>)| (name.clone(), PluginPin::clone(pin));
         Callee {
             workflow: self.workflow.clone(),

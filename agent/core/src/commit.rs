@@ -222,6 +222,8 @@ fn must_be_durable(run: &Run, fact: &Fact) -> bool {
         | Fact::Decided { .. }
         | Fact::ChildStarted { .. }
         | Fact::Refused { .. }
+        | Fact::Migrated { .. }
+        | Fact::Stayed { .. }
         | Fact::Alive => true,
     }
 }

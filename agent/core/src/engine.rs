@@ -210,7 +210,7 @@ impl Engine {
             Input::Restarted { unclean } => self.restarted(unclean, now, &mut decision),
         }
         if self.started.is_some() && self.storage != Storage::Full {
-            self.restart_outdated(now, &mut decision);
+            self.update_outdated(now, &mut decision);
             self.continue_runs(now, &mut decision);
             self.fire_timers(now, &mut decision);
             self.fire_triggers(now, &mut decision);

@@ -130,6 +130,26 @@ pub enum Fact {
         /// Why, for people.
         message: String,
     },
+    /// The run goes on with another definition, which has come into force.
+    Migrated {
+        /// The definition; the store keeps it, like the one before, while the run is not settled.
+        definition: DefinitionHash,
+        /// Plugin references as written and the versions they are pinned to from now on.
+        pins: Vec<(String, PluginPin)>,
+        /// Workflows its `call` steps name, as they are in force.
+        callees: Vec<Callee>,
+        /// Its inputs as this definition has them, a JSON object.
+        inputs: JsonText,
+    },
+    /// Another definition has come into force, and the run cannot go on with it.
+    Stayed {
+        /// The definition.
+        definition: DefinitionHash,
+        /// Its author's version label.
+        version: String,
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// The `call` step that a run was started by.

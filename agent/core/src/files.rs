@@ -25,7 +25,6 @@ use crate::engine::Engine;
 use crate::gate::Fired;
 use crate::input::{FileStat, Listing};
 use crate::limits::FILES_PER_DECISION;
-use crate::storage::STORAGE_FULL;
 use crate::trigger::TriggerKey;
 
 /// What is known of the files of all triggers.
@@ -164,7 +163,7 @@ impl Engine {
     ) -> bool {
         let fired = self.fire_gated(workflow, trigger, data, now, decision);
         let Fired::Dropped(refused) = fired else { return false };
-        let waits = matches!(refused.code, "queue_full" | "single" | STORAGE_FULL);
+        let waits = refused.is_for_room();
         if waits {
             // What was told last is that it is dropped. It is not: the file stays where it is, and
             // is looked at again.

@@ -106,13 +106,32 @@ impl Engine {
         for ((workflow, trigger, _), data) in self.held_long_enough(now, decision) {
             let Some(written) = self.written(&workflow, &trigger) else { continue };
             let verdict = self.sift(&workflow, &written, &data, now);
-            self.follow(verdict, &workflow, &trigger, &data, now, decision);
+            self.follow_held((workflow, trigger), verdict, &data, now, decision);
         }
         for key in self.gates.due(now) {
             let held = self.gates.0.get_mut(&key).and_then(|gate| gate.held.take());
             if let Some((data, same, ..)) = held {
-                self.follow(Verdict::Pass(same), &key.0, &key.1, &data, now, decision);
+                self.follow_held(key, Verdict::Pass(same), &data, now, decision);
             }
+        }
+    }
+
+    /// As [`Self::follow`], of what was held back. A `for` for whose run there was no room has not
+    /// fired.
+    fn follow_held(
+        &mut self,
+        (workflow, trigger): TriggerKey,
+        verdict: Verdict,
+        data: &Value,
+        now: Stamp,
+        decision: &mut Decision,
+    ) {
+        let fired = self.follow(verdict, &workflow, &trigger, data, now, decision);
+        if let Fired::Dropped(refused) = fired
+            && refused.is_for_room()
+            && let Some(written) = self.written(&workflow, &trigger)
+        {
+            self.hold_anew(&workflow, &written, data, now, decision);
         }
     }
 

@@ -183,6 +183,22 @@ impl Engine {
         self.holds.confirm(key, rule, data, now, decision)
     }
 
+    /// One that has fired, and for whose run there was no room, is counted anew.
+    pub(crate) fn hold_anew(
+        &mut self,
+        workflow: &WorkflowName,
+        written: &Trigger,
+        data: &Value,
+        now: Stamp,
+        decision: &mut Decision,
+    ) {
+        let key = (workflow.clone(), written.id.clone(), source(written, data));
+        if self.holds.all.get(&key).is_some_and(|held| held.hold.fired) {
+            self.holds.end(&key, decision);
+            self.count_hold(workflow, written, data, true, now, decision);
+        }
+    }
+
     /// The firings whose condition has held long enough.
     pub(crate) fn held_long_enough(
         &mut self,

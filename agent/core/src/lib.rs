@@ -13,7 +13,8 @@
 //! whole. `snapshot` makes bytes of its state. `queue` says whose turn it is. `bus` carries what is
 //! said on the device to those who listen, `gate` and `hold` hold triggers back, `files` tells what is
 //! new of files, `child` joins runs that call one another, `update` sees to runs of definitions that
-//! are not in force any more, and `storage` holds back what a full disk has no room for.
+//! are not in force any more, `migrate` proves that one can go on with another, and `storage` holds
+//! back what a full disk has no room for.
 
 mod admission;
 mod bus;
@@ -30,6 +31,7 @@ mod hold;
 mod input;
 mod key;
 pub mod limits;
+mod migrate;
 mod names;
 mod plan;
 mod queue;

@@ -87,18 +87,36 @@ impl Queue {
         }
     }
 
-    /// Forgets all waiting attempts of a run.
-    pub(crate) fn remove_run(&mut self, run: u64) {
+    /// All waiting attempts of a run.
+    pub(crate) fn of_run(&self, run: u64) -> Vec<Entry> {
         let from =
             (run, StepRef { scope: "".into(), ix: openclaw_protocol::definition::StepIx(0) });
-        let gone: Vec<Entry> = self
-            .places
+        self.places
             .range(from..)
             .take_while(|((number, _), _)| *number == run)
             .map(|(entry, _)| entry.clone())
-            .collect();
-        for entry in gone {
+            .collect()
+    }
+
+    /// Forgets all waiting attempts of a run.
+    pub(crate) fn remove_run(&mut self, run: u64) {
+        for entry in self.of_run(run) {
             self.remove(&entry);
+        }
+    }
+
+    /// Waiting attempts have other names from now on, and keep their places.
+    pub(crate) fn rename(&mut self, names: Vec<(Entry, Option<Entry>)>) {
+        let found: Vec<_> = names
+            .into_iter()
+            .filter_map(|(before, after)| Some((self.places.remove(&before)?, after)))
+            .collect();
+        for ((line, place), after) in found {
+            self.lines[line].remove(&place);
+            if let Some(after) = after {
+                self.lines[line].insert(place, after.clone());
+                self.places.insert(after, (line, place));
+            }
         }
     }
 

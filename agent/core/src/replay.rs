@@ -14,7 +14,8 @@ use openclaw_protocol::run::{RunEvent, RunEventRecord, StepPath};
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{AttemptOutcome, Fact, FactRecord};
-use crate::plan::Plan;
+use crate::migrate::Onward;
+use crate::plan::{Pins, Plan};
 use crate::run::{Head, Out, Run};
 use crate::snapshot::SnapshotError;
 use crate::step::UNDO;
@@ -23,11 +24,14 @@ use crate::step::UNDO;
 pub const RECORDING: u32 = 1;
 /// The version of a recording that begins with a snapshot: builds that do not know of them refuse it.
 pub const RECORDING_CUT: u32 = 2;
+/// The version of a recording of a run that has gone on with another definition, with a snapshot or
+/// without.
+pub const RECORDING_MIGRATED: u32 = 3;
 
 /// Everything that a replay needs of one run: what `openclaw run export` writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
-    /// [`RECORDING`], or [`RECORDING_CUT`] with a snapshot.
+    /// [`RECORDING`], or [`RECORDING_CUT`] with a snapshot, or [`RECORDING_MIGRATED`].
     pub recording: u32,
     /// Version of the agent that ran it.
     pub agent: String,
@@ -39,6 +43,9 @@ pub struct Recording {
     pub seed: u64,
     /// The definition in its canonical form.
     pub definition: String,
+    /// Those that it has gone on with since, in theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrated: Vec<String>,
     /// What stands for the facts between the first one and the others, where the device has let go
     /// of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,8 +72,8 @@ pub struct Beginning {
 pub enum ReplayError {
     /// Written by another version.
     #[error(
-        "the recording is of format {found}; this build reads format {RECORDING}, and \
-         {RECORDING_CUT} with a snapshot"
+        "the recording is of format {found}; this build reads format {RECORDING}, {RECORDING_CUT} \
+         with a snapshot, and {RECORDING_MIGRATED} with several definitions"
     )]
     Format {
         /// What it says.
@@ -83,6 +90,12 @@ pub enum ReplayError {
         /// What the recording holds.
         found: DefinitionHash,
     },
+    /// The run goes on with a definition that is not there, or cannot.
+    #[error(
+        "the run has gone on with definition {0}, which the recording does not hold, or which does \
+         not fit what was before"
+    )]
+    Onward(DefinitionHash),
     /// The journal does not begin with the run's acceptance.
     #[error("the recording's journal does not begin with the run's acceptance")]
     NoBeginning,
@@ -159,15 +172,34 @@ pub struct Divergence {
 }
 
 impl Recording {
+    /// The version of the format that tells all of it.
+    #[must_use]
+    pub fn format(&self) -> u32 {
+        match (&self.snapshot, self.migrated.is_empty()) {
+            (_, false) => RECORDING_MIGRATED,
+            (Some(_), true) => RECORDING_CUT,
+            (None, true) => RECORDING,
+        }
+    }
+
     /// Folds the journal. Where it comes to differ from the record, it goes on all the same, and
     /// says where that was.
     ///
     /// # Errors
     /// The recording is of another format, damaged, or put together wrongly.
     pub fn replay(&self) -> Result<Replay, ReplayError> {
-        if self.recording != if self.snapshot.is_some() { RECORDING_CUT } else { RECORDING } {
+        if self.recording != self.format() {
             return Err(ReplayError::Format { found: self.recording });
         }
+        let mut later = Vec::new();
+        for text in &self.migrated {
+            later.push(Arc::new(Plan::new(Arc::new(definition::parse(text)?))));
+        }
+        let mut onward_of = |fact: &Fact| {
+            let Fact::Migrated { definition, pins, .. } = fact else { return None };
+            let plan = later.iter().find(|plan| plan.workflow.hash == *definition)?;
+            Some(Onward { plan: Arc::clone(plan), pins: pinned(pins), callees: Vec::new() })
+        };
         let workflow = Arc::new(definition::parse(&self.definition)?);
         let Some(first @ FactRecord { fact: Fact::Accepted { definition, pins, .. }, .. }) =
             self.facts.first()
@@ -178,8 +210,7 @@ impl Recording {
             let (pinned, found) = (definition.clone(), workflow.hash.clone());
             return Err(ReplayError::Other { pinned, found });
         }
-        let pins = pins.iter().map(|(name, pin)| (name.clone(), Arc::new(pin.clone()))).collect();
-        let (pins, plan) = (Arc::new(pins), Arc::new(Plan::new(workflow)));
+        let (pins, plan) = (pinned(pins), Arc::new(Plan::new(workflow)));
         let head = || {
             let head =
                 Head::read(self.run.clone(), self.seed, first, Arc::clone(&pins), Vec::new());
@@ -189,7 +220,7 @@ impl Recording {
         if let Some(snapshot) = &self.snapshot {
             let state = data_encoding::BASE64.decode(snapshot.state.as_bytes());
             let state = state.map_err(|_| SnapshotError::Damaged)?;
-            run = Run::from_snapshot(head()?, plan, &state)?;
+            run = Run::from_snapshot(head()?, plan, &state, &mut onward_of)?;
         }
         let mut replay = Replay {
             events: Vec::new(),
@@ -201,13 +232,23 @@ impl Recording {
         replay.take(0, out);
         for (place, record) in self.facts.iter().enumerate().skip(1) {
             replay.compare(place, record, &run);
-            let out = run.apply(record);
+            let out = if let Fact::Migrated { definition, .. } = &record.fact {
+                let onward = onward_of(&record.fact);
+                let out = onward.and_then(|onward| run.migrate(record, onward));
+                out.ok_or_else(|| ReplayError::Onward(definition.clone()))?
+            } else {
+                run.apply(record)
+            };
             replay.take(place, out);
             replay.note_call(place, record, &run);
         }
         replay.is_settled = run.is_settled();
         Ok(replay)
     }
+}
+
+fn pinned(pins: &[(String, PluginPin)]) -> Pins {
+    Arc::new(pins.iter().map(|(name, pin)| (name.clone(), Arc::new(pin.clone()))).collect())
 }
 
 impl Replay {

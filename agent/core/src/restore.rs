@@ -11,7 +11,8 @@ use openclaw_protocol::time::Stamp;
 
 use crate::effect::TriggerMark;
 use crate::engine::Engine;
-use crate::fact::{Fact, FactRecord};
+use crate::fact::{Callee, Fact, FactRecord};
+use crate::migrate::Onward;
 use crate::plan::Pins;
 use crate::run::{Head, Pinned, Run};
 use crate::snapshot::SnapshotError;
@@ -42,6 +43,16 @@ pub enum RestoreError {
         run: RunId,
         /// What is wrong with it.
         reason: SnapshotError,
+    },
+    /// It has gone on with another definition since.
+    #[error(
+        "run {run} has gone on with definition {definition}, which is not here or does not fit"
+    )]
+    Onward {
+        /// Which run.
+        run: RunId,
+        /// The definition that it needs.
+        definition: String,
     },
     /// The id has no number, or the number of another run.
     #[error("run {0} is not one of this device's runs")]
@@ -116,26 +127,32 @@ impl Engine {
         self.next_run = self.next_run.max(number.saturating_add(1));
         let plan = self.plan_of(&definition);
         let pins = self.shared_pins(pins);
-        let callees = callees.iter().filter_map(|callee| {
-            let plan = self.plan_of(&definition_of(&callee.definition)?);
-            let pins = self.shared_pins(&callee.pins);
-            Some(Pinned { workflow: callee.workflow.clone(), plan, pins })
-        });
-        let callees: Vec<Pinned> = callees.collect();
+        let callees = self.callees_at(callees, definition_of);
         let Some(head) = Head::read(run.clone(), self.config.seed, first, pins, callees) else {
             return Err(RestoreError::NoBeginning(run));
         };
         let request = head.request.clone();
         let mut folded = match snapshot {
             None => Run::new(head, plan).0,
-            Some(bytes) => Run::from_snapshot(head, plan, bytes)
-                .map_err(|reason| RestoreError::Snapshot { run: run.clone(), reason })?,
+            Some(bytes) => {
+                let mut onward_of = |fact: &Fact| self.onward_of(fact, definition_of);
+                Run::from_snapshot(head, plan, bytes, &mut onward_of)
+                    .map_err(|reason| RestoreError::Snapshot { run: run.clone(), reason })?
+            }
         };
         if snapshot.is_some() && facts.get(1).is_some_and(|next| next.check != folded.check()) {
             return Err(RestoreError::Snapshot { run, reason: SnapshotError::Damaged });
         }
         for record in &facts[1..] {
-            folded.apply(record);
+            let Fact::Migrated { definition, .. } = &record.fact else {
+                folded.apply(record);
+                continue;
+            };
+            let onward = self.onward_of(&record.fact, definition_of);
+            if onward.and_then(|onward| folded.migrate(record, onward)).is_none() {
+                let definition = definition.0.clone();
+                return Err(RestoreError::Onward { run, definition });
+            }
         }
         if let Some(request) = request {
             self.remember_request(request, Ok(run));
@@ -148,6 +165,32 @@ impl Engine {
         }
         self.hold(number, folded);
         Ok(())
+    }
+
+    /// What a run goes on with, as a fact says.
+    fn onward_of(
+        &mut self,
+        fact: &Fact,
+        definition_of: &dyn Fn(&DefinitionHash) -> Option<Arc<Workflow>>,
+    ) -> Option<Onward> {
+        let Fact::Migrated { definition, pins, callees, .. } = fact else { return None };
+        let plan = self.plan_of(&definition_of(definition)?);
+        let pins = self.shared_pins(pins);
+        let callees = self.callees_at(callees, definition_of);
+        Some(Onward { plan, pins, callees })
+    }
+
+    fn callees_at(
+        &mut self,
+        callees: &[Callee],
+        definition_of: &dyn Fn(&DefinitionHash) -> Option<Arc<Workflow>>,
+    ) -> Vec<Pinned> {
+        let callees = callees.iter().filter_map(|callee| {
+            let plan = self.plan_of(&definition_of(&callee.definition)?);
+            let pins = self.shared_pins(&callee.pins);
+            Some(Pinned { workflow: callee.workflow.clone(), plan, pins })
+        });
+        callees.collect()
     }
 
     /// The number the next run gets, where the journal of the last one is gone already. A smaller

@@ -6,7 +6,7 @@ use openclaw_protocol::run::{RunError, RunEvent, RunStatus};
 
 use crate::run::{Final, MAIN_VIEW, Phase, StepRef, Turn, outer};
 use crate::scope::{Ending, ScopeKey, Stage};
-use crate::step::{Inside, Work};
+use crate::step::{Inside, Work, with_finally};
 use crate::timer::TimerKey;
 use crate::{fault, names, view};
 
@@ -31,7 +31,9 @@ impl Turn<'_> {
             self.settle_run(RunStatus::Cancelled, Value::Null, None);
             return;
         }
-        self.close_scope(ScopeKey::from(""), Ending::Cancelled);
+        if self.run.phase != Phase::Finally {
+            self.close_scope(ScopeKey::from(""), Ending::Cancelled);
+        }
         if force {
             self.break_shields();
             self.abandon_stopping();
@@ -40,7 +42,11 @@ impl Turn<'_> {
 
     /// Ends what an ordinary cancellation leaves alone: `finally` blocks and compensations.
     fn break_shields(&mut self) {
-        let own = self.run.undoing.as_ref().and_then(|undoing| undoing.scope());
+        let own = if self.run.phase == Phase::Finally {
+            Some(ScopeKey::from(""))
+        } else {
+            self.run.undoing.as_ref().and_then(|undoing| undoing.scope())
+        };
         let shielded = self.run.live().filter_map(|(at, _)| match self.run.active(&at)?.inside() {
             Inside::Shielded(keys) => Some(keys),
             Inside::Nothing | Inside::Scopes(_) => None,
@@ -88,21 +94,57 @@ impl Turn<'_> {
         self.close_scope(ScopeKey::from(""), Ending::Failed(error));
     }
 
-    /// The scope without an owner has ended: the root, or the workflow's `on_failure`.
+    /// The scope without an owner has ended: the root, or the workflow's `finally` or `on_failure`.
     pub(crate) fn root_done(&mut self, outcome: Result<Value, RunError>) {
         match self.run.phase {
             Phase::OnFailure => {
                 let error = self.run.error.as_deref().cloned();
-                return self.settle_run(RunStatus::Failed, Value::Null, error);
+                self.settle_run(RunStatus::Failed, Value::Null, error);
             }
             Phase::Compensating => {
                 if let Some(undoing) = self.run.undoing.take() {
                     self.undone(None, undoing, outcome.is_ok());
                 }
-                return;
             }
-            Phase::Pending | Phase::Main | Phase::Settled(_) => {}
+            Phase::Finally => self.finally_done(outcome),
+            Phase::Pending | Phase::Main | Phase::Settled(_) => self.main_done(outcome),
         }
+    }
+
+    /// The root scope has ended: `finally` follows, if there is one that may run.
+    fn main_done(&mut self, outcome: Result<Value, RunError>) {
+        let forced = self.run.hard_stop || self.run.cancelled == Some(true);
+        let Some(scope) = self.plan.workflow.finally.filter(|_| !forced) else {
+            return self.tidied(outcome);
+        };
+        let ends_well = self.run.succeeding.is_some();
+        self.run.error = outcome.err().filter(|_| !ends_well).map(Box::new);
+        // The run's own bound was for what may fail, not for tidying up after it.
+        self.run.timers.remove(&TimerKey::run());
+        self.arm(TimerKey::run_finally(), self.plan.workflow.finally_timeout_ms);
+        self.run.phase = Phase::Finally;
+        self.open_scope(scope, ScopeKey::from(""), None, MAIN_VIEW);
+    }
+
+    fn finally_done(&mut self, outcome: Result<Value, RunError>) {
+        self.run.timers.remove(&TimerKey::run_finally());
+        // A `succeed` ends it early, and that is no error.
+        let outcome = outcome.or_else(|error| match fault::cancelled().code == error.code {
+            true => Ok(Value::Null),
+            false => Err(error),
+        });
+        let before = self.run.error.take().map_or(Ok(Value::Null), |error| Err(*error));
+        let mut outcome = with_finally(before, outcome);
+        if outcome.is_ok() && self.run.cancelled.is_some() && self.run.succeeding.is_none() {
+            outcome = Err(fault::cancelled());
+        } else if outcome.is_err() {
+            self.run.succeeding = None;
+        }
+        self.tidied(outcome);
+    }
+
+    /// The root scope and `finally` have ended.
+    fn tidied(&mut self, outcome: Result<Value, RunError>) {
         let outcome = match self.run.succeeding.take() {
             Some(Some(outputs)) => bounded_outputs(outputs),
             Some(None) => self.outputs(),

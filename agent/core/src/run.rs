@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use openclaw_protocol::definition::{Priority, StepIx};
+use openclaw_protocol::definition::{DefinitionHash, Priority, StepIx};
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::id::{RequestId, RunId, WorkflowName};
 use openclaw_protocol::json::JsonText;
@@ -37,8 +37,8 @@ pub(crate) struct StepRef {
     pub(crate) ix: StepIx,
 }
 
-/// What a run was accepted with. Never changes.
-#[derive(Debug)]
+/// What a run was accepted with, or goes on with under another definition.
+#[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) id: RunId,
     pub(crate) seed: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Head {
 }
 
 /// A workflow that the run may call, as it was when the run was accepted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pinned {
     pub(crate) workflow: WorkflowName,
     pub(crate) plan: Arc<Plan>,
@@ -72,6 +72,8 @@ pub(crate) enum Phase {
     Pending,
     /// The root scope is under way.
     Main,
+    /// The root scope has ended, however it has, and the workflow's `finally` is under way.
+    Finally,
     /// The root scope has failed or was cancelled, and what was done is being undone.
     Compensating,
     /// The root scope has failed and the workflow's `on_failure` is under way.
@@ -131,6 +133,10 @@ pub(crate) struct Run {
     pub(crate) digest: Digest,
     /// When the last fact was written.
     pub(crate) last: Stamp,
+    /// The latest [`Fact::Migrated`], if it goes on with another definition than at first.
+    pub(crate) migrated: Option<Box<FactRecord>>,
+    /// The latest definition that it could not go on with.
+    pub(crate) stayed: Option<DefinitionHash>,
 }
 
 /// What a fact brought about, for the shell and the queue. Thrown away when folding a journal.
@@ -218,6 +224,8 @@ impl Run {
             told: 0,
             digest: Digest::default(),
             last: head.accepted,
+            migrated: None,
+            stayed: None,
             head,
             plan: Arc::clone(&plan),
         };
@@ -265,7 +273,15 @@ impl Run {
                 turn.child_started(step, *attempt, child);
             }
             Fact::Refused { message } => turn.refused(message),
-            Fact::Accepted { .. } | Fact::Settled { .. } | Fact::Continued | Fact::Alive => {}
+            Fact::Stayed { definition, version, reason } => {
+                turn.stayed(definition, version, reason);
+            }
+            // The one takes more than the fact: see `migrate`.
+            Fact::Migrated { .. }
+            | Fact::Accepted { .. }
+            | Fact::Settled { .. }
+            | Fact::Continued
+            | Fact::Alive => {}
         }
         turn.drain();
         turn.look_again();
@@ -312,8 +328,8 @@ impl Run {
         self.state(at)?.active.as_deref()
     }
 
-    /// The state of a step instance. The root and the workflow's `on_failure` have one key, one
-    /// after the other, so a step that was of the one is not to be found in the other.
+    /// The state of a step instance. The root, the workflow's `finally` and its `on_failure` have one
+    /// key, one after the other, so a step that was of the one is not to be found in the other.
     fn state(&self, at: &StepRef) -> Option<&StepState> {
         let scope = self.scopes.get(&at.scope)?;
         let is_of_it = self.plan.step(at.ix).scope == scope.ix;

@@ -119,7 +119,7 @@ pub(crate) enum Leaving {
 
 /// What an arriving edge means for its target.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     Wait,
     Run,
     Skip,
@@ -135,6 +135,11 @@ impl StepState {
         } else {
             self.dead = self.dead.saturating_add(1);
         }
+        self.verdict(step)
+    }
+
+    /// Whether it runs, given the edges that have arrived.
+    pub(crate) fn verdict(&self, step: &Step) -> Verdict {
         let (taken, resolved) = (self.taken, self.taken.saturating_add(self.dead) >= step.incoming);
         match step.join {
             Join::All if !resolved => Verdict::Wait,

@@ -24,7 +24,7 @@ impl Run {
         let (status, waiting) = match self.phase {
             Phase::Pending => (RunStatus::Pending, Some("turn")),
             Phase::Settled(status) => (status, None),
-            Phase::Main | Phase::Compensating | Phase::OnFailure => {
+            Phase::Main | Phase::Finally | Phase::Compensating | Phase::OnFailure => {
                 if working > 0 || self.is_unfinished() {
                     (RunStatus::Running, None)
                 } else if slots > 0 {

@@ -62,6 +62,11 @@ impl TimerKey {
         Self { step: None, kind: TimerKind::RunTimeout }
     }
 
+    /// That of the workflow's `finally`.
+    pub(crate) fn run_finally() -> Self {
+        Self { step: None, kind: TimerKind::Finally }
+    }
+
     pub(crate) fn step(at: &StepRef, kind: TimerKind) -> Self {
         Self { step: Some(at.clone()), kind }
     }
@@ -138,14 +143,7 @@ impl Turn<'_> {
     /// A timer's time has come.
     pub(crate) fn timer_fired(&mut self, path: &StepPath, kind: TimerKind) {
         if path.0.is_empty() {
-            if kind == TimerKind::RunTimeout
-                && let Some(timer) = self.run.timers.remove(&TimerKey::run())
-                && self.run.phase == Phase::Main
-            {
-                let error = fault::timeout("the run", timer.bound_ms);
-                self.close_scope(ScopeKey::from(""), Ending::Failed(error));
-            }
-            return;
+            return self.run_timer_fired(kind);
         }
         let Some(at) = self.run.find(path) else { return };
         let Some(timer) = self.run.timers.remove(&TimerKey::step(&at, kind)) else { return };
@@ -171,6 +169,18 @@ impl Turn<'_> {
             TimerKind::Grace => self.give_up(&at),
             TimerKind::RunTimeout => {}
         }
+    }
+
+    /// One of the run's own timers.
+    fn run_timer_fired(&mut self, kind: TimerKind) {
+        let Some(timer) = self.run.timers.remove(&TimerKey { step: None, kind }) else { return };
+        let what = match (kind, self.run.phase) {
+            (TimerKind::RunTimeout, Phase::Main) => "the run",
+            (TimerKind::Finally, Phase::Finally) => "`finally`",
+            (_, _) => return,
+        };
+        let error = fault::timeout(what, timer.bound_ms);
+        self.close_scope(ScopeKey::from(""), Ending::Failed(error));
     }
 
     fn time_out(&mut self, at: &StepRef, error: RunError) {

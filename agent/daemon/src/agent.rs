@@ -275,14 +275,14 @@ fn open_store(config: &Config) -> anyhow::Result<(Store, Restored)> {
     if let Some(aside) = aside {
         tracing::error!(
             aside = %aside.display(),
-            "the database was damaged and set aside; a new one was begun"
+            "the database was damaged and set aside; there is a new one in its place"
         );
     }
     Ok((store, restored))
 }
 
-/// Whether it was the database that ended a life, or a start, by being damaged. It is noted, so that
-/// the next start looks at all of it.
+/// Whether it was the database that ended a life, or a start, by being damaged. It is noted, so that a
+/// file that does so again and again is set aside.
 fn is_damage(config: &Config, error: &anyhow::Error, up: Duration) -> bool {
     let is_damage = error.downcast_ref().is_some_and(StoreError::is_damage);
     if is_damage {

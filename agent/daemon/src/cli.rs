@@ -90,29 +90,21 @@ pub fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
 /// Prints a recording, which comes in parts.
 async fn export(config: &Config, run: String) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.socket_path()).await?;
-    let mut whole: Option<Value> = None;
-    let mut skip = 0;
+    let mut whole = String::new();
+    let mut first: Option<(usize, String)> = None;
     loop {
-        let answer = client.ask(&Request::Export { run: run.clone(), skip }).await?;
-        let Answer::Recording { mut recording, facts } = answer else {
+        let facts = first.as_ref().map(|(facts, _)| *facts);
+        let request = Request::Export { run: run.clone(), skip: whole.len(), facts };
+        let Answer::Recording { part, bytes, facts, check } = client.ask(&request).await? else {
             anyhow::bail!("the agent did not give the recording")
         };
-        if let Some(whole) = &whole {
-            // A run that goes on may have got another snapshot between two parts.
-            let is_same = whole["snapshot"]["facts"] == recording["snapshot"]["facts"];
-            anyhow::ensure!(is_same, "the run has gone on meanwhile; ask again");
-        }
-        let Some(part) = recording["facts"].as_array_mut() else {
-            anyhow::bail!("the agent's recording has no facts; is it of another version?")
-        };
-        anyhow::ensure!(!part.is_empty(), "the run's journal has been removed meanwhile");
-        skip += part.len();
-        match whole.as_mut().and_then(|whole| whole["facts"].as_array_mut()) {
-            Some(all) => all.append(part),
-            None => whole = Some(recording),
-        }
-        if let Some(whole) = whole.as_ref().filter(|_| skip >= facts) {
-            return line(&whole.to_string());
+        let (_, known) = first.get_or_insert_with(|| (facts, check.clone()));
+        // A run that goes on may have got another snapshot between two parts, or have been removed.
+        anyhow::ensure!(*known == check, "the run has gone on meanwhile; ask again");
+        anyhow::ensure!(!part.is_empty(), "the agent's recording ends too early; ask again");
+        whole.push_str(&part);
+        if whole.len() >= bytes {
+            return line(&whole);
         }
     }
 }

@@ -79,8 +79,8 @@ pub const FIRST_START_MAX: Duration = Duration::from_secs(4);
 /// The longest wait before a start after the store has failed, or after a panic.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);
 
-/// Starts in a row that came to no end while they opened the database, after which its file is set
-/// aside unread. More than a storm of kills does by chance.
+/// Starts in a row, of one boot, that came to no end while they opened the database, after which its
+/// file is set aside unread. More than a storm of kills does by chance.
 pub const OPENINGS: u32 = 8;
 /// Lives in a row that the database ended, although all its checksums were right at the start, after
 /// which its file is set aside unread.
@@ -184,8 +184,10 @@ pub const ENROLL_TIME: Duration = Duration::from_secs(30);
 pub const SETTLED_DEFINITIONS: usize = 16;
 /// What plugins were told from outside, of one run, in bytes; the newest calls stay.
 pub const RUN_TAPES_BYTES: usize = 64 * 1024;
-/// Facts that one part of a recording may have, in bytes of JSON.
-pub const EXPORT_PART_BYTES: usize = 512 * 1024;
+/// One part of a recording on the local socket, in bytes. As text in a line it takes up to twice as
+/// many: what is JSON has no control characters left.
+pub const EXPORT_PART_BYTES: usize = 384 * 1024;
+const _: () = assert!(2 * EXPORT_PART_BYTES + 1_024 <= LOCAL_LINE_BYTES);
 
 /// What is held on the disk for when it is full, bytes.
 pub const RESERVE_BYTES: u64 = 1024 * 1024;

@@ -5,8 +5,8 @@
 //! - [`guarded`]: where the plugin engine panics, its call fails and its thread is left where it
 //!   is. Nothing of ours is locked in there, and every module has an engine of its own.
 //! - [`apart`]: a job that may panic anywhere has a thread of its own, which is left alike.
-//! - Where the database's engine panics elsewhere, that is noted, so that the next start looks at the
-//!   whole file and in the end sets it aside (`store/doubt.rs`).
+//! - Where the database's engine panics elsewhere, that is noted, so that a file on which it does so
+//!   again and again is set aside (`store/doubt.rs`).
 //! - Everywhere else the process starts anew from what is durable ([`start_anew`]), under the same
 //!   process id, so that it needs no supervisor. So does one that has left too many threads.
 //!

@@ -32,6 +32,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+pub use canonical::attempt_text;
 pub(super) use fields::did_you_mean;
 use names::Sight;
 pub use problem::{DraftError, Problem, ProblemCode};

@@ -9,6 +9,6 @@ mod model;
 mod schema;
 
 pub use cron::{Cron, CronError, Dst};
-pub use draft::{DraftError, Problem, ProblemCode, parse};
+pub use draft::{DraftError, Problem, ProblemCode, attempt_text, parse};
 pub use model::*;
 pub use schema::{InputProblem, check_against};

@@ -86,6 +86,10 @@ pub struct Workflow {
     pub root: ScopeIx,
     /// Steps that run when the root scope has failed, before the run is reported as failed.
     pub on_failure: Option<ScopeIx>,
+    /// Steps that run when the root scope has ended, however it has.
+    pub finally: Option<ScopeIx>,
+    /// Bound of `finally`, in milliseconds.
+    pub finally_timeout_ms: u64,
     /// All steps, in document order.
     pub steps: Vec<Step>,
     /// All scopes, parents before children.
@@ -220,6 +224,8 @@ pub enum OnUpdate {
     Pin,
     /// They are cancelled, and begin anew with the same inputs.
     Restart,
+    /// They go on with this one, each where it is certain that its past fits it.
+    Migrate,
 }
 
 /// Which ends of a scope run the compensations that were registered in it.
@@ -241,7 +247,7 @@ impl Default for Compensation {
 #[derive(Debug, Clone)]
 pub struct Scope {
     /// The composite step this scope belongs to; `None` for the root and the workflow's
-    /// `on_failure`.
+    /// `on_failure` and `finally`.
     pub owner: Option<StepIx>,
     /// Its steps, in document order.
     pub steps: Vec<StepIx>,

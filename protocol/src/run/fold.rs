@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::tally::{self, Tally};
 use super::{
-    Run, RunError, RunEvent, RunEventRecord, RunStatus, StepPath, StepStatus, StepView, UNHEARD,
-    WaitView,
+    Run, RunError, RunEvent, RunEventRecord, RunStatus, StayedView, StepPath, StepStatus, StepView,
+    UNHEARD, WaitView,
 };
 use crate::definition::Priority;
 use crate::id::RunId;
@@ -33,6 +33,7 @@ impl Run {
             accepted_wall_ms: None,
             settled_wall_ms: None,
             resumed: 0,
+            stayed: None,
             tally: Tally::default(),
         }
     }
@@ -73,6 +74,17 @@ impl Run {
             | RunEvent::Logged { .. }
             | RunEvent::Compensated { .. } => {}
             RunEvent::Resumed { .. } => self.resumed += 1,
+            RunEvent::Migrated { version, definition } => {
+                self.version.clone_from(version);
+                self.definition.clone_from(&definition.0);
+                self.stayed = None;
+                self.measure_head();
+            }
+            RunEvent::Stayed { version, definition, reason } => {
+                let (version, definition) = (version.clone(), definition.0.clone());
+                self.stayed = Some(StayedView { version, definition, reason: reason.clone() });
+                self.measure_head();
+            }
             RunEvent::Settled { status, outputs, error } => {
                 self.status = *status;
                 self.outputs = Some(outputs.value());
@@ -252,6 +264,8 @@ impl StepView {
             | RunEvent::Resumed { .. }
             | RunEvent::Logged { .. }
             | RunEvent::Compensated { .. }
+            | RunEvent::Migrated { .. }
+            | RunEvent::Stayed { .. }
             | RunEvent::Settled { .. } => {}
         }
     }

@@ -55,7 +55,7 @@ variants!(
     event_name,
     RunEvent {
         Accepted Began StepQueued StepStarted StepDelayed StepSettled CancelRequested Resumed Settled
-        StepWaiting Logged Compensated
+        StepWaiting Logged Compensated Migrated Stayed
     }
 );
 variants!(
@@ -239,6 +239,12 @@ fn events() -> Vec<RunEvent> {
             fields: json("{\"celsius\":81.5}"),
         },
         RunEvent::Compensated { step: StepPath(String::new()), complete: false },
+        RunEvent::Migrated { version: "1.3".to_owned(), definition: hash() },
+        RunEvent::Stayed {
+            version: "1.3".to_owned(),
+            definition: hash(),
+            reason: "`cool` has begun, and is gone".to_owned(),
+        },
     ]
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::ordered::VecMap;
 
+use crate::migrate::Table;
 use crate::names::Bound;
 use crate::plan::Plan;
 use crate::view::{Results, Vars};
@@ -91,6 +92,9 @@ pub(super) struct Writer {
 pub(super) struct Reader<'a> {
     left: &'a [u8],
     pub(super) plan: &'a Plan,
+    /// Where steps and scopes of the definition that the bytes are about are in that of the plan, if
+    /// it is another one.
+    pub(super) table: Option<&'a Table>,
     pub(super) texts: Vec<Arc<str>>,
     pub(super) values: Vec<Value>,
     pub(super) vars: Vec<Arc<Vars>>,
@@ -182,6 +186,7 @@ impl<'a> Reader<'a> {
         Self {
             left: bytes,
             plan,
+            table: None,
             texts: Vec::new(),
             values: Vec::new(),
             vars: Vec::new(),
@@ -239,6 +244,14 @@ impl<'a> Reader<'a> {
             self.fail();
             T::default()
         })
+    }
+
+    /// Something that has to be there.
+    pub(super) fn known<T>(&mut self, thing: Option<T>) -> Option<T> {
+        if thing.is_none() {
+            self.fail();
+        }
+        thing
     }
 
     /// The place of one of so many things.

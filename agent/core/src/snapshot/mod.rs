@@ -8,7 +8,8 @@
 //! over all before them. Numbers have seven bits a byte. What is shared in memory (variables of
 //! branches, larger values, keys of scopes) is written once, so a snapshot is about as large as the
 //! state. A build that changes the format or the meaning of a part counts [`VERSION`] up, and still
-//! reads the version before: the facts that a snapshot stands for may be gone.
+//! reads the version before: the facts that a snapshot stands for may be gone. A run to which another
+//! definition mattered has what became of that in front of its state, and [`UPDATED`] as version.
 
 mod bytes;
 mod parts;
@@ -23,23 +24,30 @@ use openclaw_protocol::id::RunId;
 
 use self::bytes::{Reader, Stored, Writer};
 use crate::engine::Engine;
+use crate::fact::{Fact, FactRecord};
+use crate::migrate::{Onward, Table};
 use crate::plan::Plan;
 use crate::run::{Head, MAIN_VIEW, Run};
 use crate::step::Work;
 
 /// The version that this build writes and reads.
 const VERSION: u8 = 1;
+/// The version with what another definition meant for the run.
+const UPDATED: u8 = 2;
 const CHECK_BYTES: usize = 8;
 
 /// Why a snapshot cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// Written by another version.
-    #[error("the snapshot is of format {0}; this build reads format {VERSION}")]
+    #[error("the snapshot is of format {0}; this build reads formats {VERSION} and {UPDATED}")]
     Version(u8),
     /// Cut off, altered, or of another run.
     #[error("the snapshot is damaged")]
     Damaged,
+    /// The run has gone on with another definition, which is not there.
+    #[error("the definition that the run goes on with is not here")]
+    Definition,
 }
 
 impl Run {
@@ -47,35 +55,71 @@ impl Run {
     /// that can be computed with is.
     pub(crate) fn snapshot(&self) -> Option<Vec<u8>> {
         let mut to = Writer::new();
-        to.byte(VERSION);
+        if self.migrated.is_none() && self.stayed.is_none() {
+            to.byte(VERSION);
+        } else {
+            to.byte(UPDATED);
+            self.migrated.write(&mut to);
+            self.stayed.write(&mut to);
+        }
         write_state(self, &mut to);
         let mut out = to.finish()?;
         out.extend_from_slice(&check_of(&out));
         Some(out)
     }
 
-    /// The run of a snapshot and of what it was accepted with.
+    /// The run of a snapshot and of what it was accepted with. What it goes on with since is asked
+    /// for.
     pub(crate) fn from_snapshot(
-        head: Head,
-        plan: Arc<Plan>,
+        mut head: Head,
+        mut plan: Arc<Plan>,
         bytes: &[u8],
+        onward_of: &mut dyn FnMut(&Fact) -> Option<Onward>,
     ) -> Result<Self, SnapshotError> {
         let Some((&version, _)) = bytes.split_first() else { return Err(SnapshotError::Damaged) };
-        if version != VERSION {
+        if version != VERSION && version != UPDATED {
             return Err(SnapshotError::Version(version));
         }
         let (body, check) = bytes.split_last_chunk().ok_or(SnapshotError::Damaged)?;
         if *check != check_of(body) {
             return Err(SnapshotError::Damaged);
         }
-        let state = body.get(1..).ok_or(SnapshotError::Damaged)?;
+        let mut state = body.get(1..).ok_or(SnapshotError::Damaged)?;
+        let (mut migrated, mut stayed) = (None::<Box<FactRecord>>, None);
+        if version == UPDATED {
+            let mut from = Reader::new(state, &plan);
+            (migrated, stayed) = (Stored::read(&mut from), Stored::read(&mut from));
+            if from.has_failed() {
+                return Err(SnapshotError::Damaged);
+            }
+            let read = state.len() - from.left();
+            state = &state[read..];
+        }
+        if let Some(record) = &migrated {
+            let onward = onward_of(&record.fact).ok_or(SnapshotError::Definition)?;
+            plan = head.go_on(onward, &record.fact).ok_or(SnapshotError::Damaged)?;
+        }
         let shared = Arc::clone(&plan);
         let mut from = Reader::new(state, &shared);
-        let run = read_state(head, plan, &mut from);
+        let mut run = read_state(head, plan, &mut from);
         if from.has_failed() || from.left() > 0 || !fits(&run) {
             return Err(SnapshotError::Damaged);
         }
+        (run.migrated, run.stayed) = (migrated, stayed);
         Ok(run)
+    }
+
+    /// The state in the words of another definition, but for the order of steps in their scopes.
+    /// `None`: something of it is not there.
+    pub(crate) fn translated(&self, head: Head, plan: Arc<Plan>, table: &Table) -> Option<Self> {
+        let mut to = Writer::new();
+        write_state(self, &mut to);
+        let bytes = to.finish()?;
+        let shared = Arc::clone(&plan);
+        let mut from = Reader::new(&bytes, &shared);
+        from.table = Some(table);
+        let run = read_state(head, plan, &mut from);
+        (!from.has_failed() && from.left() == 0).then_some(run)
     }
 }
 
@@ -100,12 +144,12 @@ fn check_of(body: &[u8]) -> [u8; CHECK_BYTES] {
 macro_rules! state {
     ($($field:ident),+ $(,)?) => {
         fn write_state(run: &Run, to: &mut Writer) {
-            let Run { head: _, plan: _, $($field),+ } = run;
+            let Run { head: _, plan: _, migrated: _, stayed: _, $($field),+ } = run;
             $($field.write(to);)+
         }
 
         fn read_state(head: Head, plan: Arc<Plan>, from: &mut Reader<'_>) -> Run {
-            Run { $($field: Stored::read(from)),+, head, plan }
+            Run { $($field: Stored::read(from)),+, head, plan, migrated: None, stayed: None }
         }
     };
 }
@@ -136,7 +180,7 @@ state!(
 
 /// Whether the parts go together. The checksum keeps accidents out; this keeps a made-up snapshot in
 /// a recording from doing more than being refused.
-fn fits(run: &Run) -> bool {
+pub(crate) fn fits(run: &Run) -> bool {
     let scopes_fit = run.scopes.values().all(|scope| {
         let steps = &run.plan.scope(scope.ix).steps;
         steps.len() == scope.steps.len()

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use openclaw_protocol::definition::{CountDowntime, ScopeIx, StepIx};
+use openclaw_protocol::definition::{CountDowntime, DefinitionHash, ScopeIx, StepIx};
 use openclaw_protocol::expr::Value;
 use openclaw_protocol::id::RunId;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::{ErrorCause, RunError, RunStatus, StepPath, StepStatus};
 use openclaw_protocol::time::{ClockTrust, Stamp};
+use openclaw_protocol::wire::{self, Kind};
 
 use super::bytes::{Reader, Shared, Stored, Writer, choice, record};
 use crate::digest::Digest;
-use crate::fact::TimerKind;
+use crate::fact::{Fact, FactRecord, TimerKind};
 use crate::names::Bound;
 use crate::run::{Phase, StepRef, Task};
 use crate::scope::{Ending, ScopeState, Stage, StepState};
@@ -27,7 +28,7 @@ record!(RunError { code, message, step, attempt, retryable, details, causes });
 record!(ErrorCause { code, message, step });
 
 choice!(Phase, else Self::Pending;
-    0 Pending, 1 Main, 2 Compensating, 3 OnFailure, 4 Settled(status));
+    0 Pending, 1 Main, 2 Compensating, 3 OnFailure, 4 Settled(status), 5 Finally);
 choice!(RunStatus, else Self::Pending;
     0 Pending, 1 Running, 2 Completed, 3 Failed, 4 Cancelled, 5 Delayed);
 choice!(Task, else Self::HardStop; 0 Launch(at), 1 ScopeDone(key), 2 HardStop);
@@ -66,6 +67,32 @@ impl Stored for Digest {
         Self(u64::read(from))
     }
 }
+
+impl Stored for DefinitionHash {
+    fn write(&self, to: &mut Writer) {
+        to.text(&self.0);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Self {
+        Self(from.text().to_owned())
+    }
+}
+
+/// As it is in the journal.
+impl Stored for FactRecord {
+    fn write(&self, to: &mut Writer) {
+        wire::pack(Kind::Fact, self).write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Self {
+        let bytes = Vec::<u8>::read(from);
+        let nothing = || Self { at: EMPTY, check: 0, fact: Fact::Alive };
+        from.known(wire::unpack(Kind::Fact, &bytes, bytes.len()).ok()).unwrap_or_else(nothing)
+    }
+}
+
+/// The stamp of nothing.
+const EMPTY: Stamp = Stamp { boot: 0, boot_ms: 0, wall_ms: 0, trust: ClockTrust::Unset };
 
 impl Stored for StepPath {
     fn write(&self, to: &mut Writer) {
@@ -109,8 +136,12 @@ impl Stored for StepIx {
     }
 
     fn read(from: &mut Reader<'_>) -> Self {
-        let place = from.place(from.plan.workflow.steps.len());
-        Self(u16::try_from(place).unwrap_or(0))
+        let Some(table) = from.table else {
+            let place = from.place(from.plan.workflow.steps.len());
+            return Self(u16::try_from(place).unwrap_or(0));
+        };
+        let place = from.place(table.steps.len());
+        from.known(table.steps.get(place).copied().flatten()).unwrap_or(Self(0))
     }
 }
 
@@ -121,8 +152,12 @@ impl Stored for ScopeIx {
     }
 
     fn read(from: &mut Reader<'_>) -> Self {
-        let place = from.place(from.plan.workflow.scopes.len());
-        Self(u16::try_from(place).unwrap_or(0))
+        let Some(table) = from.table else {
+            let place = from.place(from.plan.workflow.scopes.len());
+            return Self(u16::try_from(place).unwrap_or(0));
+        };
+        let place = from.place(table.scopes.len());
+        from.known(table.scopes.get(place).copied().flatten()).unwrap_or(Self(0))
     }
 }
 

@@ -29,7 +29,9 @@ impl Turn<'_> {
         self.record(at, StepStatus::Succeeded, None, attempts);
         self.settle(at, StepStatus::Succeeded, attempts, None, Follows::Nothing);
         // Where the run is being ended already, that decides.
-        if self.run.phase == Phase::Main && self.run.cancelled.is_none() {
+        let decides = self.run.phase == Phase::Main
+            || self.run.phase == Phase::Finally && self.run.error.is_none();
+        if decides && self.run.cancelled.is_none() {
             self.run.succeeding.get_or_insert(outputs);
             self.close_scope(ScopeKey::from(""), Ending::Cancelled);
         } else {

@@ -40,7 +40,7 @@ pub(crate) use looping::Looping;
 pub(crate) use parallel::{Ended, Parallel};
 pub(crate) use plugin::{Call, bounded};
 pub(crate) use sequence::{Saga, UNDO, Undo, Undoing};
-pub(crate) use try_catch::{Part, Trying};
+pub(crate) use try_catch::{Part, Trying, with_finally};
 pub(crate) use wait::{Source, Waiting};
 
 /// A step instance between its launch and its settlement.

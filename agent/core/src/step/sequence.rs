@@ -124,7 +124,7 @@ impl Turn<'_> {
         let Some(scope) = self.plan.step(at.ix).compensate else { return Ok(()) };
         let owner = self.saga_around(at);
         let running = match &owner {
-            None => self.run.phase == Phase::Main,
+            None => matches!(self.run.phase, Phase::Main | Phase::Finally),
             Some(owner) => matches!(
                 self.work_mut(owner),
                 Some(Work::Sequence(saga)) if saga.undoing.is_none()

@@ -146,7 +146,7 @@ impl Turn<'_> {
 }
 
 /// An error of `finally` replaces a success, and is attached to a failure.
-fn with_finally(
+pub(crate) fn with_finally(
     before: Result<Value, RunError>,
     finally: Result<Value, RunError>,
 ) -> Result<Value, RunError> {

@@ -47,6 +47,9 @@ pub(super) fn workflow(choices: &mut Choices<'_>) -> String {
     if choices.below(4) == 0 {
         document["timeout"] = json!("90s");
     }
+    if choices.below(4) == 0 {
+        document["finally"] = scope(choices, 2);
+    }
     match choices.below(6) {
         0 => document["max_exceeded"] = json!("drop_oldest"),
         1 => document["max_exceeded"] = json!("fail"),

@@ -266,3 +266,42 @@ steps: [{ id: a, set: { x: 1 } }]
     world.input("one more", Input::Message(message));
     assert_eq!(world.transcript(), "> one more\n  told dropped hold.full\n");
 }
+
+#[test]
+fn one_for_which_there_is_no_room_has_not_fired() {
+    for more in ["", "debounce: 1s, "] {
+        let mut world = World::new(&format!(
+            "{{workflow: w, mode: single, triggers: [{{id: hot, mqtt: t, when: trigger.payload > 80, \
+               for: 30s, {more}inputs: {{}}}}], steps: [{{id: a, plugin: p@1}}]}}"
+        ));
+        world.start("{}");
+        say(&mut world, "t", "81");
+        world.sleep(seconds(35));
+        assert_eq!(world.engine.runs().count(), 1);
+        world.restart(true);
+        world.ok("a", "1");
+        // It begins anew, and fires once there is room, as long as somebody says that it is so.
+        say(&mut world, "t", "82");
+        world.sleep(seconds(35));
+        assert_eq!(world.engine.runs().count(), 1, "{more}");
+        world.ok("a", "1").sleep(minutes(5));
+        assert_eq!(runs(&world), 2, "{more}");
+    }
+    // While nobody restarts anything, it does so by itself.
+    let text = HOT.replace("max: 100", "mode: single").replace("set: { x: 1 }", "plugin: p@1");
+    let mut world = World::new(&text);
+    world.start(r#"{"from": "me", "temp": 1}"#);
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(31)).ok("a", "1").sleep(seconds(28));
+    assert_eq!((runs(&world), world.engine.runs().count()), (1, 0));
+    world.sleep(seconds(2)).ok("a", "1").sleep(minutes(5));
+    assert_eq!(runs(&world), 2);
+    // Where the condition has ended meanwhile, there is nothing to make up for.
+    let mut world = World::new(&text);
+    world.start(r#"{"from": "me", "temp": 1}"#);
+    say(&mut world, "site/a/temp", "81");
+    world.sleep(seconds(31));
+    say(&mut world, "site/a/temp", "79");
+    world.ok("a", "1").sleep(minutes(5));
+    assert_eq!(runs(&world), 1);
+}

@@ -1,5 +1,6 @@
 //! Scripts: inputs in, transcript out; and the properties of the machine.
 
+mod clock;
 mod crash;
 mod files;
 mod flow;
@@ -8,6 +9,9 @@ mod generate;
 mod hold;
 mod joins;
 mod language;
+mod last;
+mod migrate;
+mod migrating;
 mod modes;
 mod properties;
 mod reference;

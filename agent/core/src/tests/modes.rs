@@ -243,3 +243,19 @@ fn after_a_fork_runs_are_named_under_the_new_epoch() {
     world.cancel(1, true);
     assert_eq!(ids(&world), [RunId::of(epoch, 2)]);
 }
+
+#[test]
+fn no_more_wait_than_may_however_many_come_at_once() {
+    let mut world = World::new(
+        "{workflow: w, max: 2, triggers: [{id: c, cron: {at: '* * * * *', catch_up: all, max_catch_up: 9}}],
+          steps: [{id: a, plugin: p@1}]}",
+    );
+    world.pass(super::minutes(1)).ok("a", "1");
+    world.sync();
+    world.reboot(super::minutes(30));
+    let runs: Vec<_> = world.engine.runs().map(|run| run.waiting).collect();
+    assert_eq!(runs, [None, Some("turn"), Some("turn")]);
+    let dropped = world.disk.told.iter();
+    let dropped = dropped.filter(|told| matches!(told, Told::Dropped { reason: "queue_full", .. }));
+    assert_eq!(dropped.count(), 6);
+}

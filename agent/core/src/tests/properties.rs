@@ -21,7 +21,7 @@ use crate::{AttemptId, AttemptOutcome, Input, Message, StartRequest};
 
 /// One thing in a device's life; numbers choose among what is there.
 #[derive(Debug, Clone)]
-enum Happening {
+pub(super) enum Happening {
     Start,
     Ok(u8),
     Fail(u8),
@@ -38,7 +38,7 @@ enum Happening {
     PowerCut(u32),
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+pub(super) fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         3 => Just(Happening::Start),
         8 => any::<u8>().prop_map(Happening::Ok),
@@ -67,7 +67,7 @@ fn state(world: &World) -> BTreeMap<u64, String> {
 }
 
 /// P1: what the facts so far fold to, also those that are not on the disk yet.
-fn check_fold(world: &World) -> Result<(), TestCaseError> {
+pub(super) fn check_fold(world: &World) -> Result<(), TestCaseError> {
     let mut disk = world.disk.clone();
     for (run, record) in world.unsynced.iter().flat_map(|decision| decision.facts.clone()) {
         let journal = disk.runs.entry(run.number().unwrap()).or_insert((run, Vec::new()));
@@ -143,7 +143,7 @@ fn answer(world: &mut World, choice: u8, fails: bool) -> Option<AttemptId> {
     Some(call.attempt)
 }
 
-fn live(world: &mut World, happening: &Happening) -> Result<(), TestCaseError> {
+pub(super) fn live(world: &mut World, happening: &Happening) -> Result<(), TestCaseError> {
     match happening {
         Happening::Start => {
             world.start("{}");
@@ -222,7 +222,7 @@ fn some_run(world: &World, choice: u8) -> Option<RunId> {
 }
 
 /// Lets left-over work go on.
-fn settle_down(world: &mut World) {
+pub(super) fn settle_down(world: &mut World) {
     for _ in 0..100 {
         if world.engine.unfinished.is_empty() && world.engine.moved.is_empty() {
             return;
@@ -233,7 +233,7 @@ fn settle_down(world: &mut World) {
 }
 
 /// P4: from here on all goes well; every run must end.
-fn finish(world: &mut World) -> Result<(), TestCaseError> {
+pub(super) fn finish(world: &mut World) -> Result<(), TestCaseError> {
     for _ in 0..3_000 {
         if world.engine.runs.is_empty() {
             return Ok(());
@@ -251,7 +251,7 @@ fn finish(world: &mut World) -> Result<(), TestCaseError> {
 }
 
 /// P4: the story on the disk.
-fn check_story(world: &World) -> Result<(), TestCaseError> {
+pub(super) fn check_story(world: &World) -> Result<(), TestCaseError> {
     let mut seqs: BTreeMap<RunId, u32> = BTreeMap::new();
     let mut begun = BTreeSet::new();
     let mut settled = BTreeSet::new();
@@ -281,7 +281,9 @@ fn check_story(world: &World) -> Result<(), TestCaseError> {
             | RunEvent::Logged { .. }
             | RunEvent::Compensated { .. }
             | RunEvent::CancelRequested { .. }
-            | RunEvent::Resumed { .. } => {}
+            | RunEvent::Resumed { .. }
+            | RunEvent::Migrated { .. }
+            | RunEvent::Stayed { .. } => {}
         }
     }
     prop_assert!(begun.is_empty(), "begun and never settled: {:?}", begun);

@@ -57,6 +57,8 @@ pub(super) enum Mistake {
     ExportsAreLost,
     /// `finally` runs after successes only.
     FinallyOnlyIfWell,
+    /// So does that of the document.
+    LastOnlyIfWell,
     /// Compensations run in the order of the steps.
     UndoneForwards,
     /// `until` is asked before the iteration.
@@ -218,6 +220,16 @@ impl Reader<'_> {
         let vars = vars.map(|(name, value)| (name.clone(), Value::from_json_typed(value)));
         let mut seen = Seen { vars: vars.collect(), ..Seen::default() };
         let mut end = self.scope(self.workflow.root, "", &mut seen);
+        let main = 0..self.reading.ended.len();
+        let spared = self.mistake == Some(Mistake::LastOnlyIfWell) && !matches!(end, End::Well(_));
+        if let (Some(finally), false) = (self.workflow.finally, spared) {
+            let last = self.scope(finally, "", &mut seen);
+            let finally = main.end..self.reading.ended.len();
+            self.reading.before.push((main, finally));
+            if let (End::Well(_) | End::Over(_), End::Failed(_)) = (&end, &last) {
+                end = last;
+            }
+        }
         if let End::Well(_) | End::Over(None) = end {
             end = self.declared(&seen);
         }

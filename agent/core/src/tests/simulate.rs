@@ -26,7 +26,8 @@ mod draw;
 mod life;
 mod make;
 
-use draw::{Draw, mix};
+pub(super) use draw::Draw;
+use draw::mix;
 use life::Life;
 
 /// A run that comes to more than so many step instances is drawn again.
@@ -64,6 +65,8 @@ struct Figures {
     snapshots: usize,
     /// Digests of all stories, added up, so that two processors can be compared.
     stories: u64,
+    /// And of what happened to the devices.
+    happened: u64,
 }
 
 impl Figures {
@@ -84,6 +87,7 @@ impl Figures {
         self.replayed += other.replayed;
         self.snapshots += other.snapshots;
         self.stories = self.stories.wrapping_add(other.stories);
+        self.happened = self.happened.wrapping_add(other.happened);
     }
 }
 
@@ -116,6 +120,7 @@ fn lived(number: u64, mistake: Option<Mistake>) -> Result<(Life, [String; 3]), S
         life.go_on(&starts)?;
         life.compare(&starts, readings)?;
         life.figures.snapshots += check_all(&life.world, false)?;
+        life.figures.happened = hash(&life.story);
         life.replay()
     });
     let result =
@@ -130,6 +135,10 @@ fn lived(number: u64, mistake: Option<Mistake>) -> Result<(Life, [String; 3]), S
             texts[0], texts[1], texts[2], life.story
         )),
     }
+}
+
+fn hash(text: &str) -> u64 {
+    u64::from_le_bytes(*blake3::hash(text.as_bytes()).as_bytes().first_chunk().unwrap())
 }
 
 /// What a panic said.
@@ -239,6 +248,20 @@ fn record_lives() {
     assert_eq!(kept, WANTED);
 }
 
+/// A life of the same number is the same life: what happens in it, and all that its runs tell, to the
+/// millisecond.
+#[test]
+fn the_same_number_twice_is_the_same_life() {
+    let mut all = std::collections::BTreeSet::new();
+    for number in 0..100 {
+        let [one, other] = [(); 2].map(|()| live(number, None).unwrap());
+        let traces = [one, other].map(|figures| (figures.stories, figures.happened));
+        assert_eq!(traces[0], traces[1], "the life of {number}");
+        all.insert(traces[0]);
+    }
+    assert_eq!(all.len(), 100, "and another number is another one");
+}
+
 /// The comparison can fail: a reading with a mistake differs from the engine soon.
 #[test]
 fn mistakes_are_noticed() {
@@ -250,6 +273,7 @@ fn mistakes_are_noticed() {
         Mistake::BranchesShare,
         Mistake::ExportsAreLost,
         Mistake::FinallyOnlyIfWell,
+        Mistake::LastOnlyIfWell,
         Mistake::UndoneForwards,
         Mistake::UntilFirst,
         Mistake::SetInTurn,

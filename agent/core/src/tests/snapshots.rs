@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use super::generate::{CALLEE, Choices, workflow};
 use super::world::{World, error};
+use crate::migrate::Onward;
 use crate::plan::{Pins, Plan};
 use crate::replay::Recording;
 use crate::run::{Head, Out, Run};
@@ -28,10 +29,11 @@ pub(super) struct Journal<'a> {
     plan: Arc<Plan>,
     pins: Pins,
     facts: &'a [FactRecord],
+    workflows: &'a [Arc<Workflow>],
 }
 
 impl<'a> Journal<'a> {
-    pub(super) fn of(world: &World, run: &'a RunId, facts: &'a [FactRecord]) -> Self {
+    pub(super) fn of(world: &'a World, run: &'a RunId, facts: &'a [FactRecord]) -> Self {
         let Fact::Accepted { definition, pins, .. } = &facts[0].fact else {
             panic!("no acceptance")
         };
@@ -43,6 +45,24 @@ impl<'a> Journal<'a> {
             plan: Arc::new(Plan::new(Arc::clone(found.unwrap()))),
             pins: Arc::new(pins.iter().map(share).collect()),
             facts,
+            workflows: &world.workflows,
+        }
+    }
+
+    /// What a fact says that the run goes on with.
+    fn onward(&self, fact: &Fact) -> Option<Onward> {
+        let Fact::Migrated { definition, pins, .. } = fact else { return None };
+        let found = self.workflows.iter().find(|workflow| workflow.hash == *definition)?;
+        let plan = Arc::new(Plan::new(Arc::clone(found)));
+        let share = |(name, pin): &(String, PluginPin)| (name.clone(), Arc::new(pin.clone()));
+        let pins = Arc::new(pins.iter().map(share).collect());
+        Some(Onward { plan, pins, callees: Vec::new() })
+    }
+
+    fn apply(&self, run: &mut Run, record: &FactRecord) -> Out {
+        match self.onward(&record.fact) {
+            Some(onward) => run.migrate(record, onward).unwrap(),
+            None => run.apply(record),
         }
     }
 
@@ -57,7 +77,8 @@ impl<'a> Journal<'a> {
 
     pub(super) fn again(&self, bytes: &[u8]) -> Result<Run, String> {
         let plan = Arc::clone(&self.plan);
-        Run::from_snapshot(self.head(), plan, bytes).map_err(|error| error.to_string())
+        Run::from_snapshot(self.head(), plan, bytes, &mut |fact| self.onward(fact))
+            .map_err(|error| error.to_string())
     }
 
     /// Folds two runs side by side, one of them taken apart and put together before each fact; then
@@ -75,8 +96,8 @@ impl<'a> Journal<'a> {
             cut = self.again(&bytes)?;
             self.same(&whole, &cut, place, look)?;
             cuts.push((place, bytes));
-            outs.push(said(&whole.apply(record)));
-            if said(&cut.apply(record)) != outs[place] {
+            outs.push(said(&self.apply(&mut whole, record)));
+            if said(&self.apply(&mut cut, record)) != outs[place] {
                 return Err(format!("{}: fact {place} causes something else", self.run));
             }
         }
@@ -85,7 +106,7 @@ impl<'a> Journal<'a> {
         for (from, bytes) in cuts.iter().step_by(step) {
             let mut late = self.again(bytes)?;
             for (place, record) in self.facts.iter().enumerate().skip(*from) {
-                if said(&late.apply(record)) != outs[place] {
+                if said(&self.apply(&mut late, record)) != outs[place] {
                     return Err(format!("{}: cut at {from}, fact {place} differs", self.run));
                 }
             }
@@ -194,9 +215,9 @@ fn what_is_cut_off_altered_or_of_another_version_is_refused() {
         assert!(journal.again(&bad).is_err(), "a bit of byte {at}");
     }
     let mut later = body.to_vec();
-    later[0] = 2;
+    later[0] = 3;
     let found = journal.again(&summed(&later)).unwrap_err();
-    assert_eq!(found, SnapshotError::Version(2).to_string());
+    assert_eq!(found, SnapshotError::Version(3).to_string());
 }
 
 /// The snapshots among the golden journals: what every version wrote is read, and what this version

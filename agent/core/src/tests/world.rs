@@ -377,6 +377,8 @@ fn fact(fact: &Fact) -> String {
             format!("child {step}({attempt}) {}", child.number().unwrap())
         }
         Fact::Refused { .. } => "refused".to_owned(),
+        Fact::Migrated { .. } => "migrated".to_owned(),
+        Fact::Stayed { reason, .. } => format!("stayed: {reason}"),
     }
 }
 
@@ -414,6 +416,8 @@ fn event(event: &RunEvent) -> String {
         RunEvent::StepWaiting { step, reason, .. } => format!("{} waits for {reason}", path(step)),
         RunEvent::Logged { step, message, .. } => format!("{} says {message}", path(step)),
         RunEvent::Compensated { step, complete } => format!("{} undone {complete}", path(step)),
+        RunEvent::Migrated { version, .. } => format!("Migrated {version}"),
+        RunEvent::Stayed { version, reason, .. } => format!("Stayed, not {version}: {reason}"),
         RunEvent::CancelRequested { .. } => "cancel".to_owned(),
         RunEvent::Resumed { .. } => "resumed".to_owned(),
         RunEvent::Settled { status, outputs, error } => {

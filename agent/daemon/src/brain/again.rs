@@ -1,8 +1,11 @@
 //! Runs taken out of the journal: to be replayed at the desk, or to be done again.
 
+use std::io::Write;
+
 use data_encoding::BASE64;
-use openclaw_agent_core::replay::{Beginning, RECORDING, RECORDING_CUT, Recording};
-use openclaw_agent_core::{Again, Fact, FactRecord, Input, StartRequest};
+use openclaw_agent_core::replay::{Beginning, Recording};
+use openclaw_agent_core::{Again, Fact, Input, StartRequest};
+use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::RunId;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::limits as shared;
@@ -18,33 +21,20 @@ use crate::local::Answer;
 use crate::store::{KeptTape, Past};
 
 impl Brain {
-    /// A part of a run's recording.
-    pub(super) fn export(&self, run: &str, skip: usize) -> Answer {
+    /// A part of a run's recording, of so many facts: its text from a place on.
+    pub(super) fn export(&self, run: &str, skip: usize, facts: Option<usize>) -> Answer {
         let mut recording = match self.recording(run) {
             Ok(recording) => recording,
             Err(refusal) => return Answer::Error(refusal),
         };
-        // The first part has them.
-        if skip > 0 {
-            recording.tapes.clear();
-        }
-        let beginning = recording.snapshot.as_ref().map_or(0, |beginning| beginning.state.len());
-        if beginning > limits::EXPORT_PART_BYTES {
-            let message = format!(
-                "the journal of run {run} begins with a snapshot of {beginning} bytes, and {} can \
-                 be exported",
-                limits::EXPORT_PART_BYTES
-            );
-            return Answer::error("limit.payload", message);
-        }
-        let records = std::mem::take(&mut recording.facts);
-        let facts = records.len();
-        if let Some(beginning) = recording.snapshot.as_mut().filter(|_| skip > 0) {
-            // The first part has it; this one says which it is.
-            beginning.state.clear();
-        }
-        match part(&recording, records.get(skip..).unwrap_or_default()) {
-            Ok(recording) => Answer::Recording { recording, facts },
+        recording.facts.truncate(facts.unwrap_or(usize::MAX));
+        let facts = recording.facts.len();
+        let mut window = Window { skip, ..Window::default() };
+        match serde_json::to_writer(&mut window, &recording) {
+            Ok(()) => {
+                let (bytes, check) = (window.bytes, window.hasher.finalize().to_hex().to_string());
+                Answer::Recording { part: window.text(), bytes, facts, check }
+            }
             Err(e) => Answer::error("store.failed", e.to_string()),
         }
     }
@@ -98,39 +88,43 @@ impl Brain {
     pub(super) fn recording(&self, run: &str) -> Result<Recording, Refusal> {
         let run = RunId::parse(run).map_err(|e| refusal("run.unknown", e.to_string()))?;
         let failed = |e: crate::store::StoreError| refusal("store.failed", e.to_string());
-        let Past { facts, snapshot } = self.store.facts_of(&run).map_err(failed)?;
+        let Past { facts, snapshot, migrated } = self.store.facts_of(&run).map_err(failed)?;
         let Some(Fact::Accepted { definition, .. }) = facts.first().map(|record| &record.fact)
         else {
             let message = format!("the journal of run {run} is not (any more) on this device");
             return Err(refusal("run.unknown", message));
         };
-        let text = self.store.definition(definition).map_err(failed)?;
-        let Some(definition) = text.or_else(|| self.own_definition(definition)) else {
-            let message = format!("the definition of run {run} is not on this device any more");
-            return Err(refusal("run.definition", message));
+        let text_of = |hash: &DefinitionHash| {
+            let text = self.store.definition(hash).map_err(failed)?;
+            text.or_else(|| self.own_definition(hash)).ok_or_else(|| {
+                let message = format!("the definition of run {run} is not on this device any more");
+                refusal("run.definition", message)
+            })
         };
+        let definition = text_of(definition)?;
+        let migrated = migrated.iter().map(text_of).collect::<Result<Vec<String>, Refusal>>()?;
         let snapshot = snapshot.map(|(facts, state)| {
             let state = BASE64.encode(&state);
             Beginning { facts, state }
         });
         let tapes = self.store.tapes(&run).map_err(failed)?;
-        Ok(Recording {
-            recording: if snapshot.is_some() { RECORDING_CUT } else { RECORDING },
+        let mut recording = Recording {
+            recording: 0,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
             tzdb: TZDB.to_owned(),
             run,
             seed: self.store.epoch().0,
             definition,
+            migrated,
             snapshot,
             facts,
             tapes: tapes.iter().map(tape_json).collect(),
-        })
+        };
+        recording.recording = recording.format();
+        Ok(recording)
     }
 
-    fn own_definition(
-        &self,
-        hash: &openclaw_protocol::definition::DefinitionHash,
-    ) -> Option<String> {
+    fn own_definition(&self, hash: &DefinitionHash) -> Option<String> {
         let own = self.standalone.iter().find(|deployed| deployed.workflow.hash == *hash);
         own.map(|deployed| deployed.workflow.canonical.clone())
     }
@@ -144,23 +138,41 @@ fn tape_json(kept: &KeptTape) -> Value {
     json
 }
 
-/// A recording with as many of these records as go into one part, at least one.
-fn part(recording: &Recording, records: &[FactRecord]) -> serde_json::Result<Value> {
-    let beginning = recording.snapshot.as_ref().map_or(0, |beginning| beginning.state.len());
-    let tapes = recording.tapes.iter().map(|tape| tape.to_string().len());
-    let mut bytes = recording.definition.len() + beginning + tapes.sum::<usize>();
-    let mut page = Vec::new();
-    for record in records {
-        let record = serde_json::to_value(record)?;
-        bytes += record.to_string().len();
-        if !page.is_empty() && bytes > limits::EXPORT_PART_BYTES {
-            break;
-        }
-        page.push(record);
+/// What goes into one part of a text that is written, which need not be in memory as a whole.
+#[derive(Default)]
+struct Window {
+    /// Where it begins.
+    skip: usize,
+    part: Vec<u8>,
+    /// Of the whole text.
+    bytes: usize,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Window {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        let from = self.skip.saturating_sub(self.bytes).min(text.len());
+        let most = limits::EXPORT_PART_BYTES - self.part.len();
+        let text_from = &text[from..];
+        self.part.extend_from_slice(&text_from[..most.min(text_from.len())]);
+        self.hasher.update(text);
+        self.bytes += text.len();
+        Ok(text.len())
     }
-    let mut recording = serde_json::to_value(recording)?;
-    recording["facts"] = Value::Array(page);
-    Ok(recording)
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Window {
+    /// The part, but for a character of which there is only a beginning.
+    fn text(mut self) -> String {
+        if let Err(e) = std::str::from_utf8(&self.part) {
+            self.part.truncate(e.valid_up_to());
+        }
+        String::from_utf8(self.part).unwrap_or_default()
+    }
 }
 
 /// The results that the new run starts with.

@@ -96,7 +96,7 @@ impl Brain {
                     Err(e) => Answer::error("store.failed", e.to_string()),
                 }
             }
-            Request::Export { run, skip } => self.export(&run, skip),
+            Request::Export { run, skip, facts } => self.export(&run, skip, facts),
             Request::Start { .. }
             | Request::Retry { .. }
             | Request::Record { .. }

@@ -88,7 +88,7 @@ pub(super) fn restore_run(
 /// All facts of a run whose snapshot cannot be read, unless some are gone or damaged.
 fn whole(store: &Store, open: &OpenRun) -> Result<Option<Vec<FactRecord>>, StoreError> {
     match store.facts_of(&open.run) {
-        Ok(Past { facts, snapshot: None }) => Ok(Some(facts)),
+        Ok(Past { facts, snapshot: None, .. }) => Ok(Some(facts)),
         Ok(Past { snapshot: Some(_), .. }) => Ok(None),
         Err(e) => e.damage().map(|_| None),
     }

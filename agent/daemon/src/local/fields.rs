@@ -37,7 +37,11 @@ fn read(fields: Map<String, Value>) -> serde_json::Result<Request> {
             form: fields.take_or_default("form")?,
             by: fields.take_or_default("by")?,
         },
-        "export" => Request::Export { run: fields.take("run")?, skip: fields.take("skip")? },
+        "export" => Request::Export {
+            run: fields.take("run")?,
+            skip: fields.take("skip")?,
+            facts: fields.take_or_default("facts")?,
+        },
         "retry" => Request::Retry { run: fields.take("run")?, whole: fields.take("whole")? },
         "record" => {
             Request::Record { workflow: fields.take("workflow")?, next: fields.take("next")? }

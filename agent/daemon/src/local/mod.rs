@@ -81,8 +81,10 @@ pub enum Request {
     Export {
         /// Its id.
         run: String,
-        /// Facts that are there already.
+        /// Bytes that are there already.
         skip: usize,
+        /// Only the first so many facts: as many as the first part has told of.
+        facts: Option<usize>,
     },
     /// Do a failed run again.
     Retry {
@@ -134,13 +136,17 @@ pub enum Answer {
     },
     /// To [`Request::Logs`].
     Line(Line),
-    /// To [`Request::Export`]: a part of its facts, and how many there are in all.
+    /// To [`Request::Export`].
     Recording {
-        /// The [`Recording`](openclaw_agent_core::replay::Recording) with some of its facts, as JSON:
-        /// who asks passes it on unread.
-        recording: serde_json::Value,
-        /// All of them.
+        /// Of the [`Recording`](openclaw_agent_core::replay::Recording) as JSON: who asks passes it on
+        /// unread.
+        part: String,
+        /// Of the whole.
+        bytes: usize,
+        /// How many facts the whole has.
         facts: usize,
+        /// BLAKE3 of the whole, in hexadecimal digits.
+        check: String,
     },
     /// Nothing more comes; it is done.
     End,

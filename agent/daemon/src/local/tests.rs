@@ -179,7 +179,8 @@ fn requests_are_read_as_they_are_written() {
         Request::Signal { run: run(), name: "go".to_owned(), data: serde_json::json!({"n": 1}) },
         Request::Signal { run: run(), name: "go".to_owned(), data: serde_json::Value::Null },
         Request::Approve { run: run(), step, choice, form: some, by: Some("Ann".to_owned()) },
-        Request::Export { run: run(), skip: 3 },
+        Request::Export { run: run(), skip: 3, facts: None },
+        Request::Export { run: run(), skip: 0, facts: Some(7) },
         Request::Retry { run: run(), whole: false },
         Request::Record { workflow: "w".to_owned(), next: 10 },
         Request::Results { limit: 0 },
@@ -242,7 +243,7 @@ fn answers_are_read_as_they_are_written() {
         Answer::Run(Box::new(run)),
         Answer::Accepted { run: "r".to_owned() },
         Answer::Line(logs.after(0, None).remove(0)),
-        Answer::Recording { recording: serde_json::json!({"facts": [1]}), facts: 3 },
+        Answer::Recording { part: "{\"".into(), bytes: 9, facts: 3, check: "ab".into() },
         Answer::End,
         Answer::error("a.b", "no"),
     ];

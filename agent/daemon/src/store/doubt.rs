@@ -10,32 +10,50 @@ use std::time::Duration;
 use crate::limits;
 
 /// Trouble in a row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Doubt {
-    /// Starts that came to no end while they opened the file.
+    /// Starts of one boot that came to no end while they opened the file. Where the machine has died
+    /// as well, it was the power, not the file.
     pub(super) opening: u32,
     /// Lives that ended because something was found damaged, or by a panic of the engine.
     pub(super) failed: u32,
+    /// The boot that `opening` is of.
+    boot: String,
 }
 
 impl Doubt {
     /// What is noted of this database. A note that says nothing is none.
     pub(super) fn of(database: &Path) -> Self {
         let text = std::fs::read_to_string(note_of(database)).unwrap_or_default();
-        let mut numbers = text.split_whitespace().map(|n| n.parse().unwrap_or(0));
-        Self { opening: numbers.next().unwrap_or(0), failed: numbers.next().unwrap_or(0) }
+        let mut words = text.split_whitespace();
+        let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        let (opening, failed) = (number(), number());
+        Self { opening, failed, boot: words.next().unwrap_or_default().to_owned() }
     }
 
-    /// Whether the file is to be set aside unread.
-    pub(super) fn is_too_much(self) -> bool {
-        self.opening >= limits::OPENINGS || self.failed >= limits::FAILED_LIVES
+    /// Another start of this boot opens the file.
+    pub(super) fn opens(self, boot: &str) -> Self {
+        // A word, since that is how it is noted.
+        let boot: String = boot.split_whitespace().collect();
+        let before = if boot == self.boot { self.opening } else { 0 };
+        Self { opening: before + 1, boot, ..self }
+    }
+
+    /// The start came to an end.
+    pub(super) fn opened(self) -> Self {
+        Self { opening: 0, boot: String::new(), ..self }
+    }
+
+    /// Whether the file is to be set aside unread by a start that [opens](Self::opens) it.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.opening > limits::OPENINGS || self.failed >= limits::FAILED_LIVES
     }
 
     /// Notes it. Where that cannot be, a start more is needed until the file is set aside.
-    pub(super) fn note(self, database: &Path) {
+    pub(super) fn note(&self, database: &Path) {
         let note = note_of(database);
-        let noted = if self != Self::default() {
-            std::fs::write(note, format!("{} {}\n", self.opening, self.failed))
+        let noted = if *self != Self::default() {
+            std::fs::write(note, format!("{} {} {}\n", self.opening, self.failed, self.boot))
         } else {
             std::fs::remove_file(note)
                 .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
@@ -52,10 +70,10 @@ fn note_of(database: &Path) -> PathBuf {
 
 /// A life ended after `up` because the database was found damaged, or its engine panicked.
 pub fn doubt(database: &Path, up: Duration) {
-    let Doubt { opening, failed } = Doubt::of(database);
+    let doubt = Doubt::of(database);
     // What has gone well for long is no trouble in a row.
-    let before = if up > limits::RESTART_MAX { 0 } else { failed };
-    Doubt { opening, failed: before.saturating_add(1) }.note(database);
+    let before = if up > limits::RESTART_MAX { 0 } else { doubt.failed };
+    Doubt { failed: before.saturating_add(1), ..doubt }.note(database);
 }
 
 /// A life went well, to its clean end.
@@ -108,11 +126,15 @@ mod tests {
             .unwrap()
         };
         assert_eq!(open(1), (1, None));
-        let died = |opening| Doubt { opening, failed: 0 }.note(&path);
-        died(limits::OPENINGS - 1);
+        let died = |times: u32, boot: &dyn Fn(u32) -> String| {
+            (0..times).for_each(|n| Doubt::of(&path).opens(&boot(n)).note(&path));
+        };
+        died(limits::OPENINGS - 1, &|_| "boot".to_owned());
         assert_eq!(open(2), (1, None), "a start that comes to an end takes the note back");
         assert_eq!(Doubt::of(&path), Doubt::default());
-        died(limits::OPENINGS);
+        died(limits::OPENINGS * 2, &|n| format!("boot-{n}"));
+        assert_eq!(open(2), (1, None), "power that comes and goes says nothing about the file");
+        died(limits::OPENINGS, &|_| "boot".to_owned());
         let (epoch, aside) = open(3);
         assert!(epoch == 3 && aside.is_some_and(|aside| aside.exists()), "a new one is begun");
         assert_eq!((open(4), Doubt::of(&path)), ((3, None), Doubt::default()));

@@ -55,19 +55,19 @@ pub fn open_or_quarantine(opening: Opening<'_>) -> Result<Opened, StoreError> {
     let path = opening.path;
     let reserve: Arc<dyn Volume> = Arc::new(Reserve::open(&path.with_extension("reserve"))?);
     finish_healing(path)?;
-    let doubt = Doubt::of(path);
+    let doubt = Doubt::of(path).opens(opening.boot_id);
     if doubt.is_too_much() {
         tracing::error!(?doubt, "the database means trouble again and again");
         let aside = set_aside(path)?;
         return Ok(Opened { aside, ..open(opening, &reserve)? });
     }
-    Doubt { opening: doubt.opening + 1, ..doubt }.note(path);
+    doubt.note(path);
     reach(Point::StoreOpen);
     let opened = open(opening, &reserve)
         .or_else(|e| if e.is_damage() { heal(opening, &reserve, &e) } else { Err(e) });
     // A start that ended is none that came to no end. Other errors are a full disk, a missing right,
     // another agent, a later version's data: the file itself may be good.
-    Doubt { opening: 0, ..Doubt::of(path) }.note(path);
+    Doubt::of(path).opened().note(path);
     opened
 }
 

@@ -19,10 +19,10 @@ use super::batch::{Batch, Keep};
 use super::rows::{self, RunRow, SettledRow};
 use super::snapshots::{self, OpenState, Snap};
 use super::space::{
-    JOURNAL, META, Open, RUNS, SETTLED, SNAPSHOTS, TAPES, fact_key, fact_key_parts, facts_from,
-    is_single_fact,
+    JOURNAL, META, MIGRATED, Open, RUNS, SETTLED, SNAPSHOTS, TAPES, fact_key, fact_key_parts,
+    facts_from, is_single_fact,
 };
-use super::{KEPT_BYTES, Store, StoreError, tapes};
+use super::{KEPT_BYTES, Store, StoreError, migrated, tapes};
 use crate::limits;
 
 /// Facts of runs that were open when retention passed them are looked at again this often; more often
@@ -92,6 +92,12 @@ impl Store {
         reach(Point::JournalAppended);
         self.journal_next += 1;
         state.add(written, bytes);
+        let mut row = state.migrated.take().unwrap_or_default();
+        let migrated = facts[..written].iter().filter(|(_, record)| row.add(&record.fact)).count();
+        state.migrated = Some(row).filter(|row| !row.definitions.is_empty());
+        if migrated > 0 {
+            self.write_migrated(write, number)?;
+        }
         let last = facts[..written].last();
         if let Some((_, FactRecord { at, fact: Fact::Settled { .. }, .. })) = last {
             self.settle(write, number, at.wall_ms)?;
@@ -222,6 +228,7 @@ impl Store {
         snapshots::forget(&mut write.open_table(SNAPSHOTS.definition())?, number)?;
         tapes::forget(&mut write.open_table(TAPES.definition())?, number)?;
         reach(Point::JournalForgotten);
+        migrated::forget(&mut write.open_table(MIGRATED.definition())?, number)?;
         Ok(true)
     }
 

@@ -16,6 +16,7 @@ mod fork;
 mod handle;
 mod holds;
 mod journal;
+mod migrated;
 mod outbox;
 mod read;
 mod rebuild;
@@ -515,6 +516,7 @@ impl Store {
             keep.blobs.extend(state.row.modules.iter().copied());
             keep.definitions.extend(state.callees.definitions.iter().cloned());
             keep.blobs.extend(state.callees.blobs.iter().copied());
+            state.migrated.iter().for_each(|row| row.keep(&mut keep));
         }
         keep
     }
@@ -537,8 +539,9 @@ fn unpack_u64(bytes: &[u8]) -> Result<u64, StoreError> {
 }
 
 /// Of the rows as a whole: the wire's version, and a step of the store's own. An agent from before a
-/// step refuses the database instead of taking its rows for damaged ones. 1: one fact a row.
-const FORMAT: u8 = 16 * VERSION + 1;
+/// step refuses the database instead of taking its rows for damaged ones. 1: one fact a row; 2: runs
+/// that go on with another definition.
+const FORMAT: u8 = 16 * VERSION + 2;
 
 /// Refuses what a later version wrote, and notes which one writes from now on. Whether there was
 /// something to note.

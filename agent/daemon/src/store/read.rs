@@ -13,10 +13,10 @@ use super::journal::unpack_facts;
 use super::rows::{self, UnusableRow};
 use super::snapshots::Past;
 use super::space::{
-    CHUNKS, DEFINITIONS, JOURNAL, META, OUTBOX, RECENT, SETTLED, SNAPSHOTS, chunk_key,
-    fact_key_parts, facts_from,
+    CHUNKS, DEFINITIONS, JOURNAL, META, MIGRATED, OUTBOX, RECENT, SETTLED, SNAPSHOTS, chunk_key,
+    fact_key_parts, facts_from, tail_u64,
 };
-use super::{KEPT_BYTES, Store, StoreError, outbox};
+use super::{KEPT_BYTES, Store, StoreError, migrated, outbox};
 use crate::limits;
 use crate::local::ResultRow;
 
@@ -142,7 +142,10 @@ impl Store {
                 break;
             }
         }
-        let mut is_whole = (0..).zip(&facts).all(|(place, (index, _)): (u32, _)| place == *index);
+        // Where all but the first have been dropped, what is left has no gap.
+        let known = self.open.get(&number).map(|open| open.facts as usize);
+        let mut is_whole = known.is_none_or(|known| known == facts.len())
+            && (0..).zip(&facts).all(|(place, (index, _)): (u32, _)| place == *index);
         let mut past = Past::default();
         if !is_whole {
             past.snapshot = Self::snapshot_of(&read, number)?;
@@ -160,6 +163,7 @@ impl Store {
             let reason = format!("facts of run {run} are missing");
             return Err(StoreError::Unreadable { table: JOURNAL.0, reason });
         }
+        past.migrated = migrated::of_run(&read.open_table(MIGRATED.definition())?, number)?;
         past.facts = facts.into_iter().map(|(_, fact)| fact).collect();
         Ok(past)
     }
@@ -184,11 +188,17 @@ impl Store {
         write: &WriteTransaction,
     ) -> Result<VecSet<DefinitionHash>, StoreError> {
         let mut kept = VecSet::new();
+        let migrated = write.open_table(MIGRATED.definition())?;
         for entry in write.open_table(SETTLED.definition())?.iter()?.rev() {
             let (key, value) = entry?;
             let row = SETTLED.unseal(key.value(), value.value());
             let row = row.and_then(rows::unpack_settled);
             kept.extend(row.ok().map(|row| row.definition));
+            if let Some(number) = tail_u64(key.value()) {
+                // What is damaged is of no use for a replay either.
+                let more = migrated::of_run(&migrated, number);
+                kept.extend(more.or_else(|e| e.damage().map(|_| Vec::new()))?);
+            }
             if kept.len() >= limits::SETTLED_DEFINITIONS {
                 break;
             }

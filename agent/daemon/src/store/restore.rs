@@ -16,8 +16,8 @@ use super::rows::{self, BootRow, RunRow, WishRow};
 use super::snapshots::OpenState;
 use super::space::Open;
 use super::space::{
-    FILES, HOLDS, JOURNAL, MARKS, META, PUBLICATIONS, RUNS, SEEN, SETTLED, SNAPSHOTS, TAPES,
-    WISHES, fact_key_parts, facts_from, tail_u64,
+    FILES, HOLDS, JOURNAL, MARKS, META, MIGRATED, PUBLICATIONS, RUNS, SEEN, SETTLED, SNAPSHOTS,
+    TAPES, WISHES, fact_key_parts, facts_from, tail_u64,
 };
 use super::tapes::ToRecord;
 use super::waiting::{self, Waiting};
@@ -88,7 +88,7 @@ impl Store {
         let write = self.db.begin_write()?;
         {
             // A database of an earlier version does not have these tables yet.
-            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS, FILES, SNAPSHOTS, TAPES] {
+            for space in [WISHES, SEEN, PUBLICATIONS, HOLDS, FILES, SNAPSHOTS, TAPES, MIGRATED] {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
@@ -175,6 +175,7 @@ impl Store {
         self.salvage(&read, restored, &mut damaged)?;
         let states = self.restore_snapshots(&read, restored)?;
         self.restore_tapes(&read, restored)?;
+        self.restore_migrated(&read, restored)?;
         let journal = read.open_table(JOURNAL.definition())?;
         let facts = self.read_journal(&journal, &mut damaged)?;
         self.past_bytes = self.open.values().map(|state| state.past()).sum();

@@ -15,9 +15,11 @@
 
 use openclaw_agent_core::FactRecord;
 use openclaw_points::{Point, reach};
+use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::RunId;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
+use super::migrated::MigratedRow;
 use super::restore::Restored;
 use super::rows::RunRow;
 use super::space::{Open, SNAPSHOTS, tail_u64};
@@ -55,6 +57,8 @@ pub(super) struct OpenState {
     pub(super) row: RunRow,
     /// Definitions and modules of the workflows that it may call, as its first fact has them.
     pub(super) callees: Keep,
+    /// What it needs since it has gone on with another definition.
+    pub(super) migrated: Option<Box<MigratedRow>>,
     pub(super) facts: u32,
     /// Bytes of its first row.
     pub(super) first_bytes: u32,
@@ -72,11 +76,14 @@ pub struct Past {
     pub facts: Vec<FactRecord>,
     /// What stands for those that were dropped: how many facts, and the state that they led to.
     pub snapshot: Option<(u32, Vec<u8>)>,
+    /// The definitions that it has gone on with, in order.
+    pub migrated: Vec<DefinitionHash>,
 }
 
 impl OpenState {
     pub(super) fn new(row: RunRow, callees: Keep) -> Self {
-        Self { row, callees, facts: 0, first_bytes: 0, bytes: 0, tapes: 0, snap: None }
+        let migrated = None;
+        Self { row, callees, migrated, facts: 0, first_bytes: 0, bytes: 0, tapes: 0, snap: None }
     }
 
     /// Counts one more row, with so many facts.

@@ -47,9 +47,11 @@ pub(super) const HOLDS: Space = Space("holds");
 pub(super) const FILES: Space = Space("files");
 /// What plugins were told from outside, by run and order of arrival.
 pub(super) const TAPES: Space = Space("tapes");
+/// What runs need that have gone on with another definition, by number.
+pub(super) const MIGRATED: Space = Space("migrated");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 17] = [
+pub(super) const ALL: [Space; 18] = [
     META,
     JOURNAL,
     RUNS,
@@ -67,6 +69,7 @@ pub(super) const ALL: [Space; 17] = [
     FILES,
     SNAPSHOTS,
     TAPES,
+    MIGRATED,
 ];
 
 const CHECK_BYTES: usize = 8;

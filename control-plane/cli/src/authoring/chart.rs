@@ -166,13 +166,14 @@ impl Chart {
             vec![Item::Node { id: "start".to_owned(), label: start, shape: Shape::Start }];
         chart.enter("start", "", false, workflow, workflow.root);
         top.extend(chart.scope(workflow, workflow.root));
-        if let Some(ix) = workflow.on_failure {
-            let inside = chart.scope(workflow, ix);
-            top.push(Item::Box {
-                id: "on_failure".to_owned(),
-                label: "when the run has failed".to_owned(),
-                inside,
-            });
+        let after = [
+            (workflow.finally, "finally", "in any case"),
+            (workflow.on_failure, "on_failure", "when the run has failed"),
+        ];
+        for (scope, id, label) in after {
+            let Some(scope) = scope else { continue };
+            let inside = chart.scope(workflow, scope);
+            top.push(Item::Box { id: id.to_owned(), label: label.to_owned(), inside });
         }
         chart.boxes = top;
         chart

@@ -27,6 +27,13 @@ pub(crate) fn explain(workflow: &Workflow) -> String {
     text.line(0, "What it does");
     let mut teller = Teller { workflow, text };
     teller.scope(workflow.root, "", 0, "the run fails");
+    if let Some(scope) = workflow.finally {
+        let bound = show_duration(workflow.finally_timeout_ms);
+        let when = format!("In any case, also when the run is cancelled, for at most {bound}");
+        teller.text.gap();
+        teller.text.line(0, &when);
+        teller.scope(scope, "", 0, "its error counts where there was none before");
+    }
     if let Some(scope) = workflow.on_failure {
         teller.text.gap();
         teller.text.line(0, "When the run has failed, before that is reported");

@@ -12,7 +12,13 @@ use openclaw_protocol::definition::{
 
 /// The bound of a whole run, without its `on_failure`, in milliseconds.
 pub(crate) fn workflow(workflow: &Workflow) -> Option<u64> {
-    least(scope(workflow, workflow.root), workflow.timeout_ms)
+    let steps = least(scope(workflow, workflow.root), workflow.timeout_ms);
+    Some(steps?.saturating_add(tidied(workflow, workflow.finally, workflow.finally_timeout_ms)?))
+}
+
+/// The bound of a `finally`, where there is one.
+fn tidied(workflow: &Workflow, finally: Option<ScopeIx>, bound_ms: u64) -> Option<u64> {
+    finally.map_or(Some(0), |ix| least(scope(workflow, ix), Some(bound_ms)))
 }
 
 /// The bound of a scope: its longest way.
@@ -116,7 +122,7 @@ fn inside(workflow: &Workflow, step: &Step) -> Option<u64> {
         StepKind::Foreach(_) => None,
         StepKind::Try { body, catches, finally, finally_timeout_ms } => {
             let caught = most(catches.iter().map(|catch| of(catch.body)))?;
-            let tidied = finally.map_or(Some(0), |ix| least(of(ix), Some(*finally_timeout_ms)))?;
+            let tidied = tidied(workflow, *finally, *finally_timeout_ms)?;
             Some(of(*body)?.saturating_add(caught).saturating_add(tidied))
         }
         StepKind::Sequence { body, .. } => of(*body),
@@ -147,6 +153,8 @@ mod tests {
     fn bounds() {
         for (steps, expected) in [
             ("- { id: a, delay: 5 }\n- { id: b, delay: 7 }\n", Some(12)),
+            ("- { id: a, delay: 5 }\nfinally: [{ id: z, delay: 100 }]\n", Some(35)),
+            ("- { id: a, wait: { signal: s } }\nfinally: [{ id: z, delay: 1 }]\n", None),
             ("- { id: a, plugin: p@1, timeout: 10, retry: none }\n", Some(10)),
             // Four attempts of 10 s, and waits of 60, 120 and 180 s.
             ("- { id: a, plugin: p@1, timeout: 10 }\n", Some(400)),

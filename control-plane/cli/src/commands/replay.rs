@@ -168,6 +168,10 @@ fn show(
 
 /// Writes definition and scenario into a directory.
 fn save(recording: &Recording, replay: &Replay, dir: &Path) -> Result<(), Failure> {
+    if !recording.migrated.is_empty() {
+        let message = "the run has gone on with another definition, and a test plays one";
+        return Err(Failure::new(INVALID, message));
+    }
     let workflow = definition::parse(&recording.definition)
         .map_err(|error| Failure::new(INVALID, format!("the definition: {error}")))?;
     let name = format!("{}-{}", workflow.name, recording.run);

@@ -245,6 +245,10 @@ fn show(global: &Global, execution: &Execution) -> Result<(), Failure> {
         let status = name_of(&run.status);
         let what = format!("{} {}, {status}", run.workflow, run.version);
         eprintln!("{} on {}: {}", run.id, printable(&execution.device), printable(&what));
+        if let Some(stayed) = &run.stayed {
+            let why = format!("{}: {}", stayed.version, stayed.reason);
+            eprintln!("it does not go on with version {}", printable(&why));
+        }
         if let Some(error) = &run.error {
             eprintln!("error {}: {}", printable(&error.code), printable(&error.message));
         }

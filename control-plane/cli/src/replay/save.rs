@@ -197,7 +197,9 @@ fn stimuli(recording: &Recording, workflow: &Workflow, times: &[u64]) -> Vec<Jso
             | Fact::Continued
             | Fact::Alive
             | Fact::ChildStarted { .. }
-            | Fact::Refused { .. } => {}
+            | Fact::Refused { .. }
+            | Fact::Migrated { .. }
+            | Fact::Stayed { .. } => {}
         }
     }
     stimuli

@@ -41,6 +41,12 @@ pub(crate) fn fact_line(fact: &Fact) -> String {
         Fact::Decided { step, choice, by, .. } => format!("{step}: {by} decides {choice}"),
         Fact::ChildStarted { step, child, .. } => format!("{step}: run {child} is called"),
         Fact::Refused { message } => format!("no room: {message}"),
+        Fact::Migrated { definition, .. } => {
+            format!("another definition is in force: {definition}")
+        }
+        Fact::Stayed { version, reason, .. } => {
+            format!("version {version} is in force, with which it cannot go on: {}", cut(reason))
+        }
     }
 }
 
@@ -82,6 +88,10 @@ pub(crate) fn event_line(event: &RunEvent) -> String {
             let whose = if step.0.is_empty() { "the run" } else { step.0.as_str() };
             let how = if *complete { "all of it" } else { "not all of it" };
             format!("{whose} is undone, {how}")
+        }
+        RunEvent::Migrated { version, .. } => format!("goes on with version {version}"),
+        RunEvent::Stayed { version, reason, .. } => {
+            format!("stays with its own version, not {version}: {}", cut(reason))
         }
     }
 }

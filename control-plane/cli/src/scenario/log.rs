@@ -142,7 +142,9 @@ impl RunLog {
             | RunEvent::StepQueued { .. }
             | RunEvent::StepDelayed { .. }
             | RunEvent::CancelRequested { .. }
-            | RunEvent::Resumed { .. } => {}
+            | RunEvent::Resumed { .. }
+            | RunEvent::Migrated { .. }
+            | RunEvent::Stayed { .. } => {}
         }
     }
 

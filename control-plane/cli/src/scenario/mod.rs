@@ -111,6 +111,7 @@ pub fn run(
         run,
         seed: scenario.device.seed,
         definition: tested.canonical.clone(),
+        migrated: Vec::new(),
         snapshot: None,
         facts: played.journal,
         tapes: Vec::new(),

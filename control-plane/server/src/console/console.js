@@ -199,6 +199,7 @@ async function detail() {
     make("p", "", action(isSettled ? "retry" : "cancel", `${path}/${isSettled ? "retry" : "cancel"}`),
       " ", close),
     make("p", "", `${word("result")}: ${seq === null ? "–" : seq} · ${word("resumed")}: ${run.resumed}`),
+    run.stayed ? make("p", "gap", `${word("stayed")} ${run.stayed.version}: ${run.stayed.reason}`) : "",
     run.error ? make("p", "gap", `${run.error.code}: ${run.error.message}`) : "",
     table(heads, run.steps.map((step) => stepRow(device, run.id, step))),
     ...await logs(path),

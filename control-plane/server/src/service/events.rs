@@ -19,7 +19,7 @@ const AT_ONCE: u32 = 1_000;
 /// Bytes of events looked at for one page at most, about.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 /// Every name an event can have.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "accepted",
     "began",
     "step_queued",
@@ -31,6 +31,8 @@ const NAMES: [&str; 12] = [
     "resumed",
     "logged",
     "compensated",
+    "migrated",
+    "stayed",
     "settled",
 ];
 
@@ -132,6 +134,8 @@ fn name_of(event: &RunEvent) -> &'static str {
         RunEvent::StepWaiting { .. } => "step_waiting",
         RunEvent::Logged { .. } => "logged",
         RunEvent::Compensated { .. } => "compensated",
+        RunEvent::Migrated { .. } => "migrated",
+        RunEvent::Stayed { .. } => "stayed",
     }
 }
 
@@ -173,5 +177,11 @@ fn data_of(event: RunEvent) -> Value {
             json!({ "step": step, "level": level, "message": message, "fields": fields.value() })
         }
         RunEvent::Compensated { step, complete } => json!({ "step": step, "complete": complete }),
+        RunEvent::Migrated { version, definition } => {
+            json!({ "version": version, "definition": definition })
+        }
+        RunEvent::Stayed { version, definition, reason } => {
+            json!({ "version": version, "definition": definition, "reason": reason })
+        }
     }
 }

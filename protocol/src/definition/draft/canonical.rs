@@ -13,8 +13,8 @@ use super::attempts::{is_bounded, usual_retry};
 use crate::definition::cron::Dst;
 use crate::definition::model::{
     Align, Backoff, CatchUp, Compensation, Edge, EdgeKind, Effects, FileEvent, Hmac, Jitter, Join,
-    MaxExceeded, Mode, OnInterrupt, OnUpdate, Priority, Retry, ScopeIx, Step, Trigger, TriggerKind,
-    Workflow,
+    MaxExceeded, Mode, OnInterrupt, OnUpdate, Priority, Retry, ScopeIx, Step, StepIx, Trigger,
+    TriggerKind, Workflow,
 };
 use crate::expr::Expr;
 use crate::limits;
@@ -47,10 +47,31 @@ pub(super) fn text(workflow: &Workflow) -> String {
     if !workflow.triggers.is_empty() {
         put(&mut top, "triggers", workflow.triggers.iter().map(trigger).collect());
     }
-    let writer = Writer { workflow, compensating: false };
+    let writer = Writer { workflow, compensating: false, alone: false };
     put(&mut top, "steps", writer.scope(workflow.root));
     put_some(&mut top, "on_failure", workflow.on_failure.map(|ix| writer.scope(ix)));
+    put_some(&mut top, "finally", workflow.finally.map(|ix| writer.scope(ix)));
+    let usual = limits::FINALLY_TIMEOUT_MS;
+    let bound = workflow.finally_timeout_ms;
+    put_some(&mut top, "finally_timeout", (bound != usual).then(|| duration(bound)));
     Json::Object(top).to_string()
+}
+
+/// What an attempt of a step is made of, on one line: two steps with the same text do the same, as
+/// far as one can tell without those inside them. Its names, its edges, and what becomes of its
+/// result are not part of it.
+#[must_use]
+pub fn attempt_text(workflow: &Workflow, ix: StepIx) -> String {
+    let writer = Writer { workflow, compensating: false, alone: true };
+    let mut step = writer.step(workflow.step(ix), false, false);
+    if let Json::Object(step) = &mut step {
+        for key in
+            ["name", "join", "on_failure", "continue_on_error", "output", "export", "compensate"]
+        {
+            step.remove(key);
+        }
+    }
+    step.to_string()
 }
 
 /// Writes steps.
@@ -59,10 +80,15 @@ struct Writer<'a> {
     workflow: &'a Workflow,
     /// Inside a `compensate`, where steps that say nothing are retried otherwise.
     compensating: bool,
+    /// Leaves out what is inside of steps.
+    alone: bool,
 }
 
 impl Writer<'_> {
     fn scope(self, ix: ScopeIx) -> Json {
+        if self.alone {
+            return Json::Null;
+        }
         let scope = self.workflow.scope(ix);
         let many = scope.entries.len() > 1;
         let steps = scope.steps.iter().map(|step_ix| {

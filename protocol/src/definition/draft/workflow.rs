@@ -17,9 +17,6 @@ use crate::id::{StepId, WorkflowName};
 use crate::limits;
 use crate::ordered::VecMap;
 
-/// Keys of the language that this version does not know.
-const LATER: [&str; 1] = ["finally"];
-
 /// The most runs of one workflow that may wait or run at once.
 const MAX_RUNS: u32 = 1_000;
 
@@ -59,12 +56,16 @@ impl Draft {
                 draft.scope(node, "`on_failure`", None, 1)
             })
         });
+        let finally = fields.take_set("finally");
+        let finally = finally.map(|node| self.scope(node, "`finally`", None, 1));
+        let bound = fields.take_set("finally_timeout");
+        let finally_timeout_ms = self.finally_timeout(bound, finally.is_some());
         let concurrency_key = fields.take_set("concurrency_key").map(|node| {
             self.seeing_only(&["inputs", "trigger"], |draft| draft.expr(node, "concurrency_key"))
         });
         let triggers = self.triggers(fields.take_set("triggers"), &inputs);
         let outputs = self.outputs(fields.take_set("outputs"));
-        fields.finish(&LATER, &mut self.problems);
+        fields.finish(&[], &mut self.problems);
         let joined = self.join();
         self.check_references();
         let (steps, scopes) = joined?;
@@ -94,6 +95,11 @@ impl Draft {
                 Some(scope) => Some(scope?),
                 None => None,
             },
+            finally: match finally {
+                Some(scope) => Some(scope?),
+                None => None,
+            },
+            finally_timeout_ms: finally_timeout_ms?,
             steps,
             scopes,
             canonical: String::new(),
@@ -121,7 +127,9 @@ impl Draft {
         let words = ["drop_newest", "drop_oldest", "fail"];
         let exceeded = fields.take_set("max_exceeded");
         let exceeded = exceeded.and_then(|node| self.choice(node, "max_exceeded", &words));
-        let on_update = fields.take_set("on_update").and_then(|node| self.on_update(node));
+        let words = ["pin", "migrate", "restart"];
+        let on_update = fields.take_set("on_update");
+        let on_update = on_update.and_then(|node| self.choice(node, "on_update", &words));
         let timeout = fields.take_set("timeout").and_then(|node| self.bound(node, "timeout"));
         let compensation = fields.take_set("compensation");
         let compensation = compensation.and_then(|node| self.compensation(node));
@@ -140,15 +148,17 @@ impl Draft {
         }
     }
 
-    fn on_update(&mut self, node: &Node) -> Option<OnUpdate> {
-        if node.text() == Some("migrate") {
-            let message = "`on_update: migrate` is not offered yet: nothing proves so far that a run \
-                           which began with one definition can go on with another";
-            let suggestion = "use `restart` to begin anew, or `pin` to let it end as it began";
-            self.problems.suggest(ProblemCode::Value, node.at, message, suggestion);
-            return None;
+    /// The bound of a `finally`, where there is one.
+    pub(super) fn finally_timeout(&mut self, node: Option<&Node>, is_there: bool) -> Option<u64> {
+        match node {
+            None => Some(limits::FINALLY_TIMEOUT_MS),
+            Some(node) if is_there => self.bound(node, "finally_timeout"),
+            Some(node) => {
+                let message = "`finally_timeout` bounds a `finally`, and there is none";
+                self.problems.add(ProblemCode::Value, node.at, message);
+                None
+            }
         }
-        self.choice(node, "on_update", &["pin", "restart"])
     }
 
     /// The names of the secrets that it may ask for.

@@ -79,7 +79,7 @@ fn about_runs() -> Vec<(&'static str, Json)> {
             "on_update",
             choice(
                 "What becomes of runs under way when this definition comes into force.",
-                &["pin", "restart"],
+                &["pin", "migrate", "restart"],
             ),
         ),
         ("timeout", positive("Bound of a whole run.")),
@@ -117,6 +117,11 @@ fn about_contents() -> Vec<(&'static str, Json)> {
                 "Steps that run when the run has failed, before it is reported.",
             ),
         ),
+        (
+            "finally",
+            described(reference("steps"), "Steps that run after the others, however they end."),
+        ),
+        ("finally_timeout", positive("Bound of `finally`; 30 s where absent.")),
     ]
 }
 

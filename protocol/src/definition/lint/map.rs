@@ -19,6 +19,7 @@ pub(super) enum Role {
     Foreach,
     Try,
     Catch,
+    /// Of a `try`, or of the document.
     Finally,
     Sequence,
     Compensate,
@@ -50,6 +51,9 @@ impl<'w> Map<'w> {
         };
         if let Some(ix) = workflow.on_failure {
             note(ix, Role::OnFailure);
+        }
+        if let Some(ix) = workflow.finally {
+            note(ix, Role::Finally);
         }
         for step in &workflow.steps {
             for (role, ix) in scopes_of(step) {

@@ -104,7 +104,8 @@ impl<'w> Order<'w> {
     /// At the end of the run, where outputs are evaluated.
     fn at_the_end(&self, way: &[Level]) -> Standing {
         let Some(first) = way.first() else { return Standing::There };
-        if first.scope != self.map.workflow.root {
+        let is_finally = self.map.role(first.scope) == Role::Finally;
+        if first.scope != self.map.workflow.root && !is_finally {
             return Standing::Never("runs only where the run has failed".to_owned());
         }
         let short = self
@@ -113,7 +114,7 @@ impl<'w> Order<'w> {
             .steps
             .iter()
             .any(|step| matches!(step.kind, StepKind::Succeed { outputs: None }));
-        if short && !self.is_rough {
+        if short && !is_finally && !self.is_rough {
             return perhaps("may not have run where a `succeed` ends the run", true);
         }
         match self.at_end_of_scope(*first) {
@@ -137,7 +138,7 @@ impl<'w> Order<'w> {
                 self.beside(&way[shared..], one, two, phase)
             }
             (Some(one), Some(two)) => match shared {
-                0 => self.across_the_run(one.scope),
+                0 => self.across_the_run(one.scope, two.scope),
                 _ => self.across(&way[shared - 1..], self.map.role(two.scope)),
             },
             (Some(_), None) => self.of_its_inside(&way[shared - 1..], phase),
@@ -148,12 +149,19 @@ impl<'w> Order<'w> {
         }
     }
 
-    /// One runs in the document's `steps`, the other in its `on_failure`.
-    fn across_the_run(&self, scope: ScopeIx) -> Standing {
-        if scope == self.map.workflow.root {
-            return perhaps("may not have run, or may have failed, when the run fails", true);
+    /// They run in two of the document's `steps`, `finally` and `on_failure`, which come in this
+    /// order.
+    fn across_the_run(&self, of: ScopeIx, here: ScopeIx) -> Standing {
+        match (self.map.role(of), self.map.role(here)) {
+            (Role::Root, Role::Finally) => {
+                perhaps("may have failed, or not have run at all, when this runs", true)
+            }
+            (Role::Root | Role::Finally, Role::OnFailure) => {
+                perhaps("may not have run, or may have failed, when the run fails", true)
+            }
+            (Role::Finally, _) => never("runs only after this"),
+            _ => never("runs only where the run has failed"),
         }
-        never("runs only where the run has failed")
     }
 
     /// Both ways go through steps of the same scope.

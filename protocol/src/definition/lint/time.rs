@@ -71,10 +71,11 @@ fn may_wait_for_ever(step: &Step) -> bool {
 /// Whether something around a step ends it some day, or its author has said that nothing shall.
 fn is_bounded(map: &Map<'_>, ix: StepIx, places: &Places<'_>) -> bool {
     let says_none = places.key(map.workflow, ix, "timeout").is_some();
-    if says_none || map.workflow.timeout_ms.is_some() {
+    let way = map.way_to(ix);
+    let is_last = way.first().is_some_and(|level| map.role(level.scope) == Role::Finally);
+    if says_none || map.workflow.timeout_ms.is_some() || is_last {
         return true;
     }
-    let way = map.way_to(ix);
     let around = way.split_last().map_or(&[][..], |(_, around)| around);
     let ends = |step: &Step| step.timeout_ms.is_some() || step.total_timeout_ms.is_some();
     let inner = way.iter().skip(1).map(|level| level.scope);

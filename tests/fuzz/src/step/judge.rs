@@ -54,7 +54,9 @@ pub(super) fn story(world: &World) {
             | RunEvent::Logged { .. }
             | RunEvent::Compensated { .. }
             | RunEvent::CancelRequested { .. }
-            | RunEvent::Resumed { .. } => {}
+            | RunEvent::Resumed { .. }
+            | RunEvent::Migrated { .. }
+            | RunEvent::Stayed { .. } => {}
         }
     }
     assert!(begun.is_empty(), "begun and never settled: {begun:?}");

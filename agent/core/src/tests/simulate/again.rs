@@ -73,6 +73,7 @@ impl Life {
             run: run.clone(),
             seed: 1,
             definition: found.unwrap().canonical.clone(),
+            migrated: Vec::new(),
             snapshot: None,
             facts: facts.to_vec(),
             tapes: Vec::new(),

@@ -95,7 +95,9 @@ impl Life {
                 | RunEvent::StepWaiting { .. }
                 | RunEvent::Compensated { .. }
                 | RunEvent::CancelRequested { .. }
-                | RunEvent::Resumed { .. } => {}
+                | RunEvent::Resumed { .. }
+                | RunEvent::Migrated { .. }
+                | RunEvent::Stayed { .. } => {}
             }
         }
         all

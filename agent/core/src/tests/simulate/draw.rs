@@ -2,24 +2,24 @@
 
 /// Random numbers: splitmix64.
 #[derive(Debug, Clone)]
-pub(super) struct Draw(pub(super) u64);
+pub(in crate::tests) struct Draw(pub(in crate::tests) u64);
 
 impl Draw {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::tests) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(in crate::tests) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
     }
 
     /// Once in so many times.
-    pub(super) fn one_in(&mut self, times: usize) -> bool {
+    pub(in crate::tests) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(in crate::tests) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 }

@@ -95,10 +95,18 @@ impl<'a> Maker<'a> {
             "steps": steps,
         });
         if fails && self.draw.one_in(3) {
-            let mut place = Place { fails: self.draw.one_in(3), alone: false, ..place };
+            let fails = self.draw.one_in(3);
+            let mut place = Place { fails, alone: false, ..place.clone() };
             place.texts.push("error.code".to_owned());
             self.left = self.left.max(3);
             document["on_failure"] = self.scope(&place);
+        }
+        if self.draw.one_in(4) {
+            let fails = fails && self.draw.one_in(3);
+            let place = Place { fails, alone: false, texts: Vec::new(), ..place };
+            self.left = self.left.max(2);
+            document["finally"] = self.scope(&place);
+            document["finally_timeout"] = json!(FOR_EVER);
         }
         if self.name != "w" && self.draw.one_in(3) {
             document["mode"] = json!("queued");

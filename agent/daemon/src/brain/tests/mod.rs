@@ -234,6 +234,27 @@ impl Device {
         Ok(answer.try_recv().ok())
     }
 
+    /// The text of a recording, in as many parts as it takes.
+    fn export(&mut self, run: &str) -> (String, usize) {
+        let (mut whole, mut parts, mut known) = (String::new(), 0, None);
+        loop {
+            let (skip, facts) = (whole.len(), known);
+            let request = Request::Export { run: run.to_owned(), skip, facts };
+            let answer = self.ask(request).unwrap();
+            let line = serde_json::to_string(&answer).unwrap();
+            assert!(line.len() < limits::LOCAL_LINE_BYTES, "a line of {} bytes", line.len());
+            let Some(Answer::Recording { part, bytes, facts, .. }) = answer else {
+                panic!("{answer:?}")
+            };
+            known = Some(facts);
+            whole.push_str(&part);
+            parts += 1;
+            if whole.len() >= bytes {
+                return (whole, parts);
+            }
+        }
+    }
+
     fn begin(&mut self, workflow: &str) -> Result<Option<String>, StoreError> {
         let inputs = serde_json::Map::new();
         match self.ask(Request::Start { workflow: workflow.into(), inputs })? {

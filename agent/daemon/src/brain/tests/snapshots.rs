@@ -228,22 +228,7 @@ fn a_damaged_snapshot_of_a_run_whose_facts_have_gone_ends_it_once() {
 }
 
 fn export(device: &mut Device, run: &str) -> Recording {
-    let (mut whole, mut skip) = (None::<serde_json::Value>, 0);
-    loop {
-        let request = Request::Export { run: run.to_owned(), skip };
-        let Some(Answer::Recording { mut recording, facts }) = device.ask(request).unwrap() else {
-            panic!("no recording")
-        };
-        let part = recording["facts"].as_array_mut().unwrap();
-        skip += part.len();
-        match whole.as_mut() {
-            Some(whole) => whole["facts"].as_array_mut().unwrap().append(part),
-            None => whole = Some(recording),
-        }
-        if skip >= facts {
-            return serde_json::from_value(whole.unwrap()).unwrap();
-        }
-    }
+    serde_json::from_str(&device.export(run).0).unwrap()
 }
 
 /// A loop that keeps nothing but a number, so its snapshots are small.

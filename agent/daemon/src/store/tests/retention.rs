@@ -258,3 +258,50 @@ fn rows_of_settled_runs_from_before_are_read() {
     assert_eq!(again.unwrap().first, 300);
     assert!(rows::unpack_settled(&row[..row.len() - 1]).is_err());
 }
+
+/// What a run goes on with is kept like what it began with, and goes with its journal.
+#[test]
+fn the_definitions_of_a_run_that_migrated_are_kept_and_go_together() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    store.start("b").unwrap();
+    let hashes = ["abc", "def", "of what it calls"].map(|text| DefinitionHash(text.to_owned()));
+    let callee = openclaw_agent_core::Callee {
+        workflow: WorkflowName::parse("c").unwrap(),
+        definition: hashes[2].clone(),
+        pins: Vec::new(),
+    };
+    let fact = Fact::Migrated {
+        definition: hashes[1].clone(),
+        pins: Vec::new(),
+        callees: vec![callee],
+        inputs: JsonText::null(),
+    };
+    let migrated = FactRecord { at: at(2), check: 0, fact };
+    let definitions = hashes.iter().map(|hash| (hash.clone(), "text".to_owned())).collect();
+    let facts = vec![(run(1), accepted()), (run(1), migrated)];
+    store.commit(&Batch { facts, definitions, ..Batch::default() }, NOW).unwrap();
+    let kept = |store: &mut Store, now| {
+        let keep = Some(Keep::default());
+        store.commit(&Batch { keep, ..records(&[b"x"]) }, now).unwrap();
+        hashes.clone().map(|hash| store.definition(&hash).unwrap().is_some())
+    };
+    for _ in 0..2 {
+        assert_eq!(kept(&mut store, NOW), [true; 3]);
+        assert_eq!(store.facts_of(&run(1)).unwrap().migrated, hashes[1..2]);
+        drop(store);
+        store = open(&disk);
+        store.start("b").unwrap();
+    }
+    let facts = vec![(run(1), settled())];
+    store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
+    // Of a settled run, as long as it may be replayed; what it called is of no use for that.
+    assert_eq!(kept(&mut store, NOW), [true, true, false]);
+    assert_eq!(store.facts_of(&run(1)).unwrap().migrated, hashes[1..2]);
+    look(&mut store, in_hours(26));
+    look(&mut store, in_hours(52));
+    assert!(store.facts_of(&run(1)).unwrap().facts.is_empty());
+    assert_eq!(kept(&mut store, in_hours(52)), [false; 3]);
+    let read = store.db.begin_read().unwrap();
+    assert_eq!(read.open_table(space::MIGRATED.definition()).unwrap().len().unwrap(), 0);
+}

@@ -18,9 +18,7 @@ pub(super) fn section(text: &mut Text, workflow: &Workflow) {
     }
     text.line(1, "Anybody who may, by hand, at any time.");
     text.line(1, &meeting(workflow));
-    if workflow.on_update == OnUpdate::Restart {
-        let line = "When it comes into force, what is under way with another definition of it is \
-                    cancelled and begins anew with the same inputs.";
+    if let Some(line) = newer(workflow.on_update) {
         text.line(1, line);
     }
     if let Some(ms) = workflow.timeout_ms {
@@ -47,6 +45,21 @@ pub(super) fn outputs(text: &mut Text, workflow: &Workflow) {
     text.line(0, "What comes out of it");
     for (name, template) in &workflow.outputs {
         text.line(1, &format!("{name}: {}", value(&template.source())));
+    }
+}
+
+/// What becomes of runs that are under way with another definition.
+fn newer(on_update: OnUpdate) -> Option<&'static str> {
+    match on_update {
+        OnUpdate::Pin => None,
+        OnUpdate::Restart => Some(
+            "When it comes into force, what is under way with another definition of it is cancelled \
+             and begins anew with the same inputs.",
+        ),
+        OnUpdate::Migrate => Some(
+            "When it comes into force, what is under way with another definition of it goes on with \
+             this one where its past fits this one, and else as it began.",
+        ),
     }
 }
 

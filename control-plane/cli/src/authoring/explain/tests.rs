@@ -133,3 +133,19 @@ fn files_and_newer_definitions() {
         ],
     );
 }
+
+#[test]
+fn what_comes_last_and_what_goes_on() {
+    let text = "workflow: w\non_update: migrate\nsteps: [{ id: a, delay: 1 }]\n\
+                finally: [{ id: z, delay: 2 }]\nfinally_timeout: 1m\n";
+    says(
+        text,
+        &[
+            "  When it comes into force, what is under way with another definition of it goes on with \
+             this one where its past fits this one, and else as it began.",
+            "In any case, also when the run is cancelled, for at most 1m",
+            "1. `z` waits 2s (time without power counts where it can be proved).",
+            "A run takes 3s at most, on a device that has power and free slots.",
+        ],
+    );
+}

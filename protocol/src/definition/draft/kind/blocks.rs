@@ -242,15 +242,7 @@ impl Draft {
         let finally = fields.take_set("finally");
         let is_useful = catch.is_some() || finally.is_some();
         let finally = finally.map(|node| self.scope(node, "`finally`", Some(step), depth + 1));
-        let timeout = match (fields.take_set("finally_timeout"), &finally) {
-            (Some(node), Some(_)) => self.bound(node, "finally_timeout"),
-            (Some(node), None) => {
-                let message = "`finally_timeout` bounds a `finally`, and there is none";
-                self.problems.add(ProblemCode::Value, node.at, message);
-                None
-            }
-            (None, _) => Some(limits::FINALLY_TIMEOUT_MS),
-        };
+        let timeout = self.finally_timeout(fields.take_set("finally_timeout"), finally.is_some());
         if !is_useful {
             let message = "a `try` without `catch` and `finally` does nothing of its own";
             let suggestion = "add one of them, or use `sequence`";

@@ -30,8 +30,9 @@ steps:
 fn kinds_that_are_not_there() {
     assert_snapshot!(wrong("
 workflow: w
-on_update: migrate
+on_update: migrat
 finally: []
+finally_timeout: 5s
 steps:
   - {id: a, with: {}, start: true, then: []}
   - {id: c, delay: 5m, plugin: http}
@@ -43,16 +44,16 @@ triggers:
   - {id: o, intervall: 5s}
   - {id: p}
 "), @r"
-    3:12: E_VALUE: `on_update: migrate` is not offered yet: nothing proves so far that a run which began with one definition can go on with another; use `restart` to begin anew, or `pin` to let it end as it began
-    4:1: E_KIND: `finally` is part of the language but not of this version
-    6:5: E_KIND: the step has no kind: one of `plugin`, `condition`, `switch`, `set`, `delay`, `parallel`, `loop`, `foreach`, `try`, `sequence`, `wait`, `call`, `publish`, `emit`, `approval`, `log`, `succeed`, `fail`; say what it does, for example `delay: 5m`
-    7:5: E_KIND: a step does one thing, but this has `plugin` and `delay`; make two steps of it
-    8:19: E_KIND: `plugn` is no kind of step; did you mean `plugin`?
-    9:13: E_UNKNOWN_KEY: step `f` has no key `foreech`; did you mean `foreach`?
-    10:23: E_UNKNOWN_KEY: step `g` has no key `trace`
-    12:26: E_VALUE: `path`: it begins with the name of one of the device's directories, as in `inbox/*.csv`
-    13:13: E_UNKNOWN_KEY: trigger `o` has no key `intervall`; did you mean `interval`?
-    14:5: E_KIND: the trigger has no kind: one of `interval`, `cron`, `startup`, `manual`, `mqtt`, `event`, `workflow`, `webhook`, `file`; say when it fires, for example `interval: 5m`
+    3:12: E_VALUE: `on_update` must be one of `pin`, `migrate`, `restart`, not `migrat`; did you mean `migrate`?
+    4:10: E_VALUE: `finally` has no steps
+    7:5: E_KIND: the step has no kind: one of `plugin`, `condition`, `switch`, `set`, `delay`, `parallel`, `loop`, `foreach`, `try`, `sequence`, `wait`, `call`, `publish`, `emit`, `approval`, `log`, `succeed`, `fail`; say what it does, for example `delay: 5m`
+    8:5: E_KIND: a step does one thing, but this has `plugin` and `delay`; make two steps of it
+    9:19: E_KIND: `plugn` is no kind of step; did you mean `plugin`?
+    10:13: E_UNKNOWN_KEY: step `f` has no key `foreech`; did you mean `foreach`?
+    11:23: E_UNKNOWN_KEY: step `g` has no key `trace`
+    13:26: E_VALUE: `path`: it begins with the name of one of the device's directories, as in `inbox/*.csv`
+    14:13: E_UNKNOWN_KEY: trigger `o` has no key `intervall`; did you mean `interval`?
+    15:5: E_KIND: the trigger has no kind: one of `interval`, `cron`, `startup`, `manual`, `mqtt`, `event`, `workflow`, `webhook`, `file`; say when it fires, for example `interval: 5m`
     ");
 }
 
