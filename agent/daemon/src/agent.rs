@@ -69,7 +69,7 @@ impl Agent {
     /// a link, and `status` says why.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         local::be_alone(&config.socket_path())?;
-        Self::begin(config, open(config)?)
+        Self::begin(config, open(config, &mut None)?)
     }
 
     /// Everything but what had to be written first.
@@ -238,14 +238,16 @@ struct Ground {
     standalone: Vec<Deployed>,
 }
 
-/// Does all of a start that needs room on the disk.
-fn open(config: &Config) -> anyhow::Result<Ground> {
+/// Does all of a start that needs room on the disk. What died before this process did so once, however
+/// often it tries: `died` says whether something had, as soon as that is known.
+fn open(config: &Config, died: &mut Option<bool>) -> anyhow::Result<Ground> {
     identity::make_data_dir(&config.data_dir)?;
     let loaded = match &config.standalone {
         Some(standalone) => standalone::load(standalone, config.offers(&config.dirs()))?,
         None => Loaded::default(),
     };
-    let (mut store, restored) = open_store(config)?;
+    let (mut store, mut restored) = open_store(config)?;
+    restored.unclean = *died.get_or_insert(restored.unclean);
     let synced_file = &config.clock.synced_file;
     let mut clock = SystemClock::new(restored.boot, restored.high_water_wall_ms, synced_file);
     let standalone = keep_modules(&mut store, loaded, clock.now())?;
@@ -265,19 +267,13 @@ fn open_store(config: &Config) -> anyhow::Result<(Store, Restored)> {
     };
     let path = database_of(config);
     panics::doubt_database(&path);
-    let Opened { store, restored, aside } = store::open_or_quarantine(Opening {
+    let Opened { store, restored, aside: _ } = store::open_or_quarantine(Opening {
         path: &path,
         cache_bytes: config.store.cache_bytes,
         retention,
         fresh_epoch: Epoch(random_u64()?),
         boot_id: &clock::boot_id(),
     })?;
-    if let Some(aside) = aside {
-        tracing::error!(
-            aside = %aside.display(),
-            "the database was damaged and set aside; there is a new one in its place"
-        );
-    }
     Ok((store, restored))
 }
 
@@ -389,15 +385,13 @@ async fn first(config: &Config, died: &mut Option<bool>) -> anyhow::Result<Agent
     }
 }
 
-/// Starts an agent. What died before this process did so once, however often it tries: `died` says
-/// whether something had, as soon as that is known.
+/// Starts an agent, after whoever answers for one that has not started.
 async fn start(
     config: &Config,
     died: &mut Option<bool>,
     doorkeeper: &mut Option<Doorkeeper>,
 ) -> anyhow::Result<Agent> {
-    let mut ground = open(config)?;
-    ground.restored.unclean = *died.get_or_insert(ground.restored.unclean);
+    let ground = open(config, died)?;
     if let Some(doorkeeper) = doorkeeper.take() {
         doorkeeper.end().await;
     }

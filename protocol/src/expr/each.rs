@@ -57,12 +57,12 @@ impl<'a> Run<'a> {
     ) -> Result<bool, EvalError> {
         self.budget.spend(1).map_err(|fault| fault.at(span))?;
         if let Some(filter) = &each.filter
-            && !self.truth(filter, "a filter")?
+            && !self.truth(filter, "a filter", filter.span)?
         {
             return Ok(true);
         }
         if matches!(each.kind, Each::All | Each::Exists | Each::ExistsOne) {
-            return outcome.judge(self.truth(&each.body, "a condition"));
+            return outcome.judge(self.truth(&each.body, "a condition", each.body.span));
         }
         let body = self.eval(&each.body);
         self.budget.allocate_entries(1).map_err(|fault| fault.at(span))?;

@@ -66,8 +66,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A condition: its truth value alone.
-    pub(super) fn truth(&mut self, code: &'a Code, user: &str) -> Result<bool, EvalError> {
+    /// A condition: its truth value alone. `user` names who asks, which stands at `span`: what is
+    /// neither true nor false is told there.
+    pub(super) fn truth(
+        &mut self,
+        code: &'a Code,
+        user: &str,
+        span: Span,
+    ) -> Result<bool, EvalError> {
         let spend = |budget: &mut Budget| budget.spend(1).map_err(|fault| fault.at(code.span));
         match &code.op {
             Op::Any(operands) => spend(self.budget).and_then(|()| self.logic(operands, true)),
@@ -80,7 +86,7 @@ impl<'a> Run<'a> {
                 self.test(first, *operator, second, code.span)
             }
             _ => match &self.lent(code) {
-                Ok(value) => boolean(value, user).map_err(|fault| fault.at(code.span)),
+                Ok(value) => boolean(value, user).map_err(|fault| fault.at(span)),
                 Err(error) => Err(error.clone()),
             },
         }
@@ -99,7 +105,7 @@ impl<'a> Run<'a> {
             Op::Has { base, field } => self.has(base, field, code.span),
             Op::GetOr { value, path, default } => self.get_or(value, path, default),
             Op::Bind { value, body } => self.bind(value, body),
-            Op::Not { times, operand } => self.not(*times, operand),
+            Op::Not { times, operand } => self.not(*times, operand, code.span),
             Op::Negate { times, operand } => self.negate(*times, operand, code.span),
             Op::Chain { first, rest } => self.chain(first, rest, code.span),
             Op::Any(operands) => self.logic(operands, true).map(Value::Bool),
@@ -256,8 +262,8 @@ impl<'a> Run<'a> {
         result
     }
 
-    fn not(&mut self, times: usize, operand: &'a Code) -> Result<Value, EvalError> {
-        self.truth(operand, "`!`").map(|flag| Value::Bool(flag ^ (times % 2 == 1)))
+    fn not(&mut self, times: usize, operand: &'a Code, span: Span) -> Result<Value, EvalError> {
+        self.truth(operand, "`!`", span).map(|flag| Value::Bool(flag ^ (times % 2 == 1)))
     }
 
     fn negate(&mut self, times: usize, operand: &'a Code, span: Span) -> Result<Value, EvalError> {
@@ -310,7 +316,7 @@ impl<'a> Run<'a> {
         let operator = if decisive { "`||`" } else { "`&&`" };
         let mut failure = None;
         for operand in operands {
-            match self.truth(operand, operator) {
+            match self.truth(operand, operator, operand.span) {
                 Ok(flag) if flag == decisive => return Ok(decisive),
                 Ok(_) => {}
                 Err(error) => keep(&mut failure, error)?,
@@ -325,7 +331,7 @@ impl<'a> Run<'a> {
         otherwise: &'a Code,
     ) -> Result<Value, EvalError> {
         for (condition, then) in arms {
-            if self.truth(condition, "`?`")? {
+            if self.truth(condition, "`?`", condition.span)? {
                 return self.eval(then);
             }
         }

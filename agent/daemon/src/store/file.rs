@@ -42,10 +42,10 @@ pub struct Opening<'a> {
     pub boot_id: &'a str,
 }
 
-/// Opens the file, or makes it, and the reserve beside it, and starts the store. A damaged file is set
-/// aside under another name: its rows are copied into a new one where they are all there
-/// (`rebuild.rs`), and else a new one is begun: the control plane sees a new epoch and sends what the
-/// device shall run. So a damaged card heals by itself. One that has meant trouble again and again
+/// Opens the file, or makes it, and the reserve beside it, and starts the store. The rows of a damaged
+/// file are copied into a new one where they are all there (`rebuild.rs`), and it is set aside under
+/// another name; else a new one is begun: the control plane sees a new epoch and sends what the device
+/// shall run. So a damaged card heals by itself. One that has meant trouble again and again
 /// (`doubt.rs`) is not even read.
 ///
 /// # Errors
@@ -79,6 +79,7 @@ fn heal(
 ) -> Result<Opened, StoreError> {
     tracing::error!(error = %damage, "the database is damaged");
     let path = opening.path;
+    has_room_for_copy(path, reserve.free())?;
     // The copy is whole before the damaged file loses its name, so a death leaves one or the other.
     let copied = match rebuilt(opening) {
         Ok(said) => Some(said),
@@ -92,13 +93,33 @@ fn heal(
     let aside = set_aside(path)?;
     if let Some(said) = copied {
         name_copy(path)?;
-        if let Ok(mut opened) = open(opening, reserve) {
-            opened.restored.damaged.extend(said);
-            return Ok(Opened { aside, ..opened });
+        match open(opening, reserve) {
+            Ok(mut opened) => {
+                opened.restored.damaged.extend(said);
+                return Ok(Opened { aside, ..opened });
+            }
+            Err(e) if e.is_damage() => {
+                tracing::error!(error = %e, "the copy of the damaged database cannot be used");
+                remove(path)?;
+            }
+            // A full disk or the like: the copy is there for a later start.
+            Err(e) => return Err(e),
         }
-        remove(path)?;
     }
     Ok(Opened { aside, ..open(opening, reserve)? })
+}
+
+/// A copy that ends for want of room is not begun: it would be tried, and written, again and again.
+fn has_room_for_copy(path: &Path, free: u64) -> Result<(), StoreError> {
+    let bytes = std::fs::metadata(path).map_or(0, |known| known.len());
+    if free >= bytes {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(StoreError::Full(format!(
+        "{path} is damaged, and a copy of what is whole in it takes up to {bytes} bytes; {free} are \
+         free. Files beside it with `damaged` in their names were set aside before and may go"
+    )))
 }
 
 /// Where a damaged file is copied to.
@@ -149,6 +170,9 @@ fn set_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(StoreError::of_io("cannot set aside", path, &e)),
     };
+    if let Some(aside) = &moved {
+        tracing::error!(aside = %aside.display(), "the damaged database is set aside");
+    }
     reach(Point::DatabaseAside);
     Doubt::default().note(path);
     Ok(moved)
@@ -210,4 +234,19 @@ fn free_name(path: &Path) -> PathBuf {
     let name = |n: u32| path.with_extension(format!("damaged-{n}"));
     let most = limits::DAMAGED_KEPT;
     (1..=most).map(name).find(|p| !p.exists()).unwrap_or_else(|| name(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_not_begun_where_it_would_end_for_want_of_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.redb");
+        std::fs::write(&path, [0; 4_096]).unwrap();
+        assert!(has_room_for_copy(&path, 4_096).is_ok());
+        let refused = has_room_for_copy(&path, 4_095);
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    }
 }

@@ -59,11 +59,12 @@ pub(super) async fn check(pool: &SqlitePool, path: &Path) -> Result<()> {
     }
 }
 
-/// Compares names and types of all columns with those of a database that was made just now: a letter
-/// of a name that has changed is found by nobody else before somebody asks for that column.
+/// Looks for the names and types of all columns of a database that was made just now: a letter of a
+/// name that has changed is found by nobody else before somebody asks for that column. Tables that are
+/// not ours are nobody's harm: programs that copy the file keep some in it.
 ///
 /// # Errors
-/// They differ, or cannot be read.
+/// One is not there, or they cannot be read.
 pub(super) async fn check_columns(pool: &SqlitePool, path: &Path) -> Result<()> {
     static WANTED: OnceCell<Vec<Vec<u8>>> = OnceCell::const_new();
     let make = async || -> Result<Vec<Vec<u8>>> {
@@ -76,7 +77,8 @@ pub(super) async fn check_columns(pool: &SqlitePool, path: &Path) -> Result<()> 
         Ok(wanted)
     };
     let wanted = WANTED.get_or_try_init(make).await?;
-    if columns(pool).await? == *wanted {
+    let found = columns(pool).await?;
+    if wanted.iter().all(|column| found.binary_search(column).is_ok()) {
         Ok(())
     } else {
         Err(damaged(path, "its tables are not those that were made"))

@@ -127,6 +127,13 @@ fn logic_absorbs_errors_that_do_not_decide() {
     check("vars.missing == 1 && false", false);
     fails("vars.missing || false", "expr.key");
     fails("1 && true", "expr.type: `&&` takes true or false, not int");
+    // Where it is told is part of a run's story, and stays: for `!` at its mark, else at the operand.
+    for (source, at) in
+        [("true && !1", 8), ("true && 1", 8), ("true ? !!2 : 1", 7), ("2 ? 1 : 1", 0)]
+    {
+        let error = Expr::compile(source).unwrap().eval(&()).unwrap_err();
+        assert_eq!((error.kind, error.span.start), (ErrorKind::Type, at), "{source}");
+    }
     check("[1, 0].exists(x, 1 / x == 1)", true);
     fails("[2, 0].exists(x, 1 / x == 1)", "expr.type: division by zero");
     check("[0, 2].all(x, 1 / x == 1)", false);

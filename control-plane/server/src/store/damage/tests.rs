@@ -184,3 +184,16 @@ async fn a_damaged_database_is_not_served_and_a_restore_makes_it_good() {
     let said = read(&opened.ctx.db).await.unwrap();
     assert_eq!(said["devices"].len(), 200);
 }
+
+/// A program that copies the file all the time keeps tables of its own in it.
+#[tokio::test]
+async fn tables_of_others_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.db");
+    let db = Db::open_sqlite(&path).await.unwrap();
+    let mut tx = db.write().await.unwrap();
+    tx.run("CREATE TABLE _copier_seq (id INTEGER PRIMARY KEY, seq INTEGER)", vec![]).await.unwrap();
+    tx.commit().await.unwrap();
+    db.close().await;
+    Db::open_sqlite(&path).await.unwrap();
+}
