@@ -133,6 +133,7 @@ pub(super) fn replay(world: &World, run: &RunId) -> Option<Replay> {
         run: run.clone(),
         seed: SEED,
         definition: workflow.canonical.clone(),
+        migrated: Vec::new(),
         snapshot: None,
         facts: facts.clone(),
         tapes: Vec::new(),
