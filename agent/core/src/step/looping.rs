@@ -150,6 +150,13 @@ impl Turn<'_> {
     pub(crate) fn beat(&mut self, at: &StepRef) {
         let plan = self.plan;
         let Some(shape) = Shape::of(&plan.step(at.ix).kind) else { return };
+        let now = self.at;
+        if let Some(Work::Loop(looping)) = self.work_mut(at)
+            && looping.beat.boot != now.boot
+        {
+            // When it would have come is not known in the time of this boot: it goes on from here.
+            looping.beat = now;
+        }
         if let Begun::Done(result) = self.iterate(at, &shape) {
             self.attempt_ended(at, result);
         }
