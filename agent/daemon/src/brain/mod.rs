@@ -218,6 +218,7 @@ impl Brain {
         Ok(brain)
     }
 
+    /// Tells of what was found damaged and left out.
     fn tell_of_damage(&mut self, damaged: Vec<String>) {
         for reason in damaged {
             tracing::error!(reason, "something stored is damaged and was left out");

@@ -170,6 +170,8 @@ impl Brain {
         }
         self.room.reopened += 1;
         self.has_written();
+        let damaged = self.store.take_untold();
+        self.tell_of_damage(damaged);
         // What has come to the next batch since.
         self.pending.needs_commit = !self.pending.batch.is_empty();
         self.fetch_again()?;
