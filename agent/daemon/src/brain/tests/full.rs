@@ -33,7 +33,7 @@ struct Plan {
 }
 
 impl Faults {
-    fn at(from: u64, kind: io::ErrorKind, lasting: bool) -> Self {
+    pub(super) fn at(from: u64, kind: io::ErrorKind, lasting: bool) -> Self {
         let plan = Plan { from: Some(from), lasting, kind: Some(kind), ..Plan::default() };
         Self(Arc::new(Mutex::new(plan)))
     }
@@ -42,7 +42,7 @@ impl Faults {
         Faulty { inner: Box::new(inner), faults: self.clone() }
     }
 
-    fn relieve(&self) {
+    pub(super) fn relieve(&self) {
         self.0.lock().unwrap().from = None;
     }
 
@@ -102,14 +102,14 @@ impl StorageBackend for Faulty {
 }
 
 /// Whether the device can write; a person at it sees the same.
-fn is_well(device: &mut Device) -> bool {
+pub(super) fn is_well(device: &mut Device) -> bool {
     let state = device.status().storage.state;
     assert!(["ample", "low", "storage_full", "failing"].contains(&state.as_str()), "{state}");
     state == "ample"
 }
 
 /// There is room again, and a second passes.
-fn relieve(device: &mut Device) {
+pub(super) fn relieve(device: &mut Device) {
     device.faults.as_ref().unwrap().relieve();
     device.clock.advance(ROOM_LOOK_MS);
     device.turn(Vec::new()).unwrap();
@@ -210,75 +210,9 @@ fn a_failure_at_every_write_of_a_run_that_is_over_at_once() {
 }
 
 /// Every write fails from the next one on.
-fn fail_writes(device: &Device) {
+pub(super) fn fail_writes(device: &Device) {
     let mut plan = device.faults.as_ref().unwrap().0.lock().unwrap();
     (plan.from, plan.lasting) = (Some(plan.done + 1), true);
-}
-
-#[test]
-fn a_run_that_is_found_damaged_when_the_store_is_opened_again_ends_as_after_a_start() {
-    let mut device = Device::new(1, vec![chain("long", STEPS)]);
-    device.faults = Some(Faults::default());
-    device.start().unwrap();
-    let run = device.begin("long").unwrap().unwrap();
-    let call = device.calls().remove(0);
-    device.brain.as_ref().unwrap().store.spoil("runs", &1_u64.to_be_bytes());
-    fail_writes(&device);
-    device.answer(&call).unwrap();
-    device.faults.as_ref().unwrap().relieve();
-    device.clock.advance(ROOM_LOOK_MS);
-    let error = device.turn(Vec::new()).unwrap_err();
-    assert!(error.is_damage(), "{error}");
-    device.brain = None;
-    device.start().unwrap();
-    let [result] = &device.results()[..] else { panic!("{:?}", device.results()) };
-    assert_eq!((result.run.as_str(), result.status), (run.as_str(), RunStatus::Failed));
-    assert_eq!(result.error.as_ref().unwrap().code, "store.damaged");
-}
-
-/// Else a full disk and one damaged run would end life after life, and the whole file be set aside.
-#[test]
-fn a_run_that_was_found_damaged_at_the_start_ends_although_that_cannot_be_written_at_once() {
-    let mut device = Device::new(1, vec![chain("long", STEPS)]);
-    device.faults = Some(Faults::default());
-    device.start().unwrap();
-    device.begin("long").unwrap().unwrap();
-    device.brain.as_ref().unwrap().store.spoil("runs", &1_u64.to_be_bytes());
-    device.brain = None;
-    device.boots += 1;
-    let (faults, disk) = (device.faults.clone().unwrap(), device.disk.clone());
-    let open = move || Ok(faults.backend(disk.backend()));
-    let with = (limits::CACHE_BYTES, device.retention, Epoch(7));
-    let mut store = Store::open_again(open, with, None).unwrap();
-    let restored = store.start("boot-2").unwrap();
-    fail_writes(&device);
-    device.start_with(store, restored).unwrap();
-    assert!(!is_well(&mut device));
-    relieve(&mut device);
-    assert_eq!(device.results().len(), 1);
-    assert_eq!(device.status().unsettled, 0);
-}
-
-#[test]
-fn what_is_found_damaged_when_the_store_is_opened_again_is_told_once() {
-    let mut device = Device::new(1, vec![chain("long", STEPS)]);
-    device.faults = Some(Faults::default());
-    device.start().unwrap();
-    device.begin("long").unwrap().unwrap();
-    while let [call, ..] = device.calls().as_slice() {
-        device.answer(call).unwrap();
-    }
-    let told = |device: &Device| {
-        let is = |report: &&Report| matches!(report, Report::Security { code, .. } if code == "store.damaged");
-        device.reports().iter().filter(is).count()
-    };
-    device.brain.as_ref().unwrap().store.spoil("settled", &1_u64.to_be_bytes());
-    for _ in 0..2 {
-        fail_writes(&device);
-        device.begin("long").unwrap();
-        relieve(&mut device);
-        assert_eq!(told(&device), 1);
-    }
 }
 
 #[test]
