@@ -205,3 +205,5 @@ pub const ROOM_LOOK_MS: u64 = 1_000;
 pub const REOPEN_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait before a database that failed is opened again, milliseconds.
 pub const REOPEN_MAX_MS: u64 = 30_000;
+/// How long a question waits for a database that failed before it is refused, milliseconds.
+pub const QUESTION_WAIT_MS: u64 = 5_000;

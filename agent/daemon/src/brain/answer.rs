@@ -50,6 +50,13 @@ impl Waiters {
     pub(super) fn deadline(&self) -> Option<u64> {
         self.waiting.iter().map(|w| w.until_ms).min()
     }
+
+    /// Those who have waited long enough are told this, and nothing of their runs.
+    pub(super) fn refuse_late(&mut self, now_ms: u64, answer: &Answer) {
+        for waiter in self.waiting.extract_if(.., |w| w.until_ms <= now_ms) {
+            let _ = waiter.reply.send(answer.clone());
+        }
+    }
 }
 
 impl Brain {

@@ -218,6 +218,7 @@ impl Brain {
         Ok(brain)
     }
 
+    /// Tells of what was found damaged and left out.
     fn tell_of_damage(&mut self, damaged: Vec<String>) {
         for reason in damaged {
             tracing::error!(reason, "something stored is damaged and was left out");
@@ -275,6 +276,7 @@ impl Brain {
         self.look_at_clock();
         if !self.has_room()? {
             events.into_iter().for_each(|event| self.hold(event));
+            self.answer_held();
             return Ok(());
         }
         self.take_all(events);
@@ -461,8 +463,8 @@ impl Brain {
         let denials = self.denials.deadline();
         let mut due = [engine, session, lazy, waiters, denials];
         if self.holds() {
-            // All of these wait.
-            due = [None; 5];
+            // All the others wait.
+            due = [None, None, None, self.held_due_ms(), None];
         }
         let due = due.into_iter().chain([self.stopping, self.room_due_ms()]).flatten().min();
         let left = due.map_or(u64::MAX, |ms| ms.saturating_sub(self.now.boot_ms));

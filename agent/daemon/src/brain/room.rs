@@ -3,11 +3,14 @@
 //! What was decided and could not be written stays what it is: a batch that waits, and effects and
 //! answers that wait for it. The store is closed and opened again, then either it has the batch after
 //! all or gets it once more, and everything goes on as if the commit had taken long. Meanwhile nothing
-//! is decided that would have to be written: events wait, wishes are refused, and questions are
-//! answered, so that a person at the device learns what is the matter.
+//! is decided that would have to be written: events wait, wishes are refused, and `status` is answered,
+//! so that a person at the device learns what is the matter. What is asked of runs is answered where
+//! all that is known of them is durable; else it waits as well, and after a while is refused.
 
 use openclaw_agent_core::{Input, STORAGE_FULL, Storage};
+use openclaw_protocol::id::RunId;
 use openclaw_protocol::report::{Refusal, Report};
+use openclaw_protocol::sync::Lane;
 
 use super::Brain;
 use crate::event::Event;
@@ -25,6 +28,8 @@ pub(super) struct Room {
     held: Vec<Event>,
     /// Failures one after the other.
     failures: u32,
+    /// When the first of them was.
+    failed_ms: u64,
     /// Times that the store was opened again.
     reopened: u64,
     /// What the engine knows.
@@ -125,6 +130,9 @@ impl Brain {
             return Err(why);
         }
         tracing::error!(error = %why, "a commit failed: the store is opened again");
+        if self.room.failures == 0 {
+            self.room.failed_ms = self.now.boot_ms;
+        }
         self.room.failures = self.room.failures.saturating_add(1);
         self.room.storage = Storage::Full;
         self.engine.set_storage(Storage::Full);
@@ -170,8 +178,12 @@ impl Brain {
         }
         self.room.reopened += 1;
         self.has_written();
+        let damaged = self.store.take_untold();
+        self.tell_of_damage(damaged);
         // What has come to the next batch since.
         self.pending.needs_commit = !self.pending.batch.is_empty();
+        let records = &self.pending.batch.records;
+        self.pending.has_recording = records.iter().any(|(lane, _)| *lane == Lane::Telemetry);
         self.fetch_again()?;
         Ok(true)
     }
@@ -187,11 +199,21 @@ impl Brain {
     pub(super) fn hold(&mut self, event: Event) {
         match event {
             Event::Local { request, reply } => match request {
-                question @ (Request::Status
-                | Request::Wait { .. }
+                Request::Status => self.answer_question(Request::Status, reply),
+                // This says nothing yet.
+                Request::Wait { run }
+                    if RunId::parse(&run).is_ok_and(|run| self.views.is_open(&run)) =>
+                {
+                    self.answer_question(Request::Wait { run }, reply);
+                }
+                question @ (Request::Wait { .. }
                 | Request::Runs { .. }
                 | Request::Show { .. }
-                | Request::Results { .. }) => self.answer_question(question, reply),
+                | Request::Results { .. }) => {
+                    let asked = &mut self.pending.questions;
+                    asked.retain(|(_, reply)| !reply.is_closed());
+                    asked.push((question, reply));
+                }
                 Request::Start { .. }
                 | Request::Cancel { .. }
                 | Request::Signal { .. }
@@ -221,6 +243,36 @@ impl Brain {
                 self.room.held.push(event);
             }
         }
+    }
+
+    /// After what came while nothing may be decided: answers what is asked of runs, where nothing that
+    /// is known of them could be taken back by a power cut. Else it waits, but not for ever.
+    pub(super) fn answer_held(&mut self) {
+        let (now_ms, refusal) = (self.now.boot_ms, Answer::Error(self.no_room()));
+        let is_durable = !self.is_stalled() && !self.pending.needs_commit;
+        if is_durable {
+            self.answer_waiters();
+        }
+        self.waiters.refuse_late(now_ms, &refusal);
+        let is_late = now_ms.saturating_sub(self.room.failed_ms) >= limits::QUESTION_WAIT_MS;
+        if !is_durable && !is_late {
+            return;
+        }
+        for (question, reply) in std::mem::take(&mut self.pending.questions) {
+            if is_durable || matches!(question, Request::Status) {
+                self.answer_question(question, reply);
+            } else {
+                // The asker may have hung up.
+                let _ = reply.send(refusal.clone());
+            }
+        }
+    }
+
+    /// When somebody has waited long enough while nothing may be decided.
+    pub(super) fn held_due_ms(&self) -> Option<u64> {
+        let is_asked = !self.pending.questions.is_empty();
+        let late_ms = self.room.failed_ms.saturating_add(limits::QUESTION_WAIT_MS);
+        self.waiters.deadline().into_iter().chain(is_asked.then_some(late_ms)).min()
     }
 
     /// When the disk is looked at next, where it is not as it should be.

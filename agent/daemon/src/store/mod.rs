@@ -259,6 +259,12 @@ pub struct Store {
     /// It has been to where there is nothing more to remove, and may look at the front again.
     has_passed: bool,
     commits: u64,
+    /// Numbers of runs that were found damaged when it was read.
+    broken: Vec<u64>,
+    /// What else was found damaged then.
+    left_out: Vec<String>,
+    /// Of those, what nobody has been told of.
+    untold: Vec<String>,
     wear: Arc<Wear>,
 }
 
@@ -313,6 +319,9 @@ impl Store {
             prune_from: 0,
             has_passed: false,
             commits: 0,
+            broken: Vec::new(),
+            left_out: Vec::new(),
+            untold: Vec::new(),
             wear,
         };
         store.prepare()?;

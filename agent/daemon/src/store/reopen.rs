@@ -11,7 +11,7 @@ use redb::StorageBackend;
 use super::age::Age;
 use super::flash::Wear;
 use super::reserve::Volume;
-use super::restore::Restored;
+use super::restore::{Restored, drawn_epoch};
 use super::rows;
 use super::space::META;
 use super::{Retention, Store, StoreError};
@@ -48,6 +48,11 @@ impl Store {
         let settings = Settings { cache_bytes, retention, fresh_epoch, wear, volume, whole };
         let reach: Reach = Box::new(move |settings| {
             let (backend, settings) = (backend()?, settings.clone());
+            if settings.whole {
+                // Where the engine panics on it now, the process has to start anew: a thread that is
+                // left would hold the file's lock, so that nobody could ever open it again.
+                return Self::open_on(backend, settings);
+            }
             // The engine may panic on a file that was damaged on purpose or by a dying card.
             let opened = panics::apart(move || Self::open_on(backend, settings)).map_err(|e| {
                 StoreError::Database(format!("there is no room for a thread to open it: {e}"))
@@ -70,14 +75,16 @@ impl Store {
     /// Whether that commit became durable after all; otherwise its batch is to be committed anew.
     ///
     /// # Errors
-    /// It cannot be opened now, and is closed until a later call can; or it is damaged.
+    /// It cannot be opened now, and is closed until a later call can; or it is damaged, or not what
+    /// this store has written, and only a start can go on with it.
     pub(crate) fn reopen(&mut self) -> Result<bool, StoreError> {
         self.db.close();
         let closed = || StoreError::Database("it cannot be opened again".to_owned());
         let settings = Settings {
             cache_bytes: self.cache_bytes,
             retention: self.retention,
-            fresh_epoch: self.epoch,
+            // A file that is empty now is another database, even where nothing was committed yet.
+            fresh_epoch: drawn_epoch()?,
             wear: Arc::clone(&self.wear),
             volume: self.room.volume(),
             whole: true,
@@ -86,6 +93,17 @@ impl Store {
         if fresh.epoch != self.epoch {
             return Err(StoreError::Damaged("it is another database than before".to_owned()));
         }
+        if fresh.serial < self.serial {
+            return Err(StoreError::Damaged("it has lost what was durable".to_owned()));
+        }
+        if let Some(run) = fresh.broken.iter().find(|run| !self.broken.contains(run)) {
+            return Err(StoreError::Damaged(format!(
+                "what is kept of run number {run} is damaged"
+            )));
+        }
+        let is_new = |one: &String| !self.left_out.contains(one);
+        self.untold.extend(fresh.left_out.iter().filter(|one| is_new(one)).cloned());
+        std::mem::swap(&mut self.left_out, &mut fresh.left_out);
         // Of what is in memory alone, what still holds goes on.
         for (lane, head) in &self.heads {
             let (upto, ranges) = (head.row.acked, head.row.ranges.clone());
@@ -114,6 +132,11 @@ impl Store {
         Ok(has_landed)
     }
 
+    /// What was found damaged when it was opened again, and was not before.
+    pub(crate) fn take_untold(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.untold)
+    }
+
     /// Reads what a start would, without noting one.
     pub(super) fn take_up(&mut self) -> Result<(), StoreError> {
         let read = self.db.begin_read()?;
@@ -132,6 +155,9 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use openclaw_protocol::id::Digest;
     use openclaw_protocol::time::{ClockTrust, Stamp};
 
@@ -166,6 +192,85 @@ mod tests {
         assert_eq!(reads.join().unwrap().unwrap().unwrap(), b"module");
         drop(store);
         assert!(patient.read(digest).is_err(), "it is gone for good");
+    }
+
+    /// Opens whatever disk is in place.
+    fn exchangeable(disk: Disk) -> (Store, Arc<Mutex<Disk>>) {
+        let place = Arc::new(Mutex::new(disk));
+        let at = Arc::clone(&place);
+        let with = (limits::CACHE_BYTES, Retention::default(), Epoch(7));
+        let open = move || Ok(at.lock().unwrap().backend());
+        (Store::open_again(open, with, None).unwrap(), place)
+    }
+
+    #[test]
+    fn a_disk_that_went_back_is_not_gone_on_with() {
+        let disk = Disk::new(1);
+        let (mut store, place) = exchangeable(disk.clone());
+        store.commit(&Batch::default(), NOW).unwrap();
+        let before = disk.copy();
+        store.commit(&Batch::default(), NOW).unwrap();
+        assert!(!store.reopen().unwrap(), "control: the same disk");
+        *place.lock().unwrap() = before;
+        let error = store.reopen().unwrap_err();
+        assert!(error.is_damage() && error.to_string().contains("lost"), "{error}");
+        assert_eq!(store.serial, 2, "nothing of it was taken over");
+    }
+
+    #[test]
+    fn a_file_that_is_empty_now_is_another_database() {
+        for commits in [0, 3] {
+            let (mut store, place) = exchangeable(Disk::new(1));
+            for _ in 0..commits {
+                store.commit(&Batch::default(), NOW).unwrap();
+            }
+            assert!(!store.reopen().unwrap(), "control: the same disk");
+            *place.lock().unwrap() = Disk::new(2);
+            let error = store.reopen().unwrap_err();
+            assert!(error.is_damage() && error.to_string().contains("another"), "{error}");
+            assert_eq!((store.serial, store.epoch), (commits, Epoch(7)));
+        }
+    }
+
+    /// Where it is told to, the engine's first question ends it.
+    #[derive(Debug)]
+    struct Deadly(Box<dyn StorageBackend>, Arc<AtomicBool>);
+
+    impl StorageBackend for Deadly {
+        fn len(&self) -> std::io::Result<u64> {
+            assert!(!self.1.load(Ordering::Relaxed), "on purpose");
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.0.set_len(len)
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            self.0.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            self.0.write(offset, data)
+        }
+    }
+
+    /// A thread that is left holds the file's lock, so this one has to panic: its process starts anew.
+    #[test]
+    fn a_panic_while_it_is_opened_again_leaves_no_thread_behind() {
+        let (disk, is_deadly) = (Disk::new(1), Arc::<AtomicBool>::default());
+        let told = Arc::clone(&is_deadly);
+        let open = move || Ok(Deadly(Box::new(disk.backend()), Arc::clone(&told)));
+        let with = (limits::CACHE_BYTES, Retention::default(), Epoch(7));
+        let mut store = Store::open_again(open, with, None).unwrap();
+        assert!(!store.reopen().unwrap(), "control: an engine that goes on");
+        is_deadly.store(true, Ordering::Relaxed);
+        let reopened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.reopen()));
+        assert!(reopened.is_err(), "{reopened:?}");
     }
 
     #[test]

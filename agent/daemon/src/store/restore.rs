@@ -181,6 +181,8 @@ impl Store {
         self.past_bytes = self.open.values().map(|state| state.past()).sum();
         self.useless_bytes = self.open.values().map(|state| state.useless()).sum();
         self.put_together(facts, states, damaged, restored);
+        self.broken = restored.broken.iter().filter_map(|(open, _)| open.run.number()).collect();
+        self.left_out.clone_from(&restored.damaged);
         Ok(())
     }
 
@@ -278,7 +280,7 @@ impl OpenState {
     }
 }
 
-fn drawn_epoch() -> Result<Epoch, StoreError> {
+pub(super) fn drawn_epoch() -> Result<Epoch, StoreError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)
         .map_err(|e| StoreError::Database(format!("the system gives no random bytes: {e}")))?;

@@ -33,7 +33,7 @@ struct Plan {
 }
 
 impl Faults {
-    fn at(from: u64, kind: io::ErrorKind, lasting: bool) -> Self {
+    pub(super) fn at(from: u64, kind: io::ErrorKind, lasting: bool) -> Self {
         let plan = Plan { from: Some(from), lasting, kind: Some(kind), ..Plan::default() };
         Self(Arc::new(Mutex::new(plan)))
     }
@@ -42,7 +42,7 @@ impl Faults {
         Faulty { inner: Box::new(inner), faults: self.clone() }
     }
 
-    fn relieve(&self) {
+    pub(super) fn relieve(&self) {
         self.0.lock().unwrap().from = None;
     }
 
@@ -102,14 +102,14 @@ impl StorageBackend for Faulty {
 }
 
 /// Whether the device can write; a person at it sees the same.
-fn is_well(device: &mut Device) -> bool {
+pub(super) fn is_well(device: &mut Device) -> bool {
     let state = device.status().storage.state;
     assert!(["ample", "low", "storage_full", "failing"].contains(&state.as_str()), "{state}");
     state == "ample"
 }
 
 /// There is room again, and a second passes.
-fn relieve(device: &mut Device) {
+pub(super) fn relieve(device: &mut Device) {
     device.faults.as_ref().unwrap().relieve();
     device.clock.advance(ROOM_LOOK_MS);
     device.turn(Vec::new()).unwrap();
@@ -207,6 +207,12 @@ fn a_failure_at_every_write_of_a_run_that_is_over_at_once() {
         let tried = every_one(kind, false);
         assert!(tried >= 40, "{tried}");
     }
+}
+
+/// Every write fails from the next one on.
+pub(super) fn fail_writes(device: &Device) {
+    let mut plan = device.faults.as_ref().unwrap().0.lock().unwrap();
+    (plan.from, plan.lasting) = (Some(plan.done + 1), true);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod runs;
 mod secrets;
 mod site;
 mod snapshots;
+mod stalled;
 mod sync;
 mod update;
 mod watch;
