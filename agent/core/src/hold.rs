@@ -19,7 +19,7 @@ use openclaw_protocol::time::Stamp;
 
 use crate::effect::{Decision, Hold, HoldChange};
 use crate::engine::Engine;
-use crate::limits::HOLD_DATA_BYTES;
+use crate::limits::{HOLD_ANEW_MS, HOLD_DATA_BYTES};
 
 /// Whose trigger, which, and the topic that it counts for.
 pub(crate) type HoldKey = (WorkflowName, TriggerId, String);
@@ -183,7 +183,8 @@ impl Engine {
         self.holds.confirm(key, rule, data, now, decision)
     }
 
-    /// One that has fired, and for whose run there was no room, is counted anew.
+    /// One that has fired, and for whose run there was no room, is counted anew, and for a minute at
+    /// least: it may go on so for as long as there is no room.
     pub(crate) fn hold_anew(
         &mut self,
         workflow: &WorkflowName,
@@ -195,7 +196,8 @@ impl Engine {
         let key = (workflow.clone(), written.id.clone(), source(written, data));
         if self.holds.all.get(&key).is_some_and(|held| held.hold.fired) {
             self.holds.end(&key, decision);
-            self.count_hold(workflow, written, data, true, now, decision);
+            let hold_ms = written.hold_ms.unwrap_or_default().max(HOLD_ANEW_MS);
+            self.holds.confirm(key, (hold_ms, check(written)), data, now, decision);
         }
     }
 

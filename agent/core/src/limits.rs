@@ -16,6 +16,9 @@ pub const REQUEST_MESSAGE_BYTES: usize = 256;
 pub const FAILED_RUNS: usize = 1_000;
 /// Data that triggers with a `for` would fire with, over all of them, in bytes of JSON.
 pub const HOLD_DATA_BYTES: usize = 4 * 1024 * 1024;
+/// How long a `for` for whose run there was no room waits at least before it fires again: each time
+/// is a commit.
+pub const HOLD_ANEW_MS: u64 = 60_000;
 /// How late a cron slot may be seen and still count as on time with `catch_up: skip`.
 pub const CRON_LATE_MS: i64 = 60_000;
 /// A cron mark that lies this far ahead of a synchronised clock was made by a wrong clock.

@@ -95,7 +95,8 @@ impl Turn<'_> {
     }
 
     /// The scope without an owner has ended: the root, or the workflow's `finally` or `on_failure`.
-    pub(crate) fn root_done(&mut self, outcome: Result<Value, RunError>) {
+    /// One that was cancelled itself is told from one in which something else was, and failed.
+    pub(crate) fn root_done(&mut self, outcome: Result<Value, RunError>, was_cancelled: bool) {
         match self.run.phase {
             Phase::OnFailure => {
                 let error = self.run.error.as_deref().cloned();
@@ -106,6 +107,8 @@ impl Turn<'_> {
                     self.undone(None, undoing, outcome.is_ok());
                 }
             }
+            // A `succeed` ends it early, and that is no error; nor is that it was left out by force.
+            Phase::Finally if was_cancelled => self.finally_done(Ok(Value::Null)),
             Phase::Finally => self.finally_done(outcome),
             Phase::Pending | Phase::Main | Phase::Settled(_) => self.main_done(outcome),
         }
@@ -128,11 +131,6 @@ impl Turn<'_> {
 
     fn finally_done(&mut self, outcome: Result<Value, RunError>) {
         self.run.timers.remove(&TimerKey::run_finally());
-        // A `succeed` ends it early, and that is no error.
-        let outcome = outcome.or_else(|error| match fault::cancelled().code == error.code {
-            true => Ok(Value::Null),
-            false => Err(error),
-        });
         let before = self.run.error.take().map_or(Ok(Value::Null), |error| Err(*error));
         let mut outcome = with_finally(before, outcome);
         if outcome.is_ok() && self.run.cancelled.is_some() && self.run.succeeding.is_none() {

@@ -369,13 +369,14 @@ impl Turn<'_> {
     /// All steps of a scope have settled: its owner goes on.
     pub(crate) fn scope_done(&mut self, key: &ScopeKey) {
         let Some(mut scope) = self.run.scopes.remove(key) else { return };
+        let was_cancelled = scope.ending == Some(Ending::Cancelled);
         let outcome = match scope.ending.take() {
             None => Ok(std::mem::replace(&mut scope.result, Value::Null)),
             Some(Ending::Failed(error)) => Err(error),
             Some(Ending::Cancelled) => Err(fault::cancelled()),
         };
         match scope.owner.take() {
-            None => self.root_done(outcome),
+            None => self.root_done(outcome, was_cancelled),
             Some(owner) => self.child_done(&owner, key, &scope, outcome),
         }
     }

@@ -94,7 +94,7 @@ impl Engine {
         if held.run.stayed.as_ref() == Some(&definition) {
             return false;
         }
-        let reason = match migrate::check(&held.run, &plan, &pins) {
+        let reason = match migrate::check(&held.run, &held.lane.1, &plan, &pins) {
             Ok(inputs) => {
                 let callees = self.callees_of(&plan);
                 let written =

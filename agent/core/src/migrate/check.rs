@@ -8,11 +8,13 @@
 //! another: what has not been reached, and what becomes of a result that is not there yet.
 
 use openclaw_protocol::definition::{EdgeKind, StepIx, StepKind, attempt_text};
+use openclaw_protocol::expr::Value;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::{VecSet, sort};
 use serde_json::Value as Json;
 
 use super::table::{Table, parts};
+use crate::admission::lane_of;
 use crate::fault;
 use crate::plan::{Pins, Plan};
 use crate::run::{Phase, Run};
@@ -22,11 +24,12 @@ use crate::step::Work;
 /// Why a run stays with its definition.
 type Obstacle = String;
 
-/// Whether a run can go on with a definition and these plugins: its inputs as that has them.
+/// Whether a run of this lane can go on with a definition and these plugins: its inputs as that has
+/// them.
 ///
 /// # Errors
 /// Why not, for people.
-pub(crate) fn check(run: &Run, plan: &Plan, pins: &Pins) -> Result<JsonText, Obstacle> {
+pub(crate) fn check(run: &Run, lane: &str, plan: &Plan, pins: &Pins) -> Result<JsonText, Obstacle> {
     let table = Table::of(&run.plan, plan);
     let check = Check { run, table: &table, old: &run.plan, new: plan, pins };
     check.as_a_whole()?;
@@ -41,10 +44,17 @@ pub(crate) fn check(run: &Run, plan: &Plan, pins: &Pins) -> Result<JsonText, Obs
         check.settled(ix)?;
     }
     let inputs = JsonText::of(&run.head.inputs.to_json_typed().unwrap_or(Json::Null));
-    plan.workflow.check_inputs(&inputs).map_err(|problems| {
+    let inputs = plan.workflow.check_inputs(&inputs).map_err(|problems| {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         fault::cut(format!("its inputs do not fit: {}", texts.join("; ")))
-    })
+    })?;
+    // Inputs that are new have their first values, and the key may be made of them.
+    let known = Value::from_json_typed(&inputs.value());
+    let key = lane_of(&plan.workflow, &known, &run.head.trigger_data);
+    if !key.is_ok_and(|key| key == lane) {
+        no("its `concurrency_key` has another value with the inputs of the other definition")?;
+    }
+    Ok(inputs)
 }
 
 struct Check<'a> {

@@ -292,7 +292,7 @@ fn one_for_which_there_is_no_room_has_not_fired() {
     let mut world = World::new(&text);
     world.start(r#"{"from": "me", "temp": 1}"#);
     say(&mut world, "site/a/temp", "81");
-    world.sleep(seconds(31)).ok("a", "1").sleep(seconds(28));
+    world.sleep(seconds(31)).ok("a", "1").sleep(seconds(58));
     assert_eq!((runs(&world), world.engine.runs().count()), (1, 0));
     world.sleep(seconds(2)).ok("a", "1").sleep(minutes(5));
     assert_eq!(runs(&world), 2);
@@ -304,4 +304,23 @@ fn one_for_which_there_is_no_room_has_not_fired() {
     say(&mut world, "site/a/temp", "79");
     world.ok("a", "1").sleep(minutes(5));
     assert_eq!(runs(&world), 1);
+}
+
+#[test]
+fn one_for_which_there_is_no_room_for_long_asks_once_a_minute() {
+    let text = HOT.replace("max: 100", "mode: single").replace("set: { x: 1 }", "delay: 1d");
+    let mut world = World::new(&text.replace("for: 30s", "for: 100ms"));
+    world.start(r#"{"from": "me", "temp": 1}"#);
+    say(&mut world, "site/a/temp", "81");
+    let commits = world.commits;
+    world.transcript();
+    world.sleep(minutes(59) + seconds(30));
+    let told = world.transcript();
+    assert_eq!(told.matches("dropped single").count(), 60, "{told}");
+    assert_eq!(world.commits - commits, 60);
+    // The first time it waits no longer than it says.
+    world.cancel(1, false);
+    say(&mut world, "site/b/temp", "81");
+    world.sleep(100);
+    assert_eq!(world.engine.runs().count(), 1);
 }

@@ -142,3 +142,23 @@ fn outputs_see_it_and_a_succeed_before_it_holds_unless_it_fails() {
         assert!(told.starts_with(expected), "{told}");
     }
 }
+
+#[test]
+fn what_was_cancelled_elsewhere_is_an_error_of_it() {
+    let child = "{workflow: child, steps: [{id: c, plugin: p@1}]}";
+    let last = "{id: z, call: child, retry: none}";
+    for (steps, expected) in [
+        ("{id: a, set: {n: 1}}", "Failed {} cancelled"),
+        ("{id: a, succeed: {x: 9}}", "Failed {} cancelled"),
+        ("{id: a, fail: {code: user.a}}", "Failed {} user.a"),
+    ] {
+        let mut world = World::with(&[&document("", steps, last), child], 4);
+        world.start("{}").cancel(2, false).err("c", "cancelled");
+        let told = end(&mut world);
+        assert!(told.starts_with(expected), "{told}");
+    }
+    // A run that is cancelled itself is no failure for that.
+    let mut world = World::with(&[&document("", "{id: a, set: {n: 1}}", last), child], 4);
+    world.start("{}").cancel(1, true).err("c", "cancelled");
+    assert!(world.results().contains(&(1, RunStatus::Cancelled)), "{:?}", world.results());
+}

@@ -289,6 +289,16 @@ fn a_run_as_a_whole() {
         let found = both(one, other, b).map(|_| ()).unwrap_err();
         assert!(found.starts_with(why), "{found}");
     }
+    // The lane it is in is the lane it would be in after a restart.
+    let keyed = |more: &str| format!("concurrency_key: inputs, inputs: {{{more}}},");
+    let (one, other) = (
+        keyed("m: {type: integer, default: 1}"),
+        keyed("m: {type: integer, default: 1}, n: {type: integer, default: 7}"),
+    );
+    let found = both(&one, &other, b).map(|_| ()).unwrap_err();
+    assert!(found.starts_with("its `concurrency_key` has another value"), "{found}");
+    let same = keyed("m: {type: integer, default: 2}");
+    both(&one, &same, b).unwrap().restart(true);
     // New inputs and variables begin with what is written of them.
     let more = "inputs: {n: {type: integer, default: 7}}, vars: {m: 8}, \
                 outputs: {n: '${ inputs.n + vars.m }'},";

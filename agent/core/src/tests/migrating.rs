@@ -196,7 +196,7 @@ fn control_without_the_checker_a_run_waits_for_ever() {
     let plan = Arc::new(Plan::new(Arc::clone(&newer)));
     let held = world.engine.runs.get_mut(&1).unwrap();
     let (pins, callees) = (Arc::clone(&held.run.head.pins), Vec::new());
-    assert!(check(&held.run, &plan, &pins).is_err());
+    assert!(check(&held.run, &held.lane.1, &plan, &pins).is_err());
     let fact = Fact::Migrated {
         definition: newer.hash.clone(),
         pins: Vec::new(),
