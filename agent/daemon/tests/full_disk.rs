@@ -192,6 +192,17 @@ impl Agent {
         runs
     }
 
+    /// Whether this run has paused for want of room, or nothing can be said of it for that.
+    async fn is_paused(&self, run: &str) -> bool {
+        let answer = self.ask(Request::Runs { limit: 1_000 }).await;
+        if let Answer::Error(refusal) = answer {
+            return refusal.code == "storage_full";
+        }
+        let Answer::Runs(rows) = answer else { panic!("{answer:?}") };
+        let row = rows.iter().find(|row| row.run == run).unwrap();
+        row.waiting.as_deref() == Some("storage_full")
+    }
+
     /// What is wrong: with the process that was spawned, and with the runs that it accepted.
     async fn faults(&mut self, pid: u32, accepted: &[String]) -> Vec<String> {
         let mut faults = Vec::new();
@@ -250,9 +261,7 @@ async fn fill_and_free(cycles: usize) -> String {
         }
         disk.fill();
         assert_eq!(agent.start("quick").await.unwrap_err(), "storage_full", "cycle {cycle}");
-        let rows = agent.runs().await;
-        let row = rows.iter().find(|row| row.run == run).unwrap();
-        paused += usize::from(row.waiting.as_deref() == Some("storage_full"));
+        paused += usize::from(agent.is_paused(&run).await);
         disk.free();
         let freed = Instant::now();
         let run = tokio::time::timeout(PATIENCE, end).await.expect("it goes on").unwrap();
