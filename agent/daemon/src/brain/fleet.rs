@@ -14,8 +14,9 @@ use openclaw_protocol::wire::{self, Kind};
 use super::Brain;
 use super::desired::DesiredState;
 use crate::identity::Identity;
+use crate::limits;
 use crate::link::Outgoing;
-use crate::store::{Store, StoreError};
+use crate::store::{Level, Store, StoreError};
 
 /// The session with the control plane, and the desired state that comes through it.
 pub(super) struct Fleet {
@@ -27,6 +28,8 @@ pub(super) struct Fleet {
     /// What of the control plane's commands is decided, durable or about to be.
     commands: Cursor,
     peer_log: u64,
+    /// When the first command came that waits for what the device shall run.
+    early_since_ms: Option<u64>,
 }
 
 impl Fleet {
@@ -48,7 +51,16 @@ impl Fleet {
             desired_revision: desired.revision_under(peer_log),
             seed,
         });
-        Ok(Self { identity, session, desired, out, connected: false, commands, peer_log })
+        Ok(Self {
+            identity,
+            session,
+            desired,
+            out,
+            connected: false,
+            commands,
+            peer_log,
+            early_since_ms: None,
+        })
     }
 
     pub(super) fn identity(&self) -> &Identity {
@@ -87,10 +99,25 @@ impl Fleet {
             (true, true) => "in sync",
         }
     }
+
+    /// Whether a command comes before what the device shall run, as it may where a database is new: it
+    /// waits with the control plane, which repeats it, and with it all that come after. So it does not
+    /// wait for ever.
+    fn is_early(
+        &mut self,
+        record: &Record,
+        in_force: &VecMap<String, String>,
+        now_ms: u64,
+    ) -> bool {
+        if self.desired.is_known() || !wants_what_is_not(record, in_force) {
+            return false;
+        }
+        let since_ms = *self.early_since_ms.get_or_insert(now_ms);
+        now_ms.saturating_sub(since_ms) < limits::EARLY_MS
+    }
 }
 
-/// Whether a command is about a workflow that is not in force. Where a database is new, what the device
-/// shall run may still be on its way: the command waits with the control plane, which repeats it.
+/// Whether a command is about a workflow that is not in force.
 fn wants_what_is_not(record: &Record, in_force: &VecMap<String, String>) -> bool {
     let command = wire::unpack::<CommandRecord>(Kind::Command, &record.body, RECORD_BYTES);
     command.is_ok_and(|record| match record.command {
@@ -243,7 +270,9 @@ impl Brain {
             if record.seq <= upto {
                 continue;
             }
-            let is_early = !fleet.desired.is_known() && wants_what_is_not(&record, &self.in_force);
+            // A nearly full disk does not let in what the device shall run, so nothing waits for it.
+            let may_come = self.store.level() == Level::Ample;
+            let is_early = may_come && fleet.is_early(&record, &self.in_force, self.now.boot_ms);
             if !follows || is_early {
                 fleet.session.handle_discarded(Lane::Commands);
                 return Ok(());

@@ -264,8 +264,12 @@ impl Store {
     }
 
     /// Removes definitions and blobs that neither `keep` nor an unsettled run names, but for the
-    /// definitions of the runs that settled last.
+    /// definitions of the runs that settled last. Where it is not known what a run needs, all stay
+    /// until it has settled.
     fn sweep(&self, write: &WriteTransaction, keep: &Keep) -> Result<(), StoreError> {
+        if !self.knows_needs() {
+            return Ok(());
+        }
         let mut pinned = self.pinned();
         pinned.definitions.extend(self.recent_definitions(write)?);
         let mut definitions = write.open_table(DEFINITIONS.definition())?;

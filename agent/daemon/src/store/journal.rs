@@ -94,7 +94,7 @@ impl Store {
         state.add(written, bytes);
         let mut row = state.migrated.take().unwrap_or_default();
         let migrated = facts[..written].iter().filter(|(_, record)| row.add(&record.fact)).count();
-        state.migrated = Some(row).filter(|row| !row.definitions.is_empty());
+        state.migrated = Some(row).filter(|row| !row.is_empty());
         if migrated > 0 {
             self.write_migrated(write, number)?;
         }

@@ -23,6 +23,9 @@ pub(super) struct MigratedRow {
     callees: Vec<DefinitionHash>,
     /// Modules, of the run and of those.
     modules: Vec<Digest>,
+    /// The row is damaged, and what it named is not known.
+    #[serde(skip)]
+    is_damaged: bool,
 }
 
 impl MigratedRow {
@@ -34,6 +37,11 @@ impl MigratedRow {
         self.callees.extend(callees.definitions);
         self.modules.extend(pins.iter().map(|(_, pin)| pin.digest).chain(callees.blobs));
         true
+    }
+
+    /// Whether there is nothing to know of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.definitions.is_empty() && !self.is_damaged
     }
 
     pub(super) fn keep(&self, keep: &mut Keep) {
@@ -50,7 +58,8 @@ impl Store {
         number: u64,
     ) -> Result<(), StoreError> {
         let row = self.open.get(&number).and_then(|state| state.migrated.as_deref());
-        let Some(row) = row else { return Ok(()) };
+        // A damaged one stays, or the next start would take what has come since for all there is.
+        let Some(row) = row.filter(|row| !row.is_damaged) else { return Ok(()) };
         let mut table = write.open_table(MIGRATED.definition())?;
         MIGRATED.put(&mut table, &number.to_be_bytes(), &rows::pack(row))?;
         Ok(())
@@ -70,10 +79,19 @@ impl Store {
             let row = MIGRATED.unseal(key.value(), value.value());
             match row.and_then(|row| rows::unpack(MIGRATED.0, row)) {
                 Ok(row) => state.migrated = Some(Box::new(row)),
-                Err(e) => restored.damaged.push(e.damage()?),
+                Err(e) => {
+                    restored.damaged.push(e.damage()?);
+                    let row = MigratedRow { is_damaged: true, ..MigratedRow::default() };
+                    state.migrated = Some(Box::new(row));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether it is known what all open runs need.
+    pub(super) fn knows_needs(&self) -> bool {
+        self.open.values().all(|open| open.migrated.as_ref().is_none_or(|row| !row.is_damaged))
     }
 }
 

@@ -346,6 +346,23 @@ impl Device {
 }
 
 #[test]
+fn a_wish_does_not_wait_for_a_workflow_for_which_there_is_no_room() {
+    let (device, mut peer) = pair();
+    let mut device = roomy(device);
+    device.brain = None;
+    device.start().unwrap();
+    peer.connect(&mut device);
+    leave(&mut device, 0);
+    assert_eq!(device.status().storage.state, "low");
+    let (workflow, inputs) = (WorkflowName::parse("w").unwrap(), JsonText::parse("{}").unwrap());
+    let wish = Command::Start { workflow, inputs, priority: None };
+    peer.command("wish-1", wish, now_ms(&device));
+    peer.exchange(&mut device);
+    let refused = |report: &Report| matches!(report, Report::Command { outcome: Err(_), .. });
+    assert!(peer.reports.iter().any(refused), "{:?}", peer.reports);
+}
+
+#[test]
 fn a_full_device_acknowledges_lets_go_and_says_so_and_a_wish_is_answered() {
     let (device, mut peer) = pair();
     let mut device = roomy(device);

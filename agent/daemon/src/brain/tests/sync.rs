@@ -113,6 +113,32 @@ fn a_wish_that_comes_before_its_workflow_waits_for_it() {
 }
 
 #[test]
+fn a_wish_whose_workflow_never_comes_holds_up_the_others_for_ten_minutes_at_most() {
+    let (mut device, mut peer) = pair();
+    peer.command("wish-1", start("w"), now_ms(&device));
+    let run = RunId::parse("0123456789abcdef-1").unwrap();
+    peer.command("wish-2", Command::Cancel { run, force: false }, now_ms(&device));
+    let answered = |peer: &Peer| {
+        let codes = peer.reports.iter().filter_map(|report| {
+            let Report::Command { outcome: Err(refusal), .. } = report else { return None };
+            Some(refusal.code.clone())
+        });
+        codes.collect::<Vec<String>>()
+    };
+    peer.exchange(&mut device);
+    for seconds in (5..=11 * 60).step_by(5) {
+        device.clock.advance(5_000);
+        peer.exchange(&mut device);
+        assert!(seconds >= 600 || answered(&peer).is_empty(), "{seconds}: {:?}", answered(&peer));
+    }
+    assert_eq!(answered(&peer), ["workflow.unknown", "run.unknown"]);
+    // From then on it is as on any device.
+    peer.command("wish-3", start("w"), now_ms(&device));
+    peer.exchange(&mut device);
+    assert_eq!(answered(&peer).len(), 3);
+}
+
+#[test]
 fn a_newer_one_supersedes_and_old_blobs_go() {
     let (mut device, mut peer) = pair();
     install(&mut device, &mut peer, 1, 2);

@@ -305,3 +305,57 @@ fn the_definitions_of_a_run_that_migrated_are_kept_and_go_together() {
     let read = store.db.begin_read().unwrap();
     assert_eq!(read.open_table(space::MIGRATED.definition()).unwrap().len().unwrap(), 0);
 }
+
+/// Where it is not known what a run goes on with, nothing goes before it has settled.
+#[test]
+fn what_a_run_needs_of_which_the_row_is_damaged_is_kept() {
+    let disk = Disk::new(1);
+    let mut store = open(&disk);
+    store.start("b").unwrap();
+    let hashes = ["abc", "def", "ghi"].map(|text| DefinitionHash(text.to_owned()));
+    let modules = [1, 2].map(|n| openclaw_protocol::id::Digest([n; 32]));
+    let migration = |hash: &DefinitionHash, digest: openclaw_protocol::id::Digest| {
+        let pin = openclaw_protocol::desired::PluginPin {
+            name: openclaw_protocol::id::PluginName::parse("p").unwrap(),
+            version: "1.0.0".into(),
+            digest,
+            size: 4,
+            actions: Vec::new(),
+            granted: Default::default(),
+            limits: Default::default(),
+        };
+        let fact = Fact::Migrated {
+            definition: hash.clone(),
+            pins: vec![("p".to_owned(), pin)],
+            callees: Vec::new(),
+            inputs: JsonText::null(),
+        };
+        (run(1), FactRecord { at: at(2), check: 0, fact })
+    };
+    let definitions = hashes.iter().map(|hash| (hash.clone(), "text".to_owned())).collect();
+    let blobs = modules.map(|digest| (digest, b"wasm".to_vec())).to_vec();
+    let facts = vec![(run(1), accepted()), migration(&hashes[1], modules[0])];
+    store.commit(&Batch { facts, definitions, blobs, ..Batch::default() }, NOW).unwrap();
+    store.spoil("migrated", &1_u64.to_be_bytes());
+    let kept = |store: &mut Store| {
+        let keep = Some(Keep::default());
+        store.commit(&Batch { keep, ..records(&[b"x"]) }, NOW).unwrap();
+        let definitions = hashes.clone().map(|hash| store.definition(&hash).unwrap().is_some());
+        (definitions, modules.map(|digest| store.blobs().has(digest).unwrap()))
+    };
+    for life in 0..3 {
+        drop(store);
+        store = open(&disk);
+        assert_eq!(store.start("b").unwrap().damaged.len(), 1, "life {life}");
+        assert_eq!(kept(&mut store), ([true; 3], [true; 2]), "life {life}");
+        // It goes on once more: what it went on with before is needed all the same.
+        if life == 0 {
+            let facts = vec![migration(&hashes[2], modules[1])];
+            store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
+            assert_eq!(kept(&mut store), ([true; 3], [true; 2]));
+        }
+    }
+    let facts = vec![(run(1), settled())];
+    store.commit(&Batch { facts, ..Batch::default() }, NOW).unwrap();
+    assert_eq!(kept(&mut store), ([true, false, false], [false; 2]), "then it goes");
+}
