@@ -38,6 +38,7 @@ struct Disk {
 
 impl Disk {
     /// `None` where this is not allowed.
+    #[expect(clippy::print_stdout, reason = "it is what this shows")]
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let options = ["-t", "tmpfs", "-o", "size=8m,nr_inodes=64,mode=700", "tmpfs"];
