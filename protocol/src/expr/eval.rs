@@ -48,9 +48,6 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn eval(&mut self, code: &'a Code) -> Result<Value, EvalError> {
-        if matches!(code.op, Op::Constant(_) | Op::Reference(_) | Op::Path { .. }) {
-            return self.lent(code).map(Lent::into_owned);
-        }
         self.budget.spend(1).map_err(|fault| fault.at(code.span))?;
         self.computed(code)
     }
@@ -92,7 +89,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What is neither known nor in the scope. Its fuel is taken.
+    /// A value of one's own. Its fuel is taken.
     fn computed(&mut self, code: &'a Code) -> Result<Value, EvalError> {
         match &code.op {
             Op::Constant(value) => Ok(value.clone()),

@@ -13,8 +13,7 @@ use proptest::strategy::ValueTree;
 use serde_json::{Value as Json, json};
 
 use super::generate::{CALLEE, Choices, workflow};
-use super::properties::{Happening, check_fold, check_story, finish, happening, live, settle_down};
-use super::snapshots::check_all;
+use super::properties::{Happening, check_end, check_fold, finish, happening, live, settle_down};
 use super::world::{World, workflow as read};
 use crate::migrate::{Onward, check};
 use crate::plan::Plan;
@@ -138,11 +137,7 @@ fn lived(bytes: &[u8], happenings: &[Happening]) -> Result<(usize, usize), TestC
         settle_down(&mut world);
         check_fold(&world)?;
     }
-    finish(&mut world)?;
-    world.sync();
-    check_story(&world)?;
-    let cuts = check_all(&world, true);
-    prop_assert!(cuts.is_ok(), "{}", cuts.unwrap_err());
+    check_end(&mut world)?;
     let count = |wanted: fn(&Fact) -> bool| {
         let facts = world.disk.runs.values().flat_map(|(_, facts)| facts);
         facts.filter(|record| wanted(&record.fact)).count()

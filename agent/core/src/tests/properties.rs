@@ -251,7 +251,7 @@ pub(super) fn finish(world: &mut World) -> Result<(), TestCaseError> {
 }
 
 /// P4: the story on the disk.
-pub(super) fn check_story(world: &World) -> Result<(), TestCaseError> {
+fn check_story(world: &World) -> Result<(), TestCaseError> {
     let mut seqs: BTreeMap<RunId, u32> = BTreeMap::new();
     let mut begun = BTreeSet::new();
     let mut settled = BTreeSet::new();
@@ -335,6 +335,16 @@ fn check_shown(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Lives it to its end: its story, and all its cuts.
+pub(super) fn check_end(world: &mut World) -> Result<(), TestCaseError> {
+    finish(world)?;
+    world.sync();
+    check_story(world)?;
+    let cuts = check_all(world, true);
+    prop_assert!(cuts.is_ok(), "{}", cuts.unwrap_err());
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn any_life_of_any_workflow((bytes, happenings) in life()) {
@@ -346,11 +356,7 @@ proptest! {
             settle_down(&mut world);
             check_fold(&world)?;
         }
-        finish(&mut world)?;
-        world.sync();
-        check_story(&world)?;
-        let cuts = check_all(&world, true);
-        prop_assert!(cuts.is_ok(), "{}", cuts.unwrap_err());
+        check_end(&mut world)?;
     }
 
     #[test]

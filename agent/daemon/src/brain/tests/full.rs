@@ -343,6 +343,16 @@ fn two_hundred_times_full_and_free_and_nothing_is_lost() {
     assert!(device.faults.as_ref().unwrap().hit() > 0, "writes have failed as well");
 }
 
+/// A device on a disk with a reserve, and the control plane that it talks with.
+fn roomy_pair() -> (Device, Peer) {
+    let (device, mut peer) = pair();
+    let mut device = roomy(device);
+    device.brain = None;
+    device.start().unwrap();
+    peer.connect(&mut device);
+    (device, peer)
+}
+
 impl Device {
     fn begin_or_refusal(&mut self) -> bool {
         let inputs = serde_json::Map::new();
@@ -353,11 +363,7 @@ impl Device {
 
 #[test]
 fn a_wish_does_not_wait_for_a_workflow_for_which_there_is_no_room() {
-    let (device, mut peer) = pair();
-    let mut device = roomy(device);
-    device.brain = None;
-    device.start().unwrap();
-    peer.connect(&mut device);
+    let (mut device, mut peer) = roomy_pair();
     leave(&mut device, 0);
     assert_eq!(device.status().storage.state, "low");
     let (workflow, inputs) = (WorkflowName::parse("w").unwrap(), JsonText::parse("{}").unwrap());
@@ -430,11 +436,7 @@ fn a_full_device_acknowledges_lets_go_and_says_so_and_a_wish_is_answered() {
 
 #[test]
 fn a_module_is_fetched_once_there_is_room_for_it() {
-    let (device, mut peer) = pair();
-    let mut device = roomy(device);
-    device.brain = None;
-    device.start().unwrap();
-    peer.connect(&mut device);
+    let (mut device, mut peer) = roomy_pair();
     leave(&mut device, 0);
     let module = peer.add_blob([MODULE, &[0], &vec![7; 300 * 1024]].concat());
     peer.desire(&desired(&device, 1, 2, module), now_ms(&device));

@@ -25,26 +25,33 @@ fn live(device: &mut Device) -> Result<(), StoreError> {
     panic!("the runs do not end");
 }
 
+/// A device that has made the first call of a run, gets another definition at its next start, loses
+/// its power at that sync, and lives on; its run, and whether the power went.
+fn updated(newer: &str, cut: u64) -> (Device, String, bool) {
+    let mut device = Device::new(cut, vec![chain("w", 4)]);
+    device.start().unwrap();
+    let run = device.begin("w").unwrap().unwrap();
+    let first = device.calls().remove(0);
+    device.answer(&first).unwrap();
+    device.brain = None;
+    device.workflows = vec![deployed(newer)];
+    device.disk.cut_at_sync(cut);
+    let mut went = false;
+    while let Err(e) = live(&mut device) {
+        assert!(device.disk.is_dead(), "{e}");
+        went = true;
+        device.brain = None;
+        device.disk.revive();
+    }
+    (device, run, went)
+}
+
 #[test]
 fn a_power_cut_at_any_sync_restarts_a_run_once() {
     let newer = chain_text("w", 3).replace("version: 1", "version: 2\non_update: restart");
     let mut cuts = 0;
     for cut in 1.. {
-        let mut device = Device::new(cut, vec![chain("w", 4)]);
-        device.start().unwrap();
-        let old = device.begin("w").unwrap().unwrap();
-        let first = device.calls().remove(0);
-        device.answer(&first).unwrap();
-        device.brain = None;
-        device.workflows = vec![deployed(&newer)];
-        device.disk.cut_at_sync(cut);
-        let mut went = false;
-        while let Err(e) = live(&mut device) {
-            assert!(device.disk.is_dead(), "{e}");
-            went = true;
-            device.brain = None;
-            device.disk.revive();
-        }
+        let (device, old, went) = updated(&newer, cut);
         let results = device.results();
         let told: Vec<_> = results.iter().map(|one| (one.version.as_str(), one.status)).collect();
         let expected = [("1", RunStatus::Cancelled), ("2", RunStatus::Completed)];
@@ -82,21 +89,7 @@ fn a_power_cut_at_any_sync_migrates_a_run_once() {
     let newer = chain_text("w", 6).replace("version: 1", "version: 2\non_update: migrate");
     let mut cuts = 0;
     for cut in 1.. {
-        let mut device = Device::new(cut, vec![chain("w", 4)]);
-        device.start().unwrap();
-        let run = device.begin("w").unwrap().unwrap();
-        let first = device.calls().remove(0);
-        device.answer(&first).unwrap();
-        device.brain = None;
-        device.workflows = vec![deployed(&newer)];
-        device.disk.cut_at_sync(cut);
-        let mut went = false;
-        while let Err(e) = live(&mut device) {
-            assert!(device.disk.is_dead(), "{e}");
-            went = true;
-            device.brain = None;
-            device.disk.revive();
-        }
+        let (mut device, run, went) = updated(&newer, cut);
         let results = device.results();
         let ends: Vec<_> = results.iter().map(|one| (one.version.as_str(), one.status)).collect();
         assert_eq!(ends, [("2", RunStatus::Completed)], "cut {cut}");
