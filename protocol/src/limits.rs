@@ -163,6 +163,10 @@ pub const DESIRED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A plugin module, in bytes.
 pub const MODULE_BYTES: usize = 8 * 1024 * 1024;
+/// Entries of one kind of permission that a manifest may name.
+pub const PERMISSION_ENTRIES: usize = 64;
+/// Longest entry of a permission, in bytes.
+pub const PERMISSION_BYTES: usize = 256;
 /// Default fuel of one plugin call.
 pub const PLUGIN_FUEL: u64 = 2_000_000_000;
 /// The most fuel a manifest may ask for.

@@ -3,12 +3,16 @@
 //! `plugin.toml` is the author's file; [`Manifest::from_toml`] is the only way in, so a
 //! [`Manifest`] in hand has valid names, a semantic version and known permissions.
 
+mod permissions;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{IdError, PluginName};
 use crate::limits;
 use crate::ordered::VecMap;
 use crate::toml_text::from_toml;
+
+pub use permissions::{Capability, Permissions};
 
 /// A checked plugin manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,51 +69,6 @@ pub struct Action {
     pub output: Option<serde_json::Value>,
 }
 
-/// What a plugin may touch. Empty means: nothing but its own memory. Travels in desired state, so
-/// no field may be skipped when serialized (postcard knows fields by place).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Permissions {
-    /// Allowed HTTP destinations: `host:port`, `*.suffix:port`, `ip:port`, `cidr:port`, or `*:port`
-    /// for any public address; the port may be `*`. Loopback, private, link-local and metadata
-    /// ranges are reachable only where an entry names them by literal address or CIDR.
-    #[serde(default)]
-    pub http: Vec<String>,
-    /// Logical directory names, defined by the device's own configuration, that may be read.
-    #[serde(default)]
-    pub files: Vec<String>,
-    /// May ask for the time.
-    #[serde(default)]
-    pub time: bool,
-    /// May ask for random bytes.
-    #[serde(default)]
-    pub random: bool,
-}
-
-impl Permissions {
-    /// The parts of `self` that `granted` does not contain, as readable `kind:value` names.
-    /// Empty means that everything asked for is granted.
-    #[must_use]
-    pub fn missing_from(&self, granted: &Self) -> Vec<String> {
-        let lists = [("http", &self.http, &granted.http), ("files", &self.files, &granted.files)];
-        let mut missing: Vec<String> = lists
-            .iter()
-            .flat_map(|(kind, asked, given)| {
-                asked.iter().filter(|a| !given.contains(a)).map(move |a| format!("{kind}:{a}"))
-            })
-            .collect();
-        for (kind, asked, given) in
-            [("time", self.time, granted.time), ("random", self.random, granted.random)]
-        {
-            if asked && !given {
-                missing.push(kind.to_owned());
-            }
-        }
-        missing
-    }
-}
-
 /// Upper bounds of one call. A manifest may ask for less than the defaults or, up to the hard
 /// caps of [`crate::limits`], for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +115,7 @@ pub enum ManifestError {
     /// A permission entry cannot be understood.
     #[error("plugin.toml: permissions.{kind}: `{entry}` {reason}")]
     Permission {
-        /// `http` or `files`.
+        /// Its key.
         kind: &'static str,
         /// The entry as written.
         entry: String,
@@ -202,24 +161,7 @@ impl Manifest {
                 return Err(ManifestError::Limit { name, asked, cap });
             }
         }
-        for entry in &self.permissions.http {
-            let Some((host, port)) = entry.rsplit_once(':') else {
-                return Err(bad_http(entry, "has no port; write `host:port`"));
-            };
-            if host.is_empty() || (port != "*" && port.parse::<u16>().is_err()) {
-                return Err(bad_http(entry, "is not `host:port` with a port of 1 to 65535 or `*`"));
-            }
-        }
-        for entry in &self.permissions.files {
-            if PluginName::parse(entry).is_err() {
-                return Err(ManifestError::Permission {
-                    kind: "files",
-                    entry: entry.clone(),
-                    reason: "is not a logical name of lower-case letters, digits and dashes; \
-                             paths belong in the device's own configuration",
-                });
-            }
-        }
+        self.permissions.check()?;
         if self.actions.is_empty() {
             return Err(ManifestError::NoAction);
         }
@@ -232,10 +174,6 @@ impl Manifest {
         let found = self.actions.get(action)?;
         Some(found.export.clone().unwrap_or_else(|| action.to_owned()))
     }
-}
-
-fn bad_http(entry: &str, reason: &'static str) -> ManifestError {
-    ManifestError::Permission { kind: "http", entry: entry.to_owned(), reason }
 }
 
 fn default_actions() -> VecMap<String, Action> {
@@ -261,22 +199,12 @@ mod tests {
             ("name='x'\nversion='1'\ndescription='d'", "version"),
             (&format!("{base}colour='red'"), "unknown field"),
             (&format!("{base}[permissions]\nhttp=['example.com']"), "host:port"),
+            (&format!("{base}[permissions]\nbluetooth=['x']"), "expected one of `http`, `tcp`"),
             (&format!("{base}[permissions]\nfiles=['/etc']"), "logical name"),
             (&format!("{base}[limits]\nmemory_bytes=4000000000"), "the most is"),
         ] {
             let error = Manifest::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
-    }
-
-    #[test]
-    fn missing_permissions_are_named() {
-        let asked = Permissions { http: vec!["a:80".into()], time: true, ..Default::default() };
-        assert_eq!(asked.missing_from(&Permissions::default()), ["http:a:80", "time"]);
-        assert!(asked.missing_from(&asked.clone()).is_empty());
-        // `*` is an entry like any other: who has approved one port has not approved all.
-        let public = |entry: &str| Permissions { http: vec![entry.into()], ..Default::default() };
-        assert_eq!(public("*:*").missing_from(&public("*:443")), ["http:*:*"]);
-        assert_eq!(public("*:443").missing_from(&asked), ["http:*:443"]);
     }
 }

@@ -9,6 +9,7 @@ use openclaw_protocol::plugin::{CallLimits, Permissions};
 use openclaw_protocol::secret::Mask;
 
 use crate::host::Stop;
+use crate::kept::Kept;
 use crate::limits;
 use crate::tape::Tape;
 
@@ -40,6 +41,8 @@ pub struct Outcome {
     pub result: Result<Vec<u8>, Fault>,
     /// The run's variables afterwards; commit them only with a success.
     pub vars: VecMap<String, Vec<u8>>,
+    /// What is to be kept and sent with a success; empty after a failure.
+    pub kept: Kept,
     /// What the plugin logged, oldest first.
     pub logs: Vec<LogLine>,
     /// Log lines that were over the limits.
@@ -82,8 +85,7 @@ impl Call<'_> {
     /// A call of nothing with nothing, for where only the host's functions are of interest.
     pub(crate) fn nothing() -> Self {
         static CONFIG: VecMap<String, String> = VecMap::new();
-        static PERMISSIONS: Permissions =
-            Permissions { http: Vec::new(), files: Vec::new(), time: false, random: false };
+        static PERMISSIONS: Permissions = Permissions::NONE;
         let limits = CallLimits { fuel: 0, memory_bytes: 0, output_bytes: 0 };
         Self {
             export: "",
@@ -104,6 +106,7 @@ impl Outcome {
         Self {
             result: Err(fault),
             vars: VecMap::new(),
+            kept: Kept::default(),
             logs: Vec::new(),
             logs_dropped: 0,
             fuel_used: 0,

@@ -9,6 +9,7 @@ use crate::call::{Call, Fault, Outcome};
 use crate::guest::Pause;
 use crate::host::{Host, Watch};
 use crate::inside::inside;
+use crate::kept::Kept;
 use crate::limits;
 use crate::module::Module;
 use crate::request::Desk;
@@ -188,11 +189,14 @@ impl Drive<'_> {
                 Err(Fault::new("plugin.error", format!("the plugin returned {code}")).retryable())
             }
         };
+        // What an attempt would have changed goes with it where it failed.
+        let kept = if result.is_ok() { self.desk.device.kept() } else { Kept::default() };
         let tape = state.recorder.take();
         let tape = tape.map(|recorder| Box::new(recorder.finish(&result, fuel_used)));
         Outcome {
             result,
             vars: std::mem::take(&mut state.vars),
+            kept,
             logs: std::mem::take(&mut state.logs.lines),
             logs_dropped: state.logs.dropped,
             fuel_used,

@@ -1,15 +1,13 @@
 //! What a plugin may touch: the one place where permissions are enforced.
 //!
 //! Everything is denied that the granted [`Permissions`] do not name. For HTTP there are two
-//! questions, asked in this order: may it speak to this host and port ([`HttpGrants::allows`]),
-//! and may a connection go to this resolved address ([`HttpGrants::allows_address`]). The second
+//! questions, asked in this order: may it speak to this host and port ([`NetGrants::allows`]),
+//! and may a connection go to this resolved address ([`NetGrants::allows_address`]). The second
 //! keeps a public name from leading into the device's own network: special-purpose addresses are
 //! reachable only where an entry names them by address or by a block of such addresses, and never
 //! by a name that only `*` covers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use openclaw_protocol::plugin::Permissions;
 
 use crate::limits;
 use crate::target::{Host, canonical};
@@ -18,7 +16,7 @@ use crate::target::{Host, canonical};
 /// `cidr:port` and `*:port`, which is every public address under whatever name. The port may be
 /// `*` in each. An entry that cannot be read grants nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HttpGrants {
+pub struct NetGrants {
     entries: Vec<Entry>,
 }
 
@@ -42,7 +40,7 @@ enum Pattern {
     Public,
 }
 
-impl HttpGrants {
+impl NetGrants {
     /// Reads the entries of `permissions.http`.
     #[must_use]
     pub fn new(entries: &[String]) -> Self {
@@ -249,12 +247,6 @@ impl Range {
             _ => Self::Reserved,
         }
     }
-}
-
-/// Whether a plugin may read the logical directory `dir`.
-#[must_use]
-pub fn allows_dir(permissions: &Permissions, dir: &str) -> bool {
-    permissions.files.iter().any(|d| d == dir)
 }
 
 /// A path inside a granted directory, cleaned of `.` and doubled slashes; empty is the directory

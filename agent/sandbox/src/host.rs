@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::grants::HttpGrants;
+use crate::ask::Ask;
+use crate::grants::NetGrants;
 use crate::target::Target;
 
 /// The capabilities of a device. Calls block; the caller bounds them by its own deadline.
@@ -33,6 +34,14 @@ pub trait Host: Send {
     /// As [`Host::read_file`].
     fn list_dir(&mut self, dir: &str, path: &str) -> Result<Vec<DirEntry>, HostError>;
 
+    /// Everything else; see [`Ask`] for what each question is answered with.
+    ///
+    /// # Errors
+    /// This host has no such thing, or it could not be done.
+    fn ask(&mut self, ask: &Ask<'_>) -> Result<Vec<u8>, HostError> {
+        Err(HostError::NotFound(format!("{} is not to be had here", ask.function().name())))
+    }
+
     /// Milliseconds since 1970 in UTC.
     fn now_ms(&mut self) -> i64;
 
@@ -54,7 +63,7 @@ pub struct HttpRequest {
     /// The longest body of a response that the plugin can take.
     pub max_response_bytes: usize,
     /// What the plugin may reach.
-    pub grants: Arc<HttpGrants>,
+    pub grants: Arc<NetGrants>,
 }
 
 /// The response to a request, whatever its status.
@@ -95,6 +104,9 @@ pub enum HostError {
     /// The request cannot be made at all.
     #[error("{0}")]
     Invalid(String),
+    /// Not in the time that was given; what is under way may still come.
+    #[error("{0}")]
+    TimedOut(String),
     /// The run is being cancelled.
     #[error("the run is being cancelled")]
     Cancelled,

@@ -14,17 +14,21 @@
 //! Plugins speak the Extism ABI, module `openclaw` (see the crate `openclaw-plugin-abi`), and the
 //! little of WASI preview 1 that compilers emit unasked.
 
+mod abi_device;
 mod abi_extism;
 mod abi_openclaw;
 mod arena;
+mod ask;
 mod cache;
 mod call;
+mod device;
 mod drive;
 pub mod grants;
 mod guest;
 mod host;
 mod http_head;
 mod inside;
+mod kept;
 mod limiter;
 pub mod limits;
 mod module;
@@ -38,13 +42,15 @@ mod wasi;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use openclaw_plugin_abi::{Context, Level};
+pub use openclaw_plugin_abi::{Context, Exit, FileStat, KvScope, Level, WriteMode};
 use openclaw_protocol::id::Digest;
 use sha2::{Digest as _, Sha256};
 
+pub use self::ask::Ask;
 pub use self::call::{Call, Fault, LogLine, Outcome};
 pub use self::host::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop, Watch};
 pub use self::inside::inside_engine;
+pub use self::kept::{Kept, KvWrite, Published};
 pub use self::module::Module;
 pub use self::shape::{Import, LoadError, ModuleInfo};
 pub use self::tape::{Answered, Entry, Function, Tape};

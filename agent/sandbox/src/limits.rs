@@ -66,6 +66,32 @@ pub const FILE_BYTES: usize = 1024 * 1024;
 pub const PATH_BYTES: usize = 512;
 /// Names given back for one directory, in bytes; later ones are left out.
 pub const LISTING_BYTES: usize = 64 * 1024;
+/// One write of a file.
+pub const FILE_WRITE_BYTES: usize = 1024 * 1024;
+/// A key under which a value is remembered, in bytes.
+pub const KV_KEY_BYTES: usize = 256;
+/// A remembered value, in bytes.
+pub const KV_VALUE_BYTES: usize = 64 * 1024;
+/// Keys of one scope.
+pub const KV_KEYS: usize = 1_024;
+/// All keys and values of one scope together, in bytes.
+pub const KV_SCOPE_BYTES: usize = 256 * 1024;
+/// Messages that one call publishes.
+pub const MESSAGES: usize = 64;
+/// Messages of one call together, topics included, in bytes.
+pub const MESSAGES_BYTES: usize = 256 * 1024;
+/// Streams that one call opens.
+pub const STREAMS: u32 = 8;
+/// One read or write of a stream, in bytes.
+pub const STREAM_BYTES: usize = 64 * 1024;
+/// One transaction on an I²C bus, in bytes each way (`I2C_RDWR` of Linux takes 8,192).
+pub const I2C_BYTES: usize = 8_192;
+/// Arguments of one command, in bytes.
+pub const ARGS_BYTES: usize = 16 * 1024;
+/// Standard input of one command, in bytes.
+pub const STDIN_BYTES: usize = 256 * 1024;
+/// Standard output of one command, in bytes; more is cut.
+pub const STDOUT_BYTES: usize = 256 * 1024;
 /// One request for random bytes.
 pub const RANDOM_BYTES: usize = 64 * 1024;
 

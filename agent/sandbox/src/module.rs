@@ -18,7 +18,7 @@ use crate::guest::Guest;
 use crate::inside::inside;
 use crate::shape::{LoadError, ModuleInfo};
 use crate::state::State;
-use crate::{abi_extism, abi_openclaw, limits, shape, wasi};
+use crate::{abi_device, abi_extism, abi_openclaw, limits, shape, wasi};
 
 /// Functions that some toolchains want called before anything else, the first that is there.
 const SET_UP: [&str; 2] = ["_initialize", "__wasm_call_ctors"];
@@ -122,6 +122,7 @@ fn linked(engine: &Engine, wasm: &wasmi::Module) -> Result<Linker<State>, wasmi:
     let mut linker = Linker::new(engine);
     abi_extism::link(&mut linker)?;
     abi_openclaw::link(&mut linker)?;
+    abi_device::link(&mut linker)?;
     wasi::link(&mut linker, wasm)?;
     Ok(linker)
 }

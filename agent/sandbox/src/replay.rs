@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use openclaw_plugin_abi::{self as abi, Context};
 
 use crate::Sandbox;
+use crate::ask::Ask;
 use crate::call::{Call, Outcome};
 use crate::host::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop};
 use crate::module::Module;
@@ -55,12 +56,7 @@ pub fn play(sandbox: &Sandbox, module: &Module, call: Call<'_>, tape: &Tape) -> 
                 let known = serde_json::from_slice::<Context>(entry.result);
                 context.deadline_ms = known.ok().and_then(|known| known.deadline_ms);
             }
-            Function::Var
-            | Function::Http
-            | Function::ReadFile
-            | Function::ListDir
-            | Function::Now
-            | Function::Random => {}
+            _ => {}
         }
     }
     let mut call = Call { config: &config, context, ..call };
@@ -91,10 +87,7 @@ fn stopped_from_outside(tape: &Tape) -> Option<Stop> {
 
 /// Those that the host has answered; settings, variables and the context came with the call.
 fn of_host(tape: &Tape) -> VecDeque<Entry<'_>> {
-    let by_host = |entry: &Entry<'_>| {
-        !matches!(entry.function, Function::Context | Function::Config | Function::Var)
-    };
-    tape.entries().filter(by_host).collect()
+    tape.entries().filter(|entry| entry.function.is_of_host()).collect()
 }
 
 fn compare(recorded: &Tape, played: &Tape) -> Verdict {
@@ -183,6 +176,7 @@ impl<'t> Player<'t> {
             Answered::TooLarge => Err(HostError::TooLarge(why())),
             Answered::Failed => Err(HostError::Failed(why())),
             Answered::Invalid => Err(HostError::Invalid(why())),
+            Answered::TimedOut => Err(HostError::TimedOut(why())),
             Answered::Cancelled => {
                 self.over.store(true, Ordering::Relaxed);
                 Err(HostError::Cancelled)
@@ -206,6 +200,10 @@ impl Host for Player<'_> {
         let names = self.next(Function::ListDir)?;
         let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         Ok(names.map(dir_entry).collect())
+    }
+
+    fn ask(&mut self, ask: &Ask<'_>) -> Result<Vec<u8>, HostError> {
+        self.next(ask.function()).map(<[u8]>::to_vec)
     }
 
     fn now_ms(&mut self) -> i64 {

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use openclaw_plugin_abi::{self as abi, Status};
-use openclaw_protocol::plugin::Permissions;
+use openclaw_protocol::plugin::{Capability, Permissions};
 use wasmi::{Store, Val};
 
 use crate::call::Fault;
-use crate::grants::{self, HttpGrants};
+use crate::device::{Device, DeviceRequest};
+use crate::grants::NetGrants;
 use crate::host::{DirEntry, Host, HostError, HttpRequest, HttpResponse};
 use crate::http_head;
 use crate::limits;
@@ -25,6 +26,7 @@ pub(crate) enum Request {
     ListDir { dir: String, path: String },
     Now(NowReply),
     Random { ptr: i32, len: i32, reply: RandomReply },
+    Device(Box<DeviceRequest>),
 }
 
 /// How a guest wants its response.
@@ -64,13 +66,13 @@ pub(crate) mod errno {
 }
 
 /// Why a request was not fulfilled, for the guest.
-struct Refusal {
-    status: Status,
-    message: String,
+pub(crate) struct Refusal {
+    pub(crate) status: Status,
+    pub(crate) message: String,
 }
 
 impl Refusal {
-    fn new(status: Status, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
 }
@@ -83,6 +85,7 @@ impl From<HostError> for Refusal {
             HostError::TooLarge(_) => Status::TooLarge,
             HostError::Failed(_) => Status::Failed,
             HostError::Invalid(_) => Status::Invalid,
+            HostError::TimedOut(_) => Status::TimedOut,
             HostError::Cancelled => Status::Cancelled,
         };
         Self { status, message: error.to_string() }
@@ -91,10 +94,12 @@ impl From<HostError> for Refusal {
 
 /// Answers the requests of one call.
 pub(crate) struct Desk<'a> {
-    host: &'a mut dyn Host,
-    permissions: &'a Permissions,
+    pub(crate) host: &'a mut dyn Host,
+    pub(crate) permissions: &'a Permissions,
+    /// Dealings with the device.
+    pub(crate) device: Device,
     /// Made for the first request: most calls ask for nothing.
-    grants: Option<Arc<HttpGrants>>,
+    grants: Option<Arc<NetGrants>>,
     /// Requests so far.
     pub(crate) requests: u32,
     /// HTTP requests so far that may change something on the other side.
@@ -103,7 +108,7 @@ pub(crate) struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     pub(crate) fn new(host: &'a mut dyn Host, permissions: &'a Permissions) -> Self {
-        Self { host, permissions, grants: None, requests: 0, effects: 0 }
+        Self { host, permissions, device: Device::default(), grants: None, requests: 0, effects: 0 }
     }
 
     /// Fulfils a request and gives the value that the guest's call returns.
@@ -129,6 +134,7 @@ impl<'a> Desk<'a> {
             }
             Request::Now(reply) => Ok(self.now(store, reply)),
             Request::Random { ptr, len, reply } => Ok(self.random(store, ptr, len, reply)),
+            Request::Device(request) => self.device_answer(store.data_mut(), *request),
         }
     }
 
@@ -142,7 +148,7 @@ impl<'a> Desk<'a> {
         let response = self.http(store.data_mut(), head, body);
         let state = store.data_mut();
         match (reply, response) {
-            (HttpReply::Result, response) => keep(state, response.map(|r| framed(&r))),
+            (HttpReply::Result, response) => keep(state, response.map(|r| framed_response(&r))),
             (HttpReply::Block, Ok(response)) => {
                 state.http_status = i32::from(response.status);
                 let headers = serde_json::to_vec(&response.headers).unwrap_or_default();
@@ -153,7 +159,9 @@ impl<'a> Desk<'a> {
             (HttpReply::Block, Err(refusal)) => Err(match refusal.status {
                 Status::Denied => Fault::new("permission.denied", refusal.message),
                 Status::Cancelled => Fault::new("cancelled", refusal.message),
-                Status::Failed => Fault::new("http.connect", refusal.message).retryable(),
+                Status::Failed | Status::TimedOut => {
+                    Fault::new("http.connect", refusal.message).retryable()
+                }
                 Status::Invalid => Fault::new("inputs.invalid", refusal.message),
                 Status::NotFound | Status::TooLarge => Fault::new("plugin.error", refusal.message),
             }),
@@ -171,7 +179,7 @@ impl<'a> Desk<'a> {
             .map_err(|e| invalid(format!("the request's head cannot be read: {e}")))?;
         let (method, target, mut headers) = http_head::checked(head).map_err(invalid)?;
         let to = format!("{}:{}", target.host, target.port);
-        let make = || Arc::new(HttpGrants::new(&self.permissions.http));
+        let make = || Arc::new(NetGrants::new(&self.permissions.http));
         let grants = Arc::clone(self.grants.get_or_insert_with(make));
         if !grants.allows(&target.host, target.port) {
             state.deny(format!("http:{to}"));
@@ -210,7 +218,7 @@ impl<'a> Desk<'a> {
         path: &str,
         max: usize,
     ) -> Result<Vec<u8>, Refusal> {
-        let path = self.granted_path(state, dir, path)?;
+        let path = self.path(state, Capability::Files, dir, path)?;
         let max = max.min(limits::FILE_BYTES).min(state.limiter.room() / 2);
         let mut bytes = self.host.read_file(dir, &path, max);
         if let Ok(bytes) = &mut bytes {
@@ -221,22 +229,10 @@ impl<'a> Desk<'a> {
     }
 
     fn list_dir(&mut self, state: &mut State, dir: &str, path: &str) -> Result<Vec<u8>, Refusal> {
-        let path = self.granted_path(state, dir, path)?;
+        let path = self.path(state, Capability::Files, dir, path)?;
         let names = self.host.list_dir(dir, &path).map(names);
         note_path(state, Function::ListDir, dir, &path, (&names, usize::MAX));
         Ok(names?)
-    }
-
-    fn granted_path(&self, state: &mut State, dir: &str, path: &str) -> Result<String, Refusal> {
-        if !grants::allows_dir(self.permissions, dir) {
-            state.deny(format!("files:{dir}"));
-            let message =
-                format!("the directory `{dir}` is not granted; permissions.files has to name it");
-            return Err(Refusal::new(Status::Denied, message));
-        }
-        grants::clean_path(path).ok_or_else(|| {
-            Refusal::new(Status::Invalid, format!("`{path}` is not a path inside a directory"))
-        })
     }
 
     fn now(&mut self, store: &mut Store<State>, reply: NowReply) -> Val {
@@ -337,7 +333,7 @@ fn names(mut entries: Vec<DirEntry>) -> Vec<u8> {
 }
 
 /// Keeps what a request brought, or why it brought nothing.
-fn keep(state: &mut State, answer: Result<Vec<u8>, Refusal>) -> Result<Val, Fault> {
+pub(crate) fn keep(state: &mut State, answer: Result<Vec<u8>, Refusal>) -> Result<Val, Fault> {
     match answer {
         Ok(bytes) => {
             state.fuel_debt += bytes.len() as u64 / limits::BYTES_PER_FUEL;
@@ -365,13 +361,16 @@ fn write(store: &mut Store<State>, ptr: i32, bytes: &[u8]) -> i32 {
     }
 }
 
-/// Head and body in one: see `http_request` in the ABI.
-fn framed(response: &HttpResponse) -> Vec<u8> {
+fn framed_response(response: &HttpResponse) -> Vec<u8> {
     let head = abi::HttpResponse { status: response.status, headers: response.headers.clone() };
-    let head = serde_json::to_vec(&head).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(4 + head.len() + response.body.len());
+    framed(&serde_json::to_vec(&head).unwrap_or_default(), &response.body)
+}
+
+/// Head and body in one: see `http_request` in the ABI.
+pub(crate) fn framed(head: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + head.len() + body.len());
     bytes.extend_from_slice(&(head.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&head);
-    bytes.extend_from_slice(&response.body);
+    bytes.extend_from_slice(head);
+    bytes.extend_from_slice(body);
     bytes
 }

@@ -37,6 +37,8 @@ pub(crate) struct State {
     /// Fuel that host functions used beyond what was left of the slice.
     pub(crate) fuel_debt: u64,
     pub(crate) denials: Vec<String>,
+    /// Bytes that are kept on the host's side until the call ends.
+    held: usize,
     /// Takes down what the guest is told from outside, where that is wanted.
     pub(crate) recorder: Option<Box<Recorder>>,
 }
@@ -61,6 +63,7 @@ impl State {
             request: None,
             fuel_debt: 0,
             denials: Vec::new(),
+            held: 0,
             recorder: call.record.take().map(|mask| Box::new(Recorder::new(mask))),
         }
     }
@@ -100,8 +103,22 @@ impl State {
         if bytes > self.limiter.room() { Err(self.limiter.fault()) } else { Ok(()) }
     }
 
+    /// Bytes that the call may still hold.
+    pub(crate) fn room(&self) -> usize {
+        self.limiter.room()
+    }
+
+    /// Tells how much is kept until the call ends.
+    ///
+    /// # Errors
+    /// It does not fit into the call's memory.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.held = bytes;
+        self.account()
+    }
+
     fn account(&mut self) -> Result<(), Fault> {
-        self.limiter.hold_outside(self.blocks.bytes() + self.result.len())
+        self.limiter.hold_outside(self.blocks.bytes() + self.result.len() + self.held)
     }
 
     /// Remembers that something was asked for and denied.

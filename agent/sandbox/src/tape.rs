@@ -39,10 +39,48 @@ pub enum Function {
     Now = 7,
     /// Random bytes.
     Random = 8,
+    /// A part of a file.
+    FileReadAt = 9,
+    /// What a file is like.
+    FileStat = 10,
+    /// A file to write.
+    FileWrite = 11,
+    /// A file to remove.
+    FileRemove = 12,
+    /// A remembered value.
+    KvGet = 13,
+    /// The keys of remembered values, and their sizes.
+    KvList = 14,
+    /// A value to remember.
+    KvSet = 15,
+    /// A value to forget.
+    KvRemove = 16,
+    /// A message for the site's broker.
+    MqttPublish = 17,
+    /// What stands for a secret.
+    SecretHandle = 18,
+    /// A connection.
+    TcpConnect = 19,
+    /// A serial port.
+    SerialOpen = 20,
+    /// Bytes of a stream.
+    StreamRead = 21,
+    /// Bytes for a stream.
+    StreamWrite = 22,
+    /// The end of a stream.
+    StreamClose = 23,
+    /// The level of a digital input or output.
+    GpioRead = 24,
+    /// A level for a digital output.
+    GpioWrite = 25,
+    /// A transaction on an I²C bus.
+    I2cTransfer = 26,
+    /// A command.
+    Exec = 27,
 }
 
 impl Function {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 27] = [
         (Self::Context, "context"),
         (Self::Config, "config_get"),
         (Self::Var, "var_get"),
@@ -51,12 +89,45 @@ impl Function {
         (Self::ListDir, "dir_list"),
         (Self::Now, "now_ms"),
         (Self::Random, "random"),
+        (Self::FileReadAt, "file_read_at"),
+        (Self::FileStat, "file_stat"),
+        (Self::FileWrite, "file_write"),
+        (Self::FileRemove, "file_remove"),
+        (Self::KvGet, "kv_get"),
+        (Self::KvList, "kv_keys"),
+        (Self::KvSet, "kv_set"),
+        (Self::KvRemove, "kv_remove"),
+        (Self::MqttPublish, "mqtt_publish"),
+        (Self::SecretHandle, "secret_handle"),
+        (Self::TcpConnect, "tcp_connect"),
+        (Self::SerialOpen, "serial_open"),
+        (Self::StreamRead, "stream_read"),
+        (Self::StreamWrite, "stream_write"),
+        (Self::StreamClose, "stream_close"),
+        (Self::GpioRead, "gpio_read"),
+        (Self::GpioWrite, "gpio_write"),
+        (Self::I2cTransfer, "i2c_transfer"),
+        (Self::Exec, "exec"),
     ];
 
     /// Its name, as in the plugins' interface.
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(function, _)| *function == self).map_or("", |(_, name)| name)
+    }
+
+    /// Whether the host is asked; the others are answered from what came with the call, or with
+    /// its result.
+    pub(crate) const fn is_of_host(self) -> bool {
+        !matches!(
+            self,
+            Self::Context
+                | Self::Config
+                | Self::Var
+                | Self::KvSet
+                | Self::KvRemove
+                | Self::MqttPublish
+        )
     }
 
     pub(crate) fn of_number(number: u8) -> Option<Self> {
@@ -86,10 +157,12 @@ pub enum Answered {
     Invalid = 5,
     /// [`HostError::Cancelled`].
     Cancelled = 6,
+    /// [`HostError::TimedOut`].
+    TimedOut = 7,
 }
 
 impl Answered {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Ok, "ok"),
         (Self::Denied, "denied"),
         (Self::NotFound, "not_found"),
@@ -97,6 +170,7 @@ impl Answered {
         (Self::Failed, "failed"),
         (Self::Invalid, "invalid"),
         (Self::Cancelled, "cancelled"),
+        (Self::TimedOut, "timed_out"),
     ];
 
     /// In words.
@@ -123,6 +197,7 @@ impl From<&HostError> for Answered {
             HostError::Failed(_) => Self::Failed,
             HostError::Invalid(_) => Self::Invalid,
             HostError::Cancelled => Self::Cancelled,
+            HostError::TimedOut(_) => Self::TimedOut,
         }
     }
 }

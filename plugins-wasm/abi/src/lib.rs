@@ -77,6 +77,63 @@ pub mod openclaw {
     /// `(dir_ptr, dir_len, path_ptr, path_len) -> i64`: the result is the names in a directory,
     /// sorted, each ended by a NUL; a directory's name ends with `/`.
     pub const DIR_LIST: &str = "dir_list";
+    /// `(dir_ptr, dir_len, path_ptr, path_len, offset: i64, max) -> i64`: the result is at most
+    /// `max` bytes of a file from `offset` on; none at or behind its end.
+    pub const FILE_READ_AT: &str = "file_read_at";
+    /// `(dir_ptr, dir_len, path_ptr, path_len) -> i64`: the result is a [`crate::FileStat`] as JSON.
+    pub const FILE_STAT: &str = "file_stat";
+    /// `(dir_ptr, dir_len, path_ptr, path_len, bytes_ptr, bytes_len, mode) -> i32`: writes a file
+    /// in a directory granted for writing, at a [`crate::WriteMode`]; a status.
+    pub const FILE_WRITE: &str = "file_write";
+    /// `(dir_ptr, dir_len, path_ptr, path_len) -> i32`: removes a file; a status. That there is
+    /// none is [`crate::Status::NotFound`].
+    pub const FILE_REMOVE: &str = "file_remove";
+    /// `(scope, key_ptr, key_len) -> i64`: the result is the value that the device remembers under
+    /// a key of a [`crate::KvScope`].
+    pub const KV_GET: &str = "kv_get";
+    /// `(scope, key_ptr, key_len, value_ptr, value_len) -> i32`: remembers a value, once the call
+    /// has succeeded and with its result; a status.
+    pub const KV_SET: &str = "kv_set";
+    /// `(scope, key_ptr, key_len) -> i32`: forgets a value, once the call has succeeded; a status.
+    pub const KV_REMOVE: &str = "kv_remove";
+    /// `(scope, prefix_ptr, prefix_len) -> i64`: the result is the keys that begin with a text,
+    /// sorted, each ended by a NUL.
+    pub const KV_KEYS: &str = "kv_keys";
+    /// `(topic_ptr, topic_len, payload_ptr, payload_len, flags) -> i32`: publishes a message at the
+    /// site's own broker, once the call has succeeded and with its result; a status. Bit 0 of the
+    /// flags is quality of service 1, bit 1 is retain.
+    pub const MQTT_PUBLISH: &str = "mqtt_publish";
+    /// `(name_ptr, name_len) -> i64`: the result is a text that stands for a secret's value. The
+    /// host puts the value in its place where it goes out: in the path, header fields and body of
+    /// an HTTP request, and in what is written to a stream.
+    pub const SECRET_HANDLE: &str = "secret_handle";
+    /// `(host_ptr, host_len, port, timeout_ms) -> i32`: connects by TCP; the stream's number, or a
+    /// negative status.
+    pub const TCP_CONNECT: &str = "tcp_connect";
+    /// `(name_ptr, name_len) -> i32`: opens a serial port by its logical name; the stream's
+    /// number, or a negative status.
+    pub const SERIAL_OPEN: &str = "serial_open";
+    /// `(stream, min, max, timeout_ms) -> i64`: the result is `min` to `max` bytes; fewer only at
+    /// the end of the stream. What arrived before a [`crate::Status::TimedOut`] stays for the
+    /// next read.
+    pub const STREAM_READ: &str = "stream_read";
+    /// `(stream, ptr, len, timeout_ms) -> i32`: writes all of the bytes; a status.
+    pub const STREAM_WRITE: &str = "stream_write";
+    /// `(stream) -> i32`: closes a stream; a status. At the end of the call all are.
+    pub const STREAM_CLOSE: &str = "stream_close";
+    /// `(name_ptr, name_len) -> i32`: the level of a digital input or output, 0 or 1, or a negative
+    /// status.
+    pub const GPIO_READ: &str = "gpio_read";
+    /// `(name_ptr, name_len, level) -> i32`: sets a digital output to 0 or 1; a status.
+    pub const GPIO_WRITE: &str = "gpio_write";
+    /// `(name_ptr, name_len, write_ptr, write_len, read_len) -> i64`: writes to a device on an I²C
+    /// bus, then reads `read_len` bytes, in one transaction; either may be none. The result is what
+    /// was read.
+    pub const I2C_TRANSFER: &str = "i2c_transfer";
+    /// `(name_ptr, name_len, args_ptr, args_len, stdin_ptr, stdin_len, timeout_ms) -> i64`: runs a
+    /// command of the device's configuration. Arguments are each ended by a NUL. The result is
+    /// framed as that of [`HTTP_REQUEST`]: a [`crate::Exit`] as JSON, then standard output.
+    pub const EXEC: &str = "exec";
     /// `() -> i64`: milliseconds since 1970 in UTC, or a negative status.
     pub const NOW_MS: &str = "now_ms";
     /// `(ptr, len) -> i32`: fills the span with random bytes; a status.
@@ -99,6 +156,8 @@ pub enum Status {
     Invalid = -5,
     /// The run is being cancelled; finish quickly.
     Cancelled = -6,
+    /// Not in the time that was given; what is under way may still come.
+    TimedOut = -7,
 }
 
 impl Status {
@@ -117,6 +176,7 @@ impl Status {
             -3 => Self::TooLarge,
             -5 => Self::Invalid,
             -6 => Self::Cancelled,
+            -7 => Self::TimedOut,
             _ => Self::Failed,
         }
     }
@@ -151,6 +211,94 @@ impl Level {
             4..=i32::MAX => Self::Error,
         }
     }
+}
+
+/// Who shares a remembered value. The numbers are part of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(i32)]
+pub enum KvScope {
+    /// The calls of this plugin that one workflow makes on this device.
+    Workflow = 0,
+    /// All calls of this plugin on this device.
+    Plugin = 1,
+}
+
+impl KvScope {
+    /// The scope behind a number.
+    #[must_use]
+    pub const fn from_code(code: i32) -> Option<Self> {
+        match code {
+            0 => Some(Self::Workflow),
+            1 => Some(Self::Plugin),
+            _ => None,
+        }
+    }
+
+    /// As permissions name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Workflow => "workflow",
+            Self::Plugin => "plugin",
+        }
+    }
+}
+
+/// How a file is written. The numbers are part of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum WriteMode {
+    /// The whole file at once, in the place of one that is there: after a power cut either is there,
+    /// and nothing between them.
+    Replace = 0,
+    /// At the end of the file, which is made where there is none.
+    Append = 1,
+    /// A new file; that there is one is [`Status::Invalid`].
+    Create = 2,
+}
+
+impl WriteMode {
+    /// The mode behind a number.
+    #[must_use]
+    pub const fn from_code(code: i32) -> Option<Self> {
+        match code {
+            0 => Some(Self::Replace),
+            1 => Some(Self::Append),
+            2 => Some(Self::Create),
+            _ => None,
+        }
+    }
+}
+
+/// What a file is like.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStat {
+    /// Bytes.
+    pub size: u64,
+    /// When it was written last, in milliseconds since 1970 in UTC.
+    pub modified_ms: i64,
+    /// Whether it is a directory.
+    #[serde(default)]
+    pub is_dir: bool,
+    /// A number of the file itself: another file of the same name has another one.
+    #[serde(default)]
+    pub inode: u64,
+}
+
+/// How a command ended. Its standard output travels beside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit code; `null` where a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// The end of what it wrote to standard error.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stderr: String,
+    /// Standard output was longer and is cut.
+    #[serde(default)]
+    pub truncated: bool,
 }
 
 /// Where and why a plugin is being called.

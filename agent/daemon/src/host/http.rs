@@ -16,7 +16,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use openclaw_sandbox::grants::HttpGrants;
+use openclaw_sandbox::grants::NetGrants;
 use openclaw_sandbox::target::{Host as Name, Target};
 use openclaw_sandbox::{HostError, HttpRequest, HttpResponse, Stop};
 use rustls::pki_types::ServerName;
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The way to the network.
 pub struct Http {
     /// What the device's configuration leaves of all grants; `None` leaves them as they are.
-    narrowed: Option<HttpGrants>,
+    narrowed: Option<NetGrants>,
     time: TlsTime,
     runtime: tokio::runtime::Handle,
     tls: OnceLock<TlsConnector>,
@@ -48,7 +48,7 @@ impl Http {
     /// A way that is narrowed by the configuration, on a runtime that is driven elsewhere.
     #[must_use]
     pub fn new(
-        narrowed: Option<HttpGrants>,
+        narrowed: Option<NetGrants>,
         time: TlsTime,
         runtime: tokio::runtime::Handle,
     ) -> Self {
@@ -136,7 +136,7 @@ impl Http {
 
     fn allows(&self, request: &HttpRequest, address: SocketAddr) -> bool {
         let Target { host, port, .. } = &request.target;
-        let granted = |grants: &HttpGrants| grants.allows_address(host, address.ip(), *port);
+        let granted = |grants: &NetGrants| grants.allows_address(host, address.ip(), *port);
         granted(&request.grants) && self.narrowed.as_ref().is_none_or(granted)
     }
 

@@ -45,7 +45,7 @@ fn client(narrowed: Option<&[&str]>) -> Http {
     let handle = runtime.handle().clone();
     std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-    Http::new(narrowed.map(|list| HttpGrants::new(&owned(list))), TlsTime::default(), handle)
+    Http::new(narrowed.map(|list| NetGrants::new(&owned(list))), TlsTime::default(), handle)
 }
 
 fn request(url: &str, grants: &[String]) -> HttpRequest {
@@ -55,7 +55,7 @@ fn request(url: &str, grants: &[String]) -> HttpRequest {
         headers: BTreeMap::from([("x-test".to_owned(), "1".to_owned())]),
         body: Vec::new(),
         max_response_bytes: 1_000,
-        grants: Arc::new(HttpGrants::new(grants)),
+        grants: Arc::new(NetGrants::new(grants)),
     }
 }
 

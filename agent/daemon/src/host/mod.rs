@@ -6,7 +6,7 @@ mod http;
 
 use std::sync::Arc;
 
-use openclaw_sandbox::grants::HttpGrants;
+use openclaw_sandbox::grants::NetGrants;
 use openclaw_sandbox::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop};
 
 use crate::clock;
@@ -30,7 +30,7 @@ impl HostKit {
     /// judged; `runtime` carries the network.
     #[must_use]
     pub fn new(config: &Config, time: TlsTime, runtime: tokio::runtime::Handle) -> Self {
-        let narrowed = config.http.allow.as_deref().map(HttpGrants::new);
+        let narrowed = config.http.allow.as_deref().map(NetGrants::new);
         Self {
             files: Arc::new(Files::new(config.files.clone())),
             http: Arc::new(Http::new(narrowed, time, runtime)),

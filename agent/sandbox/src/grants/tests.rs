@@ -3,8 +3,8 @@
 use super::*;
 use crate::target::Target;
 
-fn grants(entries: &[&str]) -> HttpGrants {
-    HttpGrants::new(&entries.iter().map(|e| (*e).to_owned()).collect::<Vec<_>>())
+fn grants(entries: &[&str]) -> NetGrants {
+    NetGrants::new(&entries.iter().map(|e| (*e).to_owned()).collect::<Vec<_>>())
 }
 
 fn host(text: &str) -> Host {
