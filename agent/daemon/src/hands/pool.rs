@@ -7,6 +7,10 @@
 //! having computed for a while; it then goes on without one. Thus nobody is kept from beginning by
 //! one who waits, nor by a few who never end, and short calls follow one another on one thread. Those
 //! that compute for long are few, since each holds memory.
+//!
+//! Calls that share remembered values are made one after the other, and the next one begins only when
+//! what the one before has changed is durable: so each sees what all before it have left, and none
+//! builds on what a power cut takes back.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -16,8 +20,10 @@ use std::time::{Duration, Instant};
 use openclaw_agent_core::{AttemptId, PluginTask};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::ordered::VecMap;
-use openclaw_sandbox::Stop;
+use openclaw_protocol::plugin::Capability;
+use openclaw_sandbox::{KvScope, Stop};
 
+use crate::store::KvPlace;
 use crate::{clock, limits};
 
 /// Something to do.
@@ -47,6 +53,15 @@ pub(super) struct Lost {
     taken: Arc<Taken>,
 }
 
+/// What a call shares with others and must have to itself: the memory of its plugin, or the part of it
+/// that is the workflow's own where it may use no other.
+pub(super) fn exclusive(task: &PluginTask) -> Option<KvPlace> {
+    let kv = task.pin.granted.list(Capability::Kv);
+    let is_shared = kv.iter().any(|scope| scope == KvScope::Plugin.name());
+    let workflow = (!is_shared).then(|| task.workflow.clone());
+    (!kv.is_empty()).then(|| KvPlace { plugin: task.pin.name.to_string(), workflow })
+}
+
 /// Why a call shall stop: 0 for not at all.
 #[derive(Debug, Default)]
 pub(super) struct Flag(AtomicU8);
@@ -72,6 +87,8 @@ impl Flag {
 pub(super) struct Queue {
     pub(super) jobs: VecDeque<Job>,
     pub(super) flags: VecMap<AttemptId, Arc<Flag>>,
+    /// What calls have to themselves until what they changed is durable.
+    held: VecMap<AttemptId, KvPlace>,
     pub(super) threads: usize,
     idle: usize,
     /// Threads that are coming: idle ones that were called, and new ones.
@@ -119,6 +136,26 @@ impl Taken {
     fn give_back(&self, queue: &mut Queue) {
         queue.taken -= usize::from(self.held.swap(false, Ordering::Relaxed));
         queue.long -= usize::from(self.is_long.swap(false, Ordering::Relaxed));
+    }
+}
+
+impl Queue {
+    /// The first job that shares nothing with one that is under way.
+    fn begin(&mut self) -> Option<Job> {
+        let free = |job: &Job| match job {
+            Job::Call(task, _) if !self.held.is_empty() => {
+                exclusive(task).is_none_or(|place| self.held.values().all(|held| *held != place))
+            }
+            Job::Call(..) | Job::Check(_) => true,
+        };
+        let next = self.jobs.iter().position(free)?;
+        let job = self.jobs.remove(next)?;
+        if let Job::Call(task, _) = &job
+            && let Some(place) = exclusive(task)
+        {
+            self.held.insert(task.attempt.clone(), place);
+        }
+        Some(job)
     }
 }
 
@@ -183,7 +220,7 @@ impl Pool {
         loop {
             if !queue.closed
                 && queue.taken < self.places
-                && let Some(job) = queue.jobs.pop_front()
+                && let Some(job) = queue.begin()
             {
                 queue.taken += 1;
                 self.call(queue, spawn);
@@ -203,6 +240,14 @@ impl Pool {
             // Who was not called but has waited for long enough may be taken for one who was: then
             // another one is called in vain.
             queue.called = queue.called.saturating_sub(1);
+        }
+    }
+
+    /// What a call had to itself is free.
+    pub(super) fn free(&self, attempt: &AttemptId, spawn: Spawn<'_>) {
+        let mut queue = self.lock();
+        if queue.held.remove(attempt).is_some() {
+            self.call(queue, spawn);
         }
     }
 

@@ -309,6 +309,7 @@ fn settled(task: &PluginTask) -> Event {
         },
         denials: Vec::new(),
         tape: None,
+        kept: None,
     }
 }
 
