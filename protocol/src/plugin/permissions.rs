@@ -13,7 +13,7 @@ use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ManifestError;
-use crate::id::PluginName;
+use crate::id::{PluginName, StepId};
 use crate::limits;
 use crate::topic;
 
@@ -151,9 +151,12 @@ impl Capability {
             Self::MqttPublish => topic::check_filter(entry).is_err().then_some(
                 "is not an MQTT topic filter; write `plant/+/state` or `alarms/#`, for instance",
             ),
+            Self::Secrets => StepId::parse(entry).is_err().then_some(
+                "is not the name of a secret: letters, digits and underscores, beginning with a \
+                 letter",
+            ),
             Self::Files
             | Self::FilesWrite
-            | Self::Secrets
             | Self::Serial
             | Self::Gpio
             | Self::I2c

@@ -81,7 +81,7 @@ fn entries_that_cannot_be_are_refused_with_what_to_write() {
         (Capability::FilesWrite, "../x", "logical name"),
         (Capability::Kv, "all", "`workflow` or `plugin`"),
         (Capability::MqttPublish, "a/#/b", "topic filter"),
-        (Capability::Secrets, "A B", "logical name"),
+        (Capability::Secrets, "a-b", "underscores"),
         (Capability::Serial, "/dev/ttyS0", "logical name"),
         (Capability::Gpio, "", "logical name"),
         (Capability::I2c, "0x48!", "logical name"),
