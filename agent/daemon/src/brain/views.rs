@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_protocol::id::RunId;
-use openclaw_protocol::ordered::VecSet;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::{Run, RunEventRecord, RunResult};
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
@@ -49,6 +49,11 @@ impl Told {
 
     fn push(&mut self, packed: &[u8]) {
         let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
+        let more = size_of::<u32>() + packed.len();
+        if self.0.capacity() - self.0.len() < more {
+            // By a quarter, not to the double: there may be very many that wait, each with little told.
+            self.0.reserve_exact(more + self.0.len() / 4);
+        }
         self.0.extend_from_slice(&length.to_le_bytes());
         self.0.extend_from_slice(packed);
     }
@@ -85,7 +90,7 @@ impl Views {
         runs: impl Iterator<Item = &'a RunId>,
     ) -> Result<Self, StoreError> {
         let mut views = Self::default();
-        let open: VecSet<&RunId> = runs.collect();
+        let open: VecMap<&RunId, ()> = runs.map(|run| (run, ())).collect();
         let mut first = 0;
         while !open.is_empty() {
             let records = store.load(Lane::History, first, u64::MAX, READ_BYTES)?;
@@ -95,11 +100,13 @@ impl Views {
                 let event =
                     wire::unpack::<RunEventRecord>(Kind::RunEvent, &record.body, usize::MAX);
                 match event {
-                    Ok(event) if open.contains(&event.run) => {
+                    Ok(mut event) => {
+                        let Some((run, ())) = open.get_key_value(&event.run) else { continue };
+                        // All who know the run share its id.
+                        event.run = RunId::clone(run);
                         views.apply(&event, &record.body);
                         views.whole.extend(event.run.number());
                     }
-                    Ok(_) => {}
                     // A marker, or what another version wrote: it may have been of any run.
                     Err(_) => views.whole.clear(),
                 }
@@ -128,6 +135,11 @@ impl Views {
         let is_whole = run.number().is_some_and(|number| self.whole.contains(&number));
         let view = self.open(run).filter(|_| is_whole);
         view.map_or(u32::MAX, |view| view.last_seq.saturating_add(1))
+    }
+
+    /// Damaged runs have been ended: nobody asks any more how whole they are.
+    pub(super) fn begun(&mut self) {
+        self.whole = BTreeSet::new();
     }
 
     /// The run is settled: its last view, for the store.

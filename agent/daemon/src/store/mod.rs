@@ -37,6 +37,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_points::{Point, reach};
+use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::Epoch;
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::sync::{Cursor, Holding, Lane};
@@ -521,10 +522,12 @@ impl Store {
     pub fn pinned(&self) -> Keep {
         let mut keep = Keep { definitions: VecSet::new(), blobs: VecSet::new() };
         for state in self.open.values() {
-            keep.definitions.insert(state.row.definition.clone());
-            keep.blobs.extend(state.row.modules.iter().copied());
-            keep.definitions.extend(state.callees.definitions.iter().cloned());
-            keep.blobs.extend(state.callees.blobs.iter().copied());
+            keep.definitions.insert(DefinitionHash::clone(&state.definition));
+            keep.blobs.extend(state.modules.iter().copied());
+            if let Some(callees) = &state.callees {
+                keep.definitions.extend(callees.definitions.iter().cloned());
+                keep.blobs.extend(callees.blobs.iter().copied());
+            }
             state.migrated.iter().for_each(|row| row.keep(&mut keep));
         }
         keep

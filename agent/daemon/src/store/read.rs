@@ -122,7 +122,7 @@ impl Store {
                 let row = rows::unpack_settled(&row)?;
                 Some((row.run, row.first))
             }
-            None => self.open.get(&number).map(|open| (open.row.run.clone(), open.row.first)),
+            None => self.open.get(&number).map(|open| (open.run.clone(), open.first)),
         };
         let mut facts = Vec::new();
         let Some((_, first)) = known.filter(|(known, _)| known == run) else {

@@ -1,5 +1,7 @@
 //! What the store knows when the agent starts: everything it has to go on with.
 
+use std::sync::Arc;
+
 use openclaw_agent_core::{Fact, FactRecord, FileChange, HoldChange, SeenKey, TriggerMark};
 use openclaw_points::{Point, reach};
 use openclaw_protocol::definition::DefinitionHash;
@@ -21,7 +23,7 @@ use super::space::{
 };
 use super::tapes::ToRecord;
 use super::waiting::{self, Waiting};
-use super::{Keep, Store, StoreError, batch, files, holds, unpack_u64};
+use super::{Store, StoreError, batch, files, holds, unpack_u64};
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub struct OpenRun {
     /// Which.
     pub run: RunId,
     /// The definition it is pinned to.
-    pub definition: DefinitionHash,
+    pub definition: Arc<DefinitionHash>,
     /// The state that stands for the facts between the first one and the others.
     pub snapshot: Option<Vec<u8>>,
     /// Its facts, in order.
@@ -166,7 +168,8 @@ impl Store {
             let row = RUNS.unseal(key.value(), value.value());
             match row.and_then(|row| rows::unpack::<RunRow>(RUNS.0, row)) {
                 Ok(row) => {
-                    let open = OpenState::new(row, Keep::default());
+                    let before = self.open.last_key_value().map(|(_, before)| &**before);
+                    let open = OpenState::new(row, None, before);
                     self.open.insert(number, Box::new(open));
                 }
                 Err(e) => drop(damaged.insert(number, e.damage()?)),
@@ -198,9 +201,9 @@ impl Store {
         for (number, state) in &mut self.open {
             let Some(snap) = state.snap.as_ref().filter(|snap| snap.facts > 0) else { continue };
             let (covered, kept) = (snap.facts, snap.kept);
-            let Some(row) = facts_from(journal, state.row.first)?.next() else { continue };
+            let Some(row) = facts_from(journal, state.first)?.next() else { continue };
             let (key, value) = row?;
-            if fact_key_parts(key.value()) != Some((state.row.first, *number)) {
+            if fact_key_parts(key.value()) != Some((state.first, *number)) {
                 continue;
             }
             match unpack_facts(key.value(), value.value()) {
@@ -227,7 +230,13 @@ impl Store {
             match unpack_facts(key.value(), value.value()) {
                 Ok((index, read)) if index == state.facts => {
                     state.read(&read, row_bytes(key.value(), value.value()));
-                    facts.entry(number).or_default().extend(read);
+                    let known = facts.entry(number).or_default();
+                    if known.is_empty() {
+                        *known = read;
+                    } else {
+                        known.reserve_exact(read.len());
+                        known.extend(read);
+                    }
                 }
                 Ok((index, _)) => {
                     let missing = || format!("a fact before its {index}th is missing");
@@ -255,11 +264,11 @@ impl Store {
             let facts = facts.get_mut(number).map(std::mem::take).unwrap_or_default();
             let begins =
                 matches!(facts.first(), Some(FactRecord { fact: Fact::Accepted { .. }, .. }));
-            let RunRow { run, definition, .. } = &state.row;
+            let OpenState { run, definition, .. } = &**state;
             if !begins {
                 damaged.entry(*number).or_insert_with(|| "its first fact is missing".to_owned());
             }
-            let (run, definition) = (run.clone(), definition.clone());
+            let (run, definition) = (run.clone(), Arc::clone(definition));
             let snapshot = states.get_mut(number).map(std::mem::take);
             let open = OpenRun { run, definition, snapshot, facts };
             match damaged.remove(number) {
@@ -274,7 +283,7 @@ impl OpenState {
     /// Takes in a row that was read.
     fn read(&mut self, facts: &[FactRecord], bytes: u64) {
         if let Some(Fact::Accepted { callees, .. }) = facts.first().map(|first| &first.fact) {
-            self.callees = kept_for(callees);
+            self.callees = (!callees.is_empty()).then(|| Box::new(kept_for(callees)));
         }
         self.add(facts.len(), bytes);
     }
