@@ -95,7 +95,8 @@ impl OpenState {
         let same = before.filter(|before| *before.definition == definition);
         Self {
             run,
-            definition: same.map_or_else(|| Arc::new(definition), |same| Arc::clone(&same.definition)),
+            definition: same
+                .map_or_else(|| Arc::new(definition), |same| Arc::clone(&same.definition)),
             modules,
             first,
             callees,
