@@ -16,11 +16,11 @@ use super::journal::{kept_for, row_bytes, unpack_facts};
 use super::read::unpack_signed;
 use super::rows::{self, BootRow, RunRow, WishRow};
 use super::snapshots::OpenState;
-use super::space::Open;
 use super::space::{
     FILES, HOLDS, JOURNAL, MARKS, META, MIGRATED, PUBLICATIONS, RUNS, SEEN, SETTLED, SNAPSHOTS,
-    TAPES, WISHES, fact_key_parts, facts_from, tail_u64,
+    TAPES, WANTED, WISHES, fact_key_parts, facts_from, tail_u64,
 };
+use super::space::{Open, Space};
 use super::tapes::ToRecord;
 use super::waiting::{self, Waiting};
 use super::{Store, StoreError, batch, files, holds, unpack_u64};
@@ -94,18 +94,19 @@ impl Store {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
+            let mut wanted = write.open_table(WANTED.definition())?;
             let damaged = &mut restored.damaged;
             let unpack_age = |row: &[u8]| rows::unpack::<Age>(META.0, row);
-            let age = spare(&mut meta, "alive", unpack_age, damaged)?;
+            let age = spare(META, &mut meta, "alive", unpack_age, damaged)?;
             restored.alive = age.as_ref().map(|age| age.at);
             self.age = age.unwrap_or_else(Age::unknown);
-            spare(&mut meta, "desired", unpack_signed, damaged)?;
-            spare(&mut meta, "pending", unpack_signed, damaged)?;
-            let high_water = spare(&mut meta, "high_water", unpack_u64, damaged)?;
+            spare(WANTED, &mut wanted, "desired", unpack_signed, damaged)?;
+            spare(WANTED, &mut wanted, "pending", unpack_signed, damaged)?;
+            let high_water = spare(META, &mut meta, "high_water", unpack_u64, damaged)?;
             restored.high_water_wall_ms = high_water.map_or(0, u64::cast_signed);
             let had_boot = meta.get(b"boot".as_slice())?.is_some();
             let unpack_boot = |row: &[u8]| rows::unpack::<BootRow>(META.0, row);
-            let boot = spare(&mut meta, "boot", unpack_boot, damaged)?;
+            let boot = spare(META, &mut meta, "boot", unpack_boot, damaged)?;
             restored.boot = match &boot {
                 // Where the number is damaged, that of the last stamp is one that was given.
                 None => restored.alive.map_or(1, |alive| alive.boot.saturating_add(1)),
@@ -296,20 +297,21 @@ pub(super) fn drawn_epoch() -> Result<Epoch, StoreError> {
     Ok(Epoch(u64::from_le_bytes(bytes)))
 }
 
-/// A value of `meta` that the agent can do without: a damaged one is named, removed, and counts as
+/// A value by name that the agent can do without: a damaged one is named, removed, and counts as
 /// absent.
 fn spare<T>(
-    meta: &mut Open<'_>,
+    space: Space,
+    table: &mut Open<'_>,
     key: &str,
     unpack: impl Fn(&[u8]) -> Result<T, StoreError>,
     damaged: &mut Vec<String>,
 ) -> Result<Option<T>, StoreError> {
-    let row = META.fetch(meta, key.as_bytes());
+    let row = space.fetch(table, key.as_bytes());
     match row.and_then(|row| row.map(|row| unpack(&row)).transpose()) {
         Ok(found) => Ok(found),
         Err(e) => {
             damaged.push(format!("`{key}`: {}", e.damage()?));
-            meta.remove(key.as_bytes())?;
+            table.remove(key.as_bytes())?;
             Ok(None)
         }
     }

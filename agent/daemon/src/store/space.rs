@@ -12,8 +12,11 @@ use super::StoreError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Space(pub(super) &'static str);
 
-/// Single values by name: epoch, boot, cursors.
+/// Single values by name: epoch, boot, cursors. All of them are small and share one page, which every
+/// commit writes.
 pub(super) const META: Space = Space("meta");
+/// Documents of the control plane and what is known of them, by name: seldom written, and large.
+pub(super) const WANTED: Space = Space("wanted");
 /// Facts by place and run number.
 pub(super) const JOURNAL: Space = Space("journal");
 /// Runs as states that facts led to, by number; and bytes of facts dropped under them.
@@ -51,7 +54,7 @@ pub(super) const TAPES: Space = Space("tapes");
 pub(super) const MIGRATED: Space = Space("migrated");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 18] = [
+pub(super) const ALL: [Space; 19] = [
     META,
     JOURNAL,
     RUNS,
@@ -70,6 +73,7 @@ pub(super) const ALL: [Space; 18] = [
     SNAPSHOTS,
     TAPES,
     MIGRATED,
+    WANTED,
 ];
 
 const CHECK_BYTES: usize = 8;
