@@ -174,7 +174,7 @@ impl<K: Ord, V> VecMap<K, V> {
         match self.place(&key) {
             Ok(at) => Some(std::mem::replace(&mut self.entries[at].1, value)),
             Err(at) => {
-                self.entries.insert(at, (key, value));
+                put(&mut self.entries, at, (key, value));
                 None
             }
         }
@@ -256,6 +256,15 @@ impl<K: Ord, V> VecMap<K, V> {
     }
 }
 
+/// Adds an entry. Most maps have one and stay so: the first gets room for itself alone, where a
+/// vector would make it for four.
+fn put<T>(entries: &mut Vec<T>, at: usize, entry: T) {
+    if entries.capacity() == 0 {
+        entries.reserve_exact(1);
+    }
+    entries.insert(at, entry);
+}
+
 /// Puts things in order; equal ones stay as they stand. One sort for all types, where the standard
 /// library's weigh 4 KB for each: for what is sorted seldom, or is short.
 pub fn sort<T: Ord>(things: &mut Vec<T>) {
@@ -301,7 +310,7 @@ impl<'m, K, V> Entry<'m, K, V> {
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> &'m mut V {
         let (Ok(at) | Err(at)) = self.place;
         if self.place.is_err() {
-            self.entries.insert(at, (self.key, make()));
+            put(self.entries, at, (self.key, make()));
         }
         &mut self.entries[at].1
     }

@@ -27,7 +27,7 @@ fn kills_and_cuts_lose_nothing_and_double_nothing() {
 #[test]
 fn a_hundred_kills_over_a_thousand_executions_cost_no_result_and_one_effect_each_at_most() {
     let dir = tempfile::tempdir().expect("a directory");
-    let killed = on_a_runtime(kills(dir.path(), SEED, 100, 1_000));
+    let killed = on_a_runtime(kills(dir.path(), SEED, 100, 1_000, None));
     let killed = killed.unwrap_or_else(|failure| {
         let kept = dir.keep();
         panic!("seed {SEED}: {failure:?}; everything is kept in {}", kept.display())

@@ -1,7 +1,7 @@
 //! A storm of kills: agents are killed at random moments while they do what was wished for, and the
 //! ledger then says that each wish came to one result, and how often its effect was seen.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use openclaw::Failure;
@@ -78,12 +78,24 @@ impl Killed {
 }
 
 /// Wishes for so many runs and kills agents so many times meanwhile. An agent makes one call at a
-/// time here, so that a kill can cost one effect that is seen again, and no more.
+/// time here, so that a kill can cost one effect that is seen again, and no more. They are of the
+/// development build, or this program.
 ///
 /// # Errors
 /// A part of the world does not do what it should in time.
-pub async fn kills(dir: &Path, seed: u64, kills: u64, executions: u64) -> Result<Killed, Failure> {
-    let mut world = World::begin(dir, Programs::find(None)?).await?;
+pub async fn kills(
+    dir: &Path,
+    seed: u64,
+    kills: u64,
+    executions: u64,
+    agent: Option<PathBuf>,
+) -> Result<Killed, Failure> {
+    let programs = Programs::find(None)?;
+    let programs = match agent {
+        Some(agent) => programs.with_agent(agent),
+        None => programs,
+    };
+    let mut world = World::begin(dir, programs).await?;
     let outcome = play(&mut world, seed, kills, executions).await;
     world.end().await;
     outcome

@@ -14,6 +14,7 @@ use openclaw_protocol::run::StepPath;
 use openclaw_protocol::time::Stamp;
 use serde_json::{Map, Value as Json};
 
+use crate::alike::Alike;
 use crate::effect::{Decision, Told};
 use crate::engine::Engine;
 use crate::fact::{Callee, Fact, FactRecord, Parent};
@@ -255,7 +256,8 @@ impl Engine {
             given: wanted.given,
         };
         let record = FactRecord { at: now, check: 0, fact };
-        if let Some(head) = Head::read(id.clone(), self.config.seed, &record, pins, callees) {
+        let (seed, with) = (self.config.seed, (pins, callees));
+        if let Some(head) = Head::read(id.clone(), seed, &record, with, &mut self.alike) {
             let (run, out) = Run::new(head, plan);
             decision.needs_commit = true;
             decision.facts.push((id.clone(), record));
@@ -429,8 +431,8 @@ impl Head {
         id: RunId,
         seed: u64,
         record: &FactRecord,
-        pins: Pins,
-        callees: Vec<Pinned>,
+        (pins, callees): (Pins, Vec<Pinned>),
+        alike: &mut Alike,
     ) -> Option<Self> {
         let Fact::Accepted {
             trigger,
@@ -451,12 +453,12 @@ impl Head {
             seed,
             pins,
             trigger: trigger.clone(),
-            trigger_data: Value::from_json_typed(&trigger_data.value()),
-            agent: Value::from_json(&agent.value()),
-            inputs: Value::from_json_typed(&inputs.value()),
+            trigger_data: alike.from_json_typed(trigger_data),
+            agent: alike.from_json(agent),
+            inputs: alike.from_json_typed(inputs),
             priority: *priority,
             request: request.clone(),
-            parent: parent.clone(),
+            parent: parent.clone().map(Box::new),
             callees,
             given: given.iter().map(|(step, result)| (step.clone(), result.clone())).collect(),
             accepted: record.at,

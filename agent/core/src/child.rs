@@ -93,7 +93,7 @@ impl Engine {
             if run.plan.workflow.name == *workflow {
                 return true;
             }
-            here = run.head.parent.as_ref();
+            here = run.head.parent.as_deref();
         }
         false
     }

@@ -12,6 +12,7 @@ use openclaw_protocol::run::RunStatus;
 use openclaw_protocol::time::{ClockTrust, Stamp};
 
 use crate::admission::{Lane, LaneKey};
+use crate::alike::Alike;
 use crate::bus::Said;
 use crate::effect::{AttemptId, Decision, Effect, Told, TriggerMark};
 use crate::fact::{AttemptOutcome, Fact};
@@ -47,7 +48,7 @@ pub struct Config {
 /// [`Engine::restore_wishes`], [`Engine::restore_holds`], [`Engine::restore_files`],
 /// [`Engine::restore_run`] for each run that is not settled,
 /// [`Engine::set_next_run_number`]; then [`Engine::step`] with [`Input::Deploy`] and with [`Input::Restarted`] (also at the very
-/// first start), from where on triggers fire and calls are made; then as things happen, and
+/// first start, and again while [`Engine::is_restarting`]), from where on triggers fire and calls are made; then as things happen, and
 /// [`Input::Tick`] at the latest at [`Engine::next_deadline`].
 #[derive(Debug)]
 pub struct Engine {
@@ -83,10 +84,13 @@ pub struct Engine {
     pub(crate) requests: VecMap<RequestId, Result<RunId, Refusal>>,
     pub(crate) request_order: VecDeque<RequestId>,
     pub(crate) plans: VecMap<DefinitionHash, Arc<Plan>>,
+    pub(crate) alike: Alike,
     pub(crate) next_run: u64,
     pub(crate) last_alive: Option<Stamp>,
-    /// `Restarted` has been seen, and whether it was unclean.
+    /// `Restarted` has been seen by all runs, and whether it was unclean.
     pub(crate) started: Option<bool>,
+    /// The number from which on runs have not seen it yet, where it is on its way.
+    restarting: Option<u64>,
     /// What is in force has changed, and runs under way have not been looked at since.
     pub(crate) deployed_anew: bool,
     /// The agent is about to stop: no attempt begins any more.
@@ -158,9 +162,11 @@ impl Engine {
             requests: VecMap::new(),
             request_order: VecDeque::new(),
             plans: VecMap::new(),
+            alike: Alike::default(),
             next_run: 1,
             last_alive: None,
             started: None,
+            restarting: None,
             deployed_anew: false,
             draining: false,
             storage: Storage::Ample,
@@ -336,23 +342,53 @@ impl Engine {
         self.commit_read(number, fact, output, now, decision);
     }
 
+    /// Tells a bounded number of runs: what all of them say at once takes more memory than they do.
     fn restarted(&mut self, unclean: bool, now: Stamp, decision: &mut Decision) {
-        self.started = Some(unclean);
-        self.doubt_holds(now, decision);
-        for number in self.numbers() {
-            // The end of another one may have ended this one too.
-            let Some(held) = self.runs.get(&number) else { continue };
-            let run = &held.run;
-            let alive = self.last_alive.filter(|alive| {
-                alive.boot == run.last.boot
-                    && alive.boot_ms > run.last.boot_ms
-                    && !run.timers.is_empty()
-            });
-            if let Some(alive) = alive {
-                self.commit(number, Fact::Alive, alive, decision);
+        let from = self.restarting.take().unwrap_or_else(|| {
+            self.doubt_holds(now, decision);
+            0
+        });
+        let left: Vec<u64> = self
+            .runs
+            .range(from..)
+            .take(limits::RESTARTED_PER_DECISION + 1)
+            .map(|(number, _)| *number)
+            .collect();
+        let (these, next) = match left.split_last() {
+            Some((next, these)) if these.len() == limits::RESTARTED_PER_DECISION => {
+                (these, Some(*next))
             }
-            self.commit(number, Fact::Restarted { unclean }, now, decision);
+            _ => (left.as_slice(), None),
+        };
+        for number in these {
+            self.restarted_run(*number, unclean, now, decision);
         }
+        self.restarting = next;
+        if next.is_none() {
+            self.started = Some(unclean);
+        }
+    }
+
+    fn restarted_run(&mut self, number: u64, unclean: bool, now: Stamp, decision: &mut Decision) {
+        // The end of another one may have ended this one too.
+        let Some(held) = self.runs.get(&number) else { return };
+        let run = &held.run;
+        let alive = self.last_alive.filter(|alive| {
+            alive.boot == run.last.boot
+                && alive.boot_ms > run.last.boot_ms
+                && !run.timers.is_empty()
+        });
+        if let Some(alive) = alive {
+            self.commit(number, Fact::Alive, alive, decision);
+        }
+        self.commit(number, Fact::Restarted { unclean }, now, decision);
+    }
+
+    /// Whether [`Input::Restarted`] is to be given once more before anything else: runs are left that
+    /// have not seen it.
+    #[must_use]
+    pub fn is_restarting(&self) -> bool {
+        self.restarting.is_some()
     }
 
     fn continue_runs(&mut self, now: Stamp, decision: &mut Decision) {

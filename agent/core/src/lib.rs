@@ -17,6 +17,7 @@
 //! back what a full disk has no room for.
 
 mod admission;
+mod alike;
 mod bus;
 mod child;
 mod commit;

@@ -6,6 +6,12 @@
 pub const TASKS_PER_FACT: u32 = 1_000;
 /// Runs whose deadlines are looked at in one decision; the rest follow in the next one.
 pub const RUNS_PER_DECISION: usize = 256;
+/// Values that are kept because the next run may have the same, and bytes of JSON of each.
+pub const ALIKE: usize = 8;
+/// See [`ALIKE`].
+pub const ALIKE_BYTES: usize = 512;
+/// Runs that one decision tells that the agent was restarted.
+pub const RESTARTED_PER_DECISION: usize = 2_048;
 /// Runs that are not settled, over all workflows.
 pub const LIVE_RUNS: usize = 100_000;
 /// Operators' wishes whose outcome is remembered, so that a repeated wish does nothing again.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use openclaw_protocol::definition::{PluginCall, Scope, ScopeIx, Step, StepIx, StepKind, Workflow};
 use openclaw_protocol::desired::PluginPin;
+use openclaw_protocol::expr::Value;
 use openclaw_protocol::ordered::VecMap;
+
+use crate::view::View;
 
 /// Plugin references as written, and the versions they are pinned to.
 pub(crate) type Pins = Arc<Vec<(String, Arc<PluginPin>)>>;
@@ -15,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) workflow: Arc<Workflow>,
     ids: VecMap<String, StepIx>,
     positions: Vec<usize>,
+    /// What a run sees at first: its variables as the document has them. Shared until it writes.
+    pub(crate) view: View,
 }
 
 impl Plan {
@@ -29,7 +34,9 @@ impl Plan {
                 positions[usize::from(ix.0)] = position;
             }
         }
-        Self { workflow, ids, positions }
+        let vars = workflow.vars.iter();
+        let view = View::new(vars.map(|(name, json)| (name.clone(), Value::from_json_typed(json))));
+        Self { workflow, ids, positions, view }
     }
 
     pub(crate) fn step(&self, ix: StepIx) -> &Step {

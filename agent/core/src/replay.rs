@@ -13,6 +13,7 @@ use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::{RunEvent, RunEventRecord, StepPath};
 use serde::{Deserialize, Serialize};
 
+use crate::alike::Alike;
 use crate::fact::{AttemptOutcome, Fact, FactRecord};
 use crate::migrate::Onward;
 use crate::plan::{Pins, Plan};
@@ -212,9 +213,10 @@ impl Recording {
         }
         let (pins, plan) = (pinned(pins), Arc::new(Plan::new(workflow)));
         let head = || {
-            let head =
-                Head::read(self.run.clone(), self.seed, first, Arc::clone(&pins), Vec::new());
-            head.ok_or(ReplayError::NoBeginning)
+            let with = (Arc::clone(&pins), Vec::new());
+            let alike = &mut Alike::default();
+            Head::read(self.run.clone(), self.seed, first, with, alike)
+                .ok_or(ReplayError::NoBeginning)
         };
         let (mut run, out) = Run::new(head()?, Arc::clone(&plan));
         if let Some(snapshot) = &self.snapshot {

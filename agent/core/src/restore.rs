@@ -128,7 +128,8 @@ impl Engine {
         let plan = self.plan_of(&definition);
         let pins = self.shared_pins(pins);
         let callees = self.callees_at(callees, definition_of);
-        let Some(head) = Head::read(run.clone(), self.config.seed, first, pins, callees) else {
+        let (seed, with) = (self.config.seed, (pins, callees));
+        let Some(head) = Head::read(run.clone(), seed, first, with, &mut self.alike) else {
             return Err(RestoreError::NoBeginning(run));
         };
         let request = head.request.clone();

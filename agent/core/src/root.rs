@@ -91,7 +91,7 @@ impl Turn<'_> {
                 shared::SETTLED_STEPS
             ),
         );
-        self.close_scope(ScopeKey::from(""), Ending::Failed(error));
+        self.close_scope(ScopeKey::from(""), Ending::Failed(Box::new(error)));
     }
 
     /// The scope without an owner has ended: the root, or the workflow's `finally` or `on_failure`.
@@ -151,7 +151,7 @@ impl Turn<'_> {
         let ending = match outcome {
             Ok(outputs) => return self.settle_run(RunStatus::Completed, outputs, None),
             Err(_) if self.run.cancelled.is_some() => Ending::Cancelled,
-            Err(error) => Ending::Failed(error),
+            Err(error) => Ending::Failed(Box::new(error)),
         };
         self.run.timers.remove(&TimerKey::run());
         self.run.phase = Phase::Compensating;
@@ -164,7 +164,7 @@ impl Turn<'_> {
     pub(crate) fn left_main(&mut self, ending: Ending) {
         let error = match ending {
             Ending::Cancelled => return self.settle_run(RunStatus::Cancelled, Value::Null, None),
-            Ending::Failed(error) => error,
+            Ending::Failed(error) => *error,
         };
         self.run.error = Some(Box::new(error.clone()));
         match self.plan.workflow.on_failure {

@@ -50,7 +50,7 @@ pub(crate) struct Head {
     pub(crate) inputs: Value,
     pub(crate) priority: Priority,
     pub(crate) request: Option<RequestId>,
-    pub(crate) parent: Option<Parent>,
+    pub(crate) parent: Option<Box<Parent>>,
     pub(crate) callees: Vec<Pinned>,
     /// Results that steps are given instead of being run.
     pub(crate) given: VecMap<StepPath, JsonText>,
@@ -198,14 +198,11 @@ impl Head {
 impl Run {
     /// A run that has just been accepted.
     pub(crate) fn new(head: Head, plan: Arc<Plan>) -> (Self, Out) {
-        let vars = &plan.workflow.vars;
-        let view =
-            View::new(vars.iter().map(|(name, json)| (name.clone(), Value::from_json_typed(json))));
         let mut run = Self {
             phase: Phase::Pending,
             began: None,
             scopes: VecMap::new(),
-            views: VecMap::from([(MAIN_VIEW, Box::new(view))]),
+            views: VecMap::from([(MAIN_VIEW, Box::new(plan.view.clone()))]),
             next_view: MAIN_VIEW + 1,
             timers: VecMap::new(),
             agenda: VecDeque::new(),
@@ -285,6 +282,10 @@ impl Run {
         }
         turn.drain();
         turn.look_again();
+        if self.agenda.is_empty() {
+            // A run may wait for long now, and nothing of this.
+            self.agenda = VecDeque::new();
+        }
         self.last = record.at;
         out
     }

@@ -27,8 +27,8 @@ pub(crate) type ScopeKey = Arc<str>;
 pub(crate) enum Ending {
     /// Somebody, or something around it, wants it to end.
     Cancelled,
-    /// It fails with this.
-    Failed(RunError),
+    /// It fails with this. Apart, for most things under way are not being ended.
+    Failed(Box<RunError>),
 }
 
 impl Ending {
@@ -36,7 +36,7 @@ impl Ending {
     pub(crate) fn error(&self) -> RunError {
         match self {
             Self::Cancelled => fault::cancelled(),
-            Self::Failed(error) => error.clone(),
+            Self::Failed(error) => RunError::clone(error),
         }
     }
 }
@@ -185,7 +185,7 @@ impl Turn<'_> {
     ) {
         let plan = self.plan;
         let scope = plan.scope(ix);
-        let mut steps: Vec<StepState> = Vec::new();
+        let mut steps: Vec<StepState> = Vec::with_capacity(scope.steps.len());
         steps.resize_with(scope.steps.len(), StepState::default);
         for entry in &scope.entries {
             steps[plan.position(*entry)].stage = Stage::Due;
@@ -372,7 +372,7 @@ impl Turn<'_> {
         let was_cancelled = scope.ending == Some(Ending::Cancelled);
         let outcome = match scope.ending.take() {
             None => Ok(std::mem::replace(&mut scope.result, Value::Null)),
-            Some(Ending::Failed(error)) => Err(error),
+            Some(Ending::Failed(error)) => Err(*error),
             Some(Ending::Cancelled) => Err(fault::cancelled()),
         };
         match scope.owner.take() {

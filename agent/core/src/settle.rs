@@ -36,7 +36,7 @@ impl Turn<'_> {
         let result = match (active.closing.take(), result) {
             (None, result) => result,
             (Some(_), Ok(value)) if is_plugin => Ok(value),
-            (Some(Ending::Failed(error)), _) => Err(error),
+            (Some(Ending::Failed(error)), _) => Err(*error),
             (Some(Ending::Cancelled), _) => {
                 let attempts = active.attempts_made();
                 return self.settle(at, StepStatus::Cancelled, attempts, None, Follows::Nothing);
@@ -216,7 +216,7 @@ impl Turn<'_> {
         match follows {
             Follows::Edges(edges) if marking => self.mark_edges(&at.scope, edges),
             Follows::Failure(error) => {
-                self.close_scope(at.scope.clone(), Ending::Failed(error));
+                self.close_scope(at.scope.clone(), Ending::Failed(Box::new(error)));
             }
             Follows::Edges(_) | Follows::Nothing => {}
         }

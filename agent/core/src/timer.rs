@@ -180,11 +180,11 @@ impl Turn<'_> {
             (_, _) => return,
         };
         let error = fault::timeout(what, timer.bound_ms);
-        self.close_scope(ScopeKey::from(""), Ending::Failed(error));
+        self.close_scope(ScopeKey::from(""), Ending::Failed(Box::new(error)));
     }
 
     fn time_out(&mut self, at: &StepRef, error: RunError) {
-        let inner = self.close_step(at, Ending::Failed(error), StopReason::TimedOut);
+        let inner = self.close_step(at, Ending::Failed(Box::new(error)), StopReason::TimedOut);
         for key in inner {
             self.close_scope(key, Ending::Cancelled);
         }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::brain::{Brain, Parts};
 use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::Config;
-use crate::event::{self, Event, Events};
+use crate::event::{self, Event, Events, Inbox};
 use crate::hands::{Kit, Workers};
 use crate::host::HostKit;
 use crate::identity::{self, Credentials, Identity};
@@ -114,7 +114,7 @@ impl Agent {
             secrets: secrets.clone(),
             plugin_config: Arc::new(config.plugin_config.clone()),
         };
-        let brain = Brain::new(Parts {
+        let parts = Parts {
             store,
             restored,
             clock: Box::new(clock),
@@ -130,13 +130,9 @@ impl Agent {
             secrets,
             agent,
             seed: random_u64()?,
-        })?;
-        let (done, ended) = oneshot::channel();
-        std::thread::Builder::new().name("brain".to_owned()).spawn(move || {
-            // Nobody listens any more where the process is ending.
-            let _ = done.send(brain.run(&receiver));
-        })?;
-        Ok(Self { events, tasks: running, brain: ended, socket, database: database_of(config) })
+        };
+        let brain = begin_brain(parts, receiver)?;
+        Ok(Self { events, tasks: running, brain, socket, database: database_of(config) })
     }
 
     /// The local socket.
@@ -174,6 +170,28 @@ impl Agent {
         }
         ended
     }
+}
+
+/// Makes the brain on the thread that it lives on. The usual C library keeps a heap for each thread and
+/// gives that of the thread that read the store to the next one: the runs of very many go where what was
+/// read of them is freed, instead of beside it.
+fn begin_brain(
+    parts: Parts,
+    events: Inbox,
+) -> anyhow::Result<oneshot::Receiver<Result<(), StoreError>>> {
+    let (done, ended) = oneshot::channel();
+    let (made, begun) = std::sync::mpsc::sync_channel(1);
+    std::thread::Builder::new().name("brain".to_owned()).spawn(move || {
+        let brain = match Brain::new(parts) {
+            Ok(brain) => brain,
+            Err(e) => return drop(made.send(Err(e))),
+        };
+        // Nobody listens any more where the process is ending.
+        drop(made.send(Ok(())));
+        drop(done.send(brain.run(&events)));
+    })?;
+    begun.recv().context("the brain stopped unexpectedly")??;
+    Ok(ended)
 }
 
 /// The way to the site's broker, where the configuration has one.

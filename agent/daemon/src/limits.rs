@@ -115,6 +115,8 @@ pub const SNAPSHOT_BYTES: usize = 4 * 1024 * 1024;
 pub const RECENT_RUNS: usize = 200;
 /// Bytes of one settled run's view; a larger one is kept without its outputs.
 pub const RECENT_BYTES: usize = 32 * 1024;
+/// Bytes of a settled run's view from which on it is packed.
+pub const VIEW_PACKED_BYTES: usize = 512;
 /// Bytes of packed events of an open run that are kept as they were told; then they are folded.
 pub const VIEW_TOLD_BYTES: usize = 16 * 1024;
 /// Parts of wanted blobs that may wait in memory for a commit, bytes.

@@ -1,8 +1,9 @@
-//! `make chaos`: the long runs. `chaos blows|kills|points COUNT [SEED] [POINT]`; prints the seed, so
-//! that a failure can be played again, alone where it was at one point.
+//! `make chaos`: the long runs. `chaos blows|kills|points COUNT [SEED] [AGENT|POINT]`; prints the seed, so
+//! that a failure can be played again, alone where it was at one point; kills are of the agent that is
+//! named, such as the release build.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -54,25 +55,27 @@ async fn play(
     dir: &Path,
     seed: u64,
     count: u64,
-    point: Option<&String>,
+    more: Option<&String>,
 ) -> Result<Option<String>, Failure> {
     match what {
         "kills" => {
-            let killed = kills::kills(dir, seed, count, count * EXECUTIONS).await?;
+            let killed =
+                kills::kills(dir, seed, count, count * EXECUTIONS, more.map(PathBuf::from)).await?;
             let (kills, executions) = (killed.kills, killed.executions);
             println!(
                 "{kills} kills over {executions} executions, {} effects seen again; from a start to \
-                 the first effect, of {}: p50 {:?}, p99 {:?}",
+                 the first effect, of {}: p50 {:?}, p99 {:?}, most {:?}",
                 killed.repeated(),
                 killed.recoveries.len(),
                 killed.recovery(50),
-                killed.recovery(99)
+                killed.recovery(99),
+                killed.recovery(100)
             );
             Ok(killed.fault())
         }
         "points" => {
             let all = Point::ALL.iter().copied();
-            let wanted = |it: &Point| point.is_none_or(|name| it.name() == name);
+            let wanted = |it: &Point| more.is_none_or(|name| it.name() == name);
             let chosen: Vec<Point> = all.filter(wanted).collect();
             let outcome = points::deaths(dir, seed, count, &chosen).await?;
             println!("{} deaths at {} points", outcome.deaths, outcome.points);

@@ -219,7 +219,7 @@ impl Turn<'_> {
     pub(crate) fn give_up(&mut self, at: &StepRef) {
         let closing = self.run.active(at).and_then(|active| active.closing.clone());
         let error = match closing {
-            Some(Ending::Failed(error)) => error,
+            Some(Ending::Failed(error)) => *error,
             Some(Ending::Cancelled) | None => fault::cancelled(),
         };
         self.attempt_ended(at, Err(error));

@@ -63,7 +63,7 @@ impl Undoing {
         let message = "not everything that was done could be undone; see the failed compensations";
         let incomplete = fault::fault(INCOMPLETE, message);
         match self.ending {
-            Ending::Cancelled => Ending::Failed(incomplete),
+            Ending::Cancelled => Ending::Failed(Box::new(incomplete)),
             Ending::Failed(mut error) => {
                 fault::attach(&mut error, &incomplete);
                 Ending::Failed(error)
@@ -96,7 +96,7 @@ impl Turn<'_> {
         }
         let ending = match (&outcome, closing) {
             (_, Some(ending)) => Some(ending),
-            (Err(error), None) => Some(Ending::Failed(error.clone())),
+            (Err(error), None) => Some(Ending::Failed(Box::new(error.clone()))),
             (Ok(_), None) => None,
         };
         let owner = Some(at.clone());

@@ -130,7 +130,7 @@ impl Turn<'_> {
         let Some(Work::Try(trying)) = self.work_mut(at) else { return };
         if trying.is_shielded() {
             let key = Arc::clone(&trying.child);
-            self.close_scope(key, Ending::Failed(fault::timeout("`finally`", bound_ms)));
+            self.close_scope(key, Ending::Failed(Box::new(fault::timeout("`finally`", bound_ms))));
         }
     }
 

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use super::generate::{CALLEE, Choices, workflow};
 use super::world::{World, error};
+use crate::alike::Alike;
 use crate::migrate::Onward;
 use crate::plan::{Pins, Plan};
 use crate::replay::Recording;
@@ -68,7 +69,8 @@ impl<'a> Journal<'a> {
 
     fn head(&self) -> Head {
         let pins = Arc::clone(&self.pins);
-        Head::read(self.run.clone(), 1, &self.facts[0], pins, Vec::new()).unwrap()
+        let with = (pins, Vec::new());
+        Head::read(self.run.clone(), 1, &self.facts[0], with, &mut Alike::default()).unwrap()
     }
 
     pub(super) fn begin(&self) -> Run {

@@ -2,7 +2,7 @@
 //! failed, with a last event and a result that say so, once.
 
 use openclaw_agent_core::{Fact, FactRecord};
-use openclaw_protocol::definition::{self, Priority};
+use openclaw_protocol::definition::{self, DefinitionHash, Priority};
 use openclaw_protocol::id::WorkflowName;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Report;
@@ -72,7 +72,7 @@ impl Brain {
             run: open.run.clone(),
             workflow: name,
             version: workflow.map(|workflow| workflow.version.clone()).unwrap_or_default(),
-            definition: open.definition.clone(),
+            definition: DefinitionHash::clone(&open.definition),
             trigger: UNKNOWN.to_owned(),
             request: None,
             priority: Priority::Normal,

@@ -213,8 +213,9 @@ impl Brain {
         for (open, reason) in broken {
             brain.end_broken(&open, &reason)?;
         }
+        brain.views.begun();
         brain.tell_of_damage(restored.damaged);
-        brain.begin(restored.unclean);
+        brain.begin(restored.unclean)?;
         Ok(brain)
     }
 
@@ -226,7 +227,7 @@ impl Brain {
         }
     }
 
-    fn begin(&mut self, unclean: bool) {
+    fn begin(&mut self, unclean: bool) -> Result<(), StoreError> {
         self.learn_storage();
         let inventory = Inventory {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -247,6 +248,15 @@ impl Brain {
         }
         self.redeploy();
         self.step(Input::Restarted { unclean });
+        while self.engine.is_restarting() {
+            // Very many runs are told a part at a time, for what they all say takes more memory than
+            // they do. Nothing is performed before the last has been told.
+            if self.has_room()? {
+                self.flush()?;
+            }
+            self.step(Input::Restarted { unclean });
+        }
+        Ok(())
     }
 
     /// Takes events until it is stopped or everybody who could send one is gone.

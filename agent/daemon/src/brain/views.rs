@@ -4,10 +4,11 @@
 //! folded when somebody asks; of a long run, whenever there is much of it. A run that settles before
 //! that goes into the store so, and is folded when it is read.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_protocol::id::RunId;
-use openclaw_protocol::ordered::VecSet;
+use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::{Run, RunEventRecord, RunResult};
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
@@ -17,6 +18,9 @@ use crate::store::{Store, StoreError};
 
 /// Bytes read from the outbox at once while the views of open runs are folded again.
 const READ_BYTES: usize = 256 * 1024;
+
+/// The first byte of a view that is packed; neither the wire's version nor JSON begins so.
+const PACKED: u8 = 0xff;
 
 /// Views of open runs, by number.
 #[derive(Debug, Default)]
@@ -49,6 +53,11 @@ impl Told {
 
     fn push(&mut self, packed: &[u8]) {
         let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
+        let more = size_of::<u32>() + packed.len();
+        if self.0.capacity() - self.0.len() < more {
+            // By a quarter, not to the double: there may be very many that wait, each with little told.
+            self.0.reserve_exact(more + self.0.len() / 4);
+        }
         self.0.extend_from_slice(&length.to_le_bytes());
         self.0.extend_from_slice(packed);
     }
@@ -85,7 +94,7 @@ impl Views {
         runs: impl Iterator<Item = &'a RunId>,
     ) -> Result<Self, StoreError> {
         let mut views = Self::default();
-        let open: VecSet<&RunId> = runs.collect();
+        let open: VecMap<&RunId, ()> = runs.map(|run| (run, ())).collect();
         let mut first = 0;
         while !open.is_empty() {
             let records = store.load(Lane::History, first, u64::MAX, READ_BYTES)?;
@@ -95,11 +104,13 @@ impl Views {
                 let event =
                     wire::unpack::<RunEventRecord>(Kind::RunEvent, &record.body, usize::MAX);
                 match event {
-                    Ok(event) if open.contains(&event.run) => {
+                    Ok(mut event) => {
+                        let Some((run, ())) = open.get_key_value(&event.run) else { continue };
+                        // All who know the run share its id.
+                        event.run = RunId::clone(run);
                         views.apply(&event, &record.body);
                         views.whole.extend(event.run.number());
                     }
-                    Ok(_) => {}
                     // A marker, or what another version wrote: it may have been of any run.
                     Err(_) => views.whole.clear(),
                 }
@@ -130,11 +141,16 @@ impl Views {
         view.map_or(u32::MAX, |view| view.last_seq.saturating_add(1))
     }
 
+    /// Damaged runs have been ended: nobody asks any more how whole they are.
+    pub(super) fn begun(&mut self) {
+        self.whole = BTreeSet::new();
+    }
+
     /// The run is settled: its last view, for the store.
     pub(super) fn settle(&mut self, result: &RunResult) -> Option<Vec<u8>> {
         let mut open = self.open.remove(&result.run.number()?)?;
         if open.folded.is_none() && open.begins {
-            return Some(open.told.0);
+            return Some(packed(open.told.0));
         }
         open.fold();
         let mut view = open.folded?;
@@ -146,7 +162,7 @@ impl Views {
             view.trigger.clone_from(&result.trigger);
             view.accepted_wall_ms = Some(result.accepted.wall_ms);
         }
-        stored(*view).map(String::into_bytes)
+        stored(*view).map(|text| packed(text.into_bytes()))
     }
 
     pub(super) fn is_open(&self, run: &RunId) -> bool {
@@ -166,6 +182,11 @@ impl Views {
 
 /// A view as [`Views::settle`] gave it to the store.
 pub(super) fn read(stored: &[u8]) -> Option<Run> {
+    let unpacked = match stored {
+        [PACKED, rest @ ..] => unpacked(rest)?,
+        plain => Cow::Borrowed(plain),
+    };
+    let stored = &*unpacked;
     if stored.first() == Some(&wire::VERSION) {
         let mut events = Told::events(stored).peekable();
         let mut view = Run::new(events.peek()?.run.clone());
@@ -175,6 +196,26 @@ pub(super) fn read(stored: &[u8]) -> Option<Run> {
         return Some(view);
     }
     serde_json::from_str(std::str::from_utf8(stored).ok()?).ok()
+}
+
+/// A view as it goes into the store: every run writes one, steps repeat themselves, and one that is
+/// larger than a page of the store costs two whole ones.
+fn packed(plain: Vec<u8>) -> Vec<u8> {
+    if plain.len() < limits::VIEW_PACKED_BYTES {
+        return plain;
+    }
+    let mut packed = vec![PACKED];
+    packed.extend(lz4_flex::block::compress_prepend_size(&plain));
+    if packed.len() < plain.len() { packed } else { plain }
+}
+
+/// What was packed, unless it says that it is larger than any view.
+fn unpacked(packed: &[u8]) -> Option<Cow<'static, [u8]>> {
+    let size = usize::try_from(u32::from_le_bytes(*packed.first_chunk()?)).ok()?;
+    if size > limits::RECENT_BYTES.max(limits::VIEW_TOLD_BYTES) {
+        return None;
+    }
+    lz4_flex::block::decompress_size_prepended(packed).ok().map(Cow::Owned)
 }
 
 /// A view as JSON of a bounded length; what is left out is counted.
@@ -231,6 +272,22 @@ mod tests {
         let text = stored(view).unwrap();
         assert!(text.len() <= limits::RECENT_BYTES, "{} bytes", text.len());
         read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_stored_view_is_packed_where_that_is_shorter_and_no_more_is_believed_than_fits() {
+        let long = stored(view(20, 200, 10)).unwrap().into_bytes();
+        let small = packed(long.clone());
+        assert_eq!(small.first(), Some(&PACKED));
+        assert!(small.len() * 3 < long.len(), "{} of {}", small.len(), long.len());
+        assert_eq!(read(&small), read(&long));
+        let short = b"{}".to_vec();
+        assert_eq!(packed(short.clone()), short);
+        assert_eq!(read(&small[..small.len() - 1]), None);
+        let mut large = small;
+        large[1..5].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(read(&large), None);
+        assert_eq!(read(&[PACKED]), None);
     }
 
     #[test]

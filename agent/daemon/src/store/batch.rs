@@ -17,7 +17,7 @@ use super::kv::{self, KeepKv, KvRow};
 use super::rows::{self, PeerRow, UnusableRow, WishRow};
 use super::snapshots::StateOf;
 use super::space::{
-    BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, WISHES, chunk_key, tail_u64,
+    BLOBS, CHUNKS, DEFINITIONS, MARKS, META, OUTBOX, RECENT, WANTED, WISHES, chunk_key, tail_u64,
 };
 use super::tapes::{KeptTape, ToRecord};
 use super::{Store, StoreError, files, holds, lane_meta, waiting};
@@ -178,6 +178,7 @@ impl Store {
         self.write_snapshots(write, &wanting, state_of)?;
         self.write_records(write, batch)?;
         self.write_meta(write, batch)?;
+        write_wanted(write, batch)?;
         write_blobs(write, batch)?;
         write_wishes(write, batch)?;
         waiting::write_seen(write, batch)?;
@@ -242,23 +243,6 @@ impl Store {
             self.peer.cursors.push(cursor.clone());
             META.put(&mut meta, b"peer", &rows::pack(&self.peer))?;
         }
-        if let Some(desired) = &batch.desired {
-            META.put(&mut meta, b"desired", &wire::pack(Kind::SignedDesired, desired))?;
-        }
-        if let Some(modules) = &batch.unusable {
-            let agent = env!("CARGO_PKG_VERSION").to_owned();
-            let row = UnusableRow { agent, modules: modules.clone() };
-            META.put(&mut meta, b"unusable", &rows::pack(&row))?;
-        }
-        match &batch.pending {
-            Some(Some(pending)) => {
-                META.put(&mut meta, b"pending", &wire::pack(Kind::SignedDesired, pending))?;
-            }
-            Some(None) => {
-                meta.remove(b"pending".as_slice())?;
-            }
-            None => {}
-        }
         if let Some(high_water) = batch.high_water_wall_ms {
             META.put(&mut meta, b"high_water", &high_water.to_le_bytes())?;
             reach(Point::ClockNoted);
@@ -297,6 +281,31 @@ impl Store {
         reach(Point::StoreSwept);
         Ok(())
     }
+}
+
+fn write_wanted(write: &WriteTransaction, batch: &Batch) -> Result<(), StoreError> {
+    if batch.desired.is_none() && batch.unusable.is_none() && batch.pending.is_none() {
+        return Ok(());
+    }
+    let mut table = write.open_table(WANTED.definition())?;
+    if let Some(desired) = &batch.desired {
+        WANTED.put(&mut table, b"desired", &wire::pack(Kind::SignedDesired, desired))?;
+    }
+    if let Some(modules) = &batch.unusable {
+        let agent = env!("CARGO_PKG_VERSION").to_owned();
+        let row = UnusableRow { agent, modules: modules.clone() };
+        WANTED.put(&mut table, b"unusable", &rows::pack(&row))?;
+    }
+    match &batch.pending {
+        Some(Some(pending)) => {
+            WANTED.put(&mut table, b"pending", &wire::pack(Kind::SignedDesired, pending))?;
+        }
+        Some(None) => {
+            table.remove(b"pending".as_slice())?;
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// The oldest go as new ones come, a bounded number with each commit.

@@ -9,6 +9,7 @@
 
 use openclaw_agent_core::{Callee, Fact, FactRecord};
 use openclaw_points::{Point, reach};
+use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::RunId;
 use openclaw_protocol::ordered;
 use openclaw_protocol::time::Stamp;
@@ -82,7 +83,8 @@ impl Store {
                 modules: pins.iter().map(|(_, pin)| pin.digest).collect(),
                 first: self.journal_next,
             };
-            self.accept(write, number, row, kept_for(callees))?;
+            let callees = (!callees.is_empty()).then(|| Box::new(kept_for(callees)));
+            self.accept(write, number, row, callees)?;
         }
         // A fact of a run that is not open cannot be: the engine says nothing after `Settled`.
         let Some(state) = self.open.get_mut(&number) else { return Ok(facts.len()) };
@@ -110,11 +112,13 @@ impl Store {
         write: &WriteTransaction,
         number: u64,
         row: RunRow,
-        callees: Keep,
+        callees: Option<Box<Keep>>,
     ) -> Result<(), StoreError> {
         let mut runs = write.open_table(RUNS.definition())?;
         RUNS.put(&mut runs, &number.to_be_bytes(), &rows::pack(&row))?;
-        self.open.insert(number, Box::new(OpenState::new(row, callees)));
+        let before = self.open.last_key_value().map(|(_, before)| &**before);
+        let state = OpenState::new(row, callees, before);
+        self.open.insert(number, Box::new(state));
         self.next_run = self.next_run.max(number + 1);
         let mut meta = write.open_table(META.definition())?;
         META.put(&mut meta, b"next_run", &self.next_run.to_le_bytes())?;
@@ -140,12 +144,12 @@ impl Store {
             }
         }
         let row = SettledRow {
-            run: state.row.run,
+            run: state.run,
             settled_wall_ms: wall_ms,
             settled_age_ms: self.age.ms,
             bytes,
-            definition: state.row.definition,
-            first: state.row.first,
+            definition: DefinitionHash::clone(&state.definition),
+            first: state.first,
         };
         self.settled_bytes += row.bytes;
         let key = number.to_be_bytes();
@@ -243,7 +247,7 @@ impl Store {
         let Some((place, _)) = fact_key_parts(key) else { return Ok(false) };
         let is_over = self.is_over();
         let Some(state) = self.open.get_mut(&number) else { return Ok(false) };
-        let (first, past) = (state.row.first, state.past());
+        let (first, past) = (state.first, state.past());
         let may_go = |snap: &&mut Box<Snap>| {
             first < place && place < snap.place && (is_over || snap.dropped > 0)
         };
@@ -333,5 +337,7 @@ fn read_row(body: &[u8]) -> Result<Option<(u32, Vec<FactRecord>)>, WireError> {
         let (at, check) = (at.unwrap_or(first), u32::from_le_bytes(check));
         facts.push(FactRecord { at, check, fact });
     }
+    // At a start those of all open runs are there at once.
+    facts.shrink_to_fit();
     Ok(Some((index, facts)))
 }

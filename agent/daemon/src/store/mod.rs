@@ -38,12 +38,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_points::{Point, reach};
+use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::Epoch;
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::sync::{Cursor, Holding, Lane};
 use openclaw_protocol::time::Stamp;
 use openclaw_protocol::wire::{VERSION, WireError};
-use redb::{Database, ReadableTable, StorageBackend};
+use redb::{Database, ReadableTable, StorageBackend, WriteTransaction};
 
 pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
@@ -65,7 +66,7 @@ use reopen::{Reach, Settings};
 use room::Room;
 use rows::{LaneRow, PeerRow};
 use snapshots::OpenState;
-use space::{JOURNAL, META, fact_key_parts};
+use space::{JOURNAL, META, WANTED, fact_key_parts};
 
 /// One fact or record as kept, at most; protects the decoder.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
@@ -342,7 +343,10 @@ impl Store {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
-            unwritten |= note_format(&mut meta)?;
+            if note_format(&mut meta)? {
+                unwritten = true;
+                part_wanted(&write, &mut meta)?;
+            }
             match fetch_u64(&meta, b"epoch")? {
                 Some(epoch) => self.epoch = Epoch(epoch),
                 None => {
@@ -523,10 +527,12 @@ impl Store {
     pub fn pinned(&self) -> Keep {
         let mut keep = Keep { definitions: VecSet::new(), blobs: VecSet::new() };
         for state in self.open.values() {
-            keep.definitions.insert(state.row.definition.clone());
-            keep.blobs.extend(state.row.modules.iter().copied());
-            keep.definitions.extend(state.callees.definitions.iter().cloned());
-            keep.blobs.extend(state.callees.blobs.iter().copied());
+            keep.definitions.insert(DefinitionHash::clone(&state.definition));
+            keep.blobs.extend(state.modules.iter().copied());
+            if let Some(callees) = &state.callees {
+                keep.definitions.extend(callees.definitions.iter().cloned());
+                keep.blobs.extend(callees.blobs.iter().copied());
+            }
             state.migrated.iter().for_each(|row| row.keep(&mut keep));
         }
         keep
@@ -551,7 +557,8 @@ fn unpack_u64(bytes: &[u8]) -> Result<u64, StoreError> {
 
 /// Of the rows as a whole: the wire's version, and a step of the store's own. An agent from before a
 /// step refuses the database instead of taking its rows for damaged ones. 1: one fact a row; 2: runs
-/// that go on with another definition; 3: permissions of more than four kinds, and what plugins remember.
+/// that go on with another definition; 3: documents have a table of their own, permissions of more than
+/// four kinds, and what plugins remember.
 const FORMAT: u8 = 16 * VERSION + 3;
 
 /// Refuses what a later version wrote, and notes which one writes from now on. Whether there was
@@ -572,6 +579,28 @@ fn note_format(meta: &mut space::Open<'_>) -> Result<bool, StoreError> {
     }
     META.put(meta, b"format", &own)?;
     Ok(true)
+}
+
+/// Documents that an agent from before has among the small values go where they are now, and the small
+/// values together again.
+fn part_wanted(write: &WriteTransaction, meta: &mut space::Open<'_>) -> Result<(), StoreError> {
+    let mut wanted = write.open_table(WANTED.definition())?;
+    let mut small = Vec::new();
+    while let Some((key, value)) = meta.pop_first()? {
+        let (key, value) = (key.value().to_vec(), value.value().to_vec());
+        if ![b"desired".as_slice(), b"pending", b"unusable"].contains(&key.as_slice()) {
+            small.push((key, value));
+        } else if let Ok(body) = META.unseal(&key, &value) {
+            WANTED.put(&mut wanted, &key, body)?;
+        } else {
+            // As damaged there as it was here.
+            wanted.insert(key.as_slice(), value.as_slice())?;
+        }
+    }
+    for (key, value) in small {
+        meta.insert(key.as_slice(), value.as_slice())?;
+    }
+    Ok(())
 }
 
 fn lane_meta(lane: Lane) -> String {

@@ -13,7 +13,7 @@ use super::journal::unpack_facts;
 use super::rows::{self, UnusableRow};
 use super::snapshots::Past;
 use super::space::{
-    CHUNKS, DEFINITIONS, JOURNAL, META, MIGRATED, OUTBOX, RECENT, SETTLED, SNAPSHOTS, chunk_key,
+    CHUNKS, DEFINITIONS, JOURNAL, MIGRATED, OUTBOX, RECENT, SETTLED, SNAPSHOTS, WANTED, chunk_key,
     fact_key_parts, facts_from, tail_u64,
 };
 use super::{KEPT_BYTES, Store, StoreError, migrated, outbox};
@@ -22,7 +22,7 @@ use crate::local::ResultRow;
 
 pub(super) fn unpack_signed(bytes: &[u8]) -> Result<SignedDesired, StoreError> {
     wire::unpack(Kind::SignedDesired, bytes, KEPT_BYTES)
-        .map_err(|e| StoreError::of_wire(META.0, &e))
+        .map_err(|e| StoreError::of_wire(WANTED.0, &e))
 }
 
 impl Store {
@@ -122,7 +122,7 @@ impl Store {
                 let row = rows::unpack_settled(&row)?;
                 Some((row.run, row.first))
             }
-            None => self.open.get(&number).map(|open| (open.row.run.clone(), open.row.first)),
+            None => self.open.get(&number).map(|open| (open.run.clone(), open.first)),
         };
         let mut facts = Vec::new();
         let Some((_, first)) = known.filter(|(known, _)| known == run) else {
@@ -213,9 +213,9 @@ impl Store {
     /// The database fails, or another version wrote them.
     pub fn desired(&self) -> Result<(Option<SignedDesired>, Option<SignedDesired>), StoreError> {
         let read = self.db.begin_read()?;
-        let meta = read.open_table(META.definition())?;
+        let wanted = read.open_table(WANTED.definition())?;
         let fetch = |key: &[u8]| -> Result<Option<SignedDesired>, StoreError> {
-            let row = META.fetch(&meta, key);
+            let row = WANTED.fetch(&wanted, key);
             let signed = row.and_then(|row| row.map(|row| unpack_signed(&row)).transpose());
             signed.or_else(|e| e.damage().map(|_| None))
         };
@@ -229,9 +229,10 @@ impl Store {
     /// The database fails or the row is damaged.
     pub fn unusable(&self) -> Result<(VecMap<Digest, String>, bool), StoreError> {
         let read = self.db.begin_read()?;
-        let meta = read.open_table(META.definition())?;
-        let Some(row) = META.fetch(&meta, b"unusable")? else { return Ok((VecMap::new(), true)) };
-        let row: UnusableRow = rows::unpack(META.0, &row)?;
+        let wanted = read.open_table(WANTED.definition())?;
+        let row = WANTED.fetch(&wanted, b"unusable")?;
+        let Some(row) = row else { return Ok((VecMap::new(), true)) };
+        let row: UnusableRow = rows::unpack(WANTED.0, &row)?;
         Ok((row.modules, row.agent == env!("CARGO_PKG_VERSION")))
     }
 

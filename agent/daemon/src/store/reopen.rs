@@ -110,7 +110,7 @@ impl Store {
             fresh.acknowledge(&Cursor { lane: *lane, upto, digest: 0, ranges });
         }
         let doubted = self.open.values().filter(|state| state.snap.is_none());
-        let doubted: Vec<_> = doubted.map(|state| state.row.run.clone()).collect();
+        let doubted: Vec<_> = doubted.map(|state| state.run.clone()).collect();
         fresh.distrust(&doubted);
         let has_landed = fresh.serial > self.serial;
         if has_landed {

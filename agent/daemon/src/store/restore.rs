@@ -1,5 +1,7 @@
 //! What the store knows when the agent starts: everything it has to go on with.
 
+use std::sync::Arc;
+
 use openclaw_agent_core::{Fact, FactRecord, FileChange, HoldChange, SeenKey, TriggerMark};
 use openclaw_points::{Point, reach};
 use openclaw_protocol::definition::DefinitionHash;
@@ -14,14 +16,14 @@ use super::journal::{kept_for, row_bytes, unpack_facts};
 use super::read::unpack_signed;
 use super::rows::{self, BootRow, RunRow, WishRow};
 use super::snapshots::OpenState;
-use super::space::Open;
 use super::space::{
     FILES, HOLDS, JOURNAL, MARKS, META, MIGRATED, PUBLICATIONS, RUNS, SEEN, SETTLED, SNAPSHOTS,
-    TAPES, WISHES, fact_key_parts, facts_from, tail_u64,
+    TAPES, WANTED, WISHES, fact_key_parts, facts_from, tail_u64,
 };
+use super::space::{Open, Space};
 use super::tapes::ToRecord;
 use super::waiting::{self, Waiting};
-use super::{Keep, Store, StoreError, batch, files, holds, unpack_u64};
+use super::{Store, StoreError, batch, files, holds, unpack_u64};
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub struct OpenRun {
     /// Which.
     pub run: RunId,
     /// The definition it is pinned to.
-    pub definition: DefinitionHash,
+    pub definition: Arc<DefinitionHash>,
     /// The state that stands for the facts between the first one and the others.
     pub snapshot: Option<Vec<u8>>,
     /// Its facts, in order.
@@ -92,18 +94,19 @@ impl Store {
                 write.open_table(space.definition())?;
             }
             let mut meta = write.open_table(META.definition())?;
+            let mut wanted = write.open_table(WANTED.definition())?;
             let damaged = &mut restored.damaged;
             let unpack_age = |row: &[u8]| rows::unpack::<Age>(META.0, row);
-            let age = spare(&mut meta, "alive", unpack_age, damaged)?;
+            let age = spare(META, &mut meta, "alive", unpack_age, damaged)?;
             restored.alive = age.as_ref().map(|age| age.at);
             self.age = age.unwrap_or_else(Age::unknown);
-            spare(&mut meta, "desired", unpack_signed, damaged)?;
-            spare(&mut meta, "pending", unpack_signed, damaged)?;
-            let high_water = spare(&mut meta, "high_water", unpack_u64, damaged)?;
+            spare(WANTED, &mut wanted, "desired", unpack_signed, damaged)?;
+            spare(WANTED, &mut wanted, "pending", unpack_signed, damaged)?;
+            let high_water = spare(META, &mut meta, "high_water", unpack_u64, damaged)?;
             restored.high_water_wall_ms = high_water.map_or(0, u64::cast_signed);
             let had_boot = meta.get(b"boot".as_slice())?.is_some();
             let unpack_boot = |row: &[u8]| rows::unpack::<BootRow>(META.0, row);
-            let boot = spare(&mut meta, "boot", unpack_boot, damaged)?;
+            let boot = spare(META, &mut meta, "boot", unpack_boot, damaged)?;
             restored.boot = match &boot {
                 // Where the number is damaged, that of the last stamp is one that was given.
                 None => restored.alive.map_or(1, |alive| alive.boot.saturating_add(1)),
@@ -166,7 +169,8 @@ impl Store {
             let row = RUNS.unseal(key.value(), value.value());
             match row.and_then(|row| rows::unpack::<RunRow>(RUNS.0, row)) {
                 Ok(row) => {
-                    let open = OpenState::new(row, Keep::default());
+                    let before = self.open.last_key_value().map(|(_, before)| &**before);
+                    let open = OpenState::new(row, None, before);
                     self.open.insert(number, Box::new(open));
                 }
                 Err(e) => drop(damaged.insert(number, e.damage()?)),
@@ -198,9 +202,9 @@ impl Store {
         for (number, state) in &mut self.open {
             let Some(snap) = state.snap.as_ref().filter(|snap| snap.facts > 0) else { continue };
             let (covered, kept) = (snap.facts, snap.kept);
-            let Some(row) = facts_from(journal, state.row.first)?.next() else { continue };
+            let Some(row) = facts_from(journal, state.first)?.next() else { continue };
             let (key, value) = row?;
-            if fact_key_parts(key.value()) != Some((state.row.first, *number)) {
+            if fact_key_parts(key.value()) != Some((state.first, *number)) {
                 continue;
             }
             match unpack_facts(key.value(), value.value()) {
@@ -227,7 +231,13 @@ impl Store {
             match unpack_facts(key.value(), value.value()) {
                 Ok((index, read)) if index == state.facts => {
                     state.read(&read, row_bytes(key.value(), value.value()));
-                    facts.entry(number).or_default().extend(read);
+                    let known = facts.entry(number).or_default();
+                    if known.is_empty() {
+                        *known = read;
+                    } else {
+                        known.reserve_exact(read.len());
+                        known.extend(read);
+                    }
                 }
                 Ok((index, _)) => {
                     let missing = || format!("a fact before its {index}th is missing");
@@ -255,11 +265,11 @@ impl Store {
             let facts = facts.get_mut(number).map(std::mem::take).unwrap_or_default();
             let begins =
                 matches!(facts.first(), Some(FactRecord { fact: Fact::Accepted { .. }, .. }));
-            let RunRow { run, definition, .. } = &state.row;
+            let OpenState { run, definition, .. } = &**state;
             if !begins {
                 damaged.entry(*number).or_insert_with(|| "its first fact is missing".to_owned());
             }
-            let (run, definition) = (run.clone(), definition.clone());
+            let (run, definition) = (run.clone(), Arc::clone(definition));
             let snapshot = states.get_mut(number).map(std::mem::take);
             let open = OpenRun { run, definition, snapshot, facts };
             match damaged.remove(number) {
@@ -274,7 +284,7 @@ impl OpenState {
     /// Takes in a row that was read.
     fn read(&mut self, facts: &[FactRecord], bytes: u64) {
         if let Some(Fact::Accepted { callees, .. }) = facts.first().map(|first| &first.fact) {
-            self.callees = kept_for(callees);
+            self.callees = (!callees.is_empty()).then(|| Box::new(kept_for(callees)));
         }
         self.add(facts.len(), bytes);
     }
@@ -287,20 +297,21 @@ pub(super) fn drawn_epoch() -> Result<Epoch, StoreError> {
     Ok(Epoch(u64::from_le_bytes(bytes)))
 }
 
-/// A value of `meta` that the agent can do without: a damaged one is named, removed, and counts as
+/// A value by name that the agent can do without: a damaged one is named, removed, and counts as
 /// absent.
 fn spare<T>(
-    meta: &mut Open<'_>,
+    space: Space,
+    table: &mut Open<'_>,
     key: &str,
     unpack: impl Fn(&[u8]) -> Result<T, StoreError>,
     damaged: &mut Vec<String>,
 ) -> Result<Option<T>, StoreError> {
-    let row = META.fetch(meta, key.as_bytes());
+    let row = space.fetch(table, key.as_bytes());
     match row.and_then(|row| row.map(|row| unpack(&row)).transpose()) {
         Ok(found) => Ok(found),
         Err(e) => {
             damaged.push(format!("`{key}`: {}", e.damage()?));
-            meta.remove(key.as_bytes())?;
+            table.remove(key.as_bytes())?;
             Ok(None)
         }
     }

@@ -1,6 +1,8 @@
 //! What can still be said of a run whose own row is damaged: its facts know all but its id, and
 //! what was told of it knows that.
 
+use std::sync::Arc;
+
 use openclaw_agent_core::{Fact, FactRecord};
 use openclaw_protocol::definition::DefinitionHash;
 use openclaw_protocol::id::RunId;
@@ -16,7 +18,7 @@ use super::restore::Restored;
 use super::rows::RunRow;
 use super::snapshots::OpenState;
 use super::space::{JOURNAL, OUTBOX, fact_key_parts};
-use super::{KEPT_BYTES, Keep, Store, StoreError};
+use super::{KEPT_BYTES, Store, StoreError};
 
 /// Bytes of the outbox that are in memory at once while ids are looked for.
 const READ_BYTES: usize = 256 * 1024;
@@ -48,7 +50,7 @@ impl Store {
             let definition = DefinitionHash(String::new());
             let (modules, first) = (Vec::new(), self.journal_next);
             let row = RunRow { run, definition, modules, first };
-            self.open.insert(*number, Box::new(OpenState::new(row, Keep::default())));
+            self.open.insert(*number, Box::new(OpenState::new(row, None, None)));
         }
         self.read_beginnings(&read.open_table(JOURNAL.definition())?, damaged)
     }
@@ -90,16 +92,15 @@ impl Store {
                 continue;
             }
             let Some(open) = self.open.get_mut(&number) else { continue };
-            let row = &mut open.row;
-            row.first = row.first.min(place);
+            open.first = open.first.min(place);
             let Ok((0, facts)) = unpack_facts(key.value(), value.value()) else { continue };
             let Some(FactRecord { fact: Fact::Accepted { definition, pins, .. }, .. }) =
                 facts.into_iter().next()
             else {
                 continue;
             };
-            row.definition = definition;
-            row.modules = pins.iter().map(|(_, pin)| pin.digest).collect();
+            open.definition = Arc::new(definition);
+            open.modules = pins.iter().map(|(_, pin)| pin.digest).collect();
         }
         Ok(())
     }

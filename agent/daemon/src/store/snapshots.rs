@@ -13,10 +13,12 @@
 //! more, and what one commit adds. A snapshot is at most [`limits::SNAPSHOT_BYTES`]; a run that
 //! comes to more keeps all its facts.
 
+use std::sync::Arc;
+
 use openclaw_agent_core::FactRecord;
 use openclaw_points::{Point, reach};
 use openclaw_protocol::definition::DefinitionHash;
-use openclaw_protocol::id::RunId;
+use openclaw_protocol::id::{Digest, RunId};
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::migrated::MigratedRow;
@@ -54,9 +56,15 @@ pub(super) struct Snap {
 /// What the store keeps in memory of an unsettled run.
 #[derive(Debug, Clone)]
 pub(super) struct OpenState {
-    pub(super) row: RunRow,
-    /// Definitions and modules of the workflows that it may call, as its first fact has them.
-    pub(super) callees: Keep,
+    pub(super) run: RunId,
+    /// The definition it was accepted with; runs of one share it.
+    pub(super) definition: Arc<DefinitionHash>,
+    pub(super) modules: Vec<Digest>,
+    /// Place of its first fact in the journal.
+    pub(super) first: u64,
+    /// Definitions and modules of the workflows that it may call, as its first fact has them, where
+    /// there are any.
+    pub(super) callees: Option<Box<Keep>>,
     /// What it needs since it has gone on with another definition.
     pub(super) migrated: Option<Box<MigratedRow>>,
     pub(super) facts: u32,
@@ -81,9 +89,24 @@ pub struct Past {
 }
 
 impl OpenState {
-    pub(super) fn new(row: RunRow, callees: Keep) -> Self {
-        let migrated = None;
-        Self { row, callees, migrated, facts: 0, first_bytes: 0, bytes: 0, tapes: 0, snap: None }
+    /// Of a run after this one, where there is one.
+    pub(super) fn new(row: RunRow, callees: Option<Box<Keep>>, before: Option<&Self>) -> Self {
+        let RunRow { run, definition, modules, first } = row;
+        let same = before.filter(|before| *before.definition == definition);
+        Self {
+            run,
+            definition: same
+                .map_or_else(|| Arc::new(definition), |same| Arc::clone(&same.definition)),
+            modules,
+            first,
+            callees,
+            migrated: None,
+            facts: 0,
+            first_bytes: 0,
+            bytes: 0,
+            tapes: 0,
+            snap: None,
+        }
     }
 
     /// Counts one more row, with so many facts.
@@ -107,7 +130,7 @@ impl OpenState {
 
     /// Place from which on its facts have to be read.
     pub(super) fn tail_place(&self) -> u64 {
-        self.snap.as_ref().filter(|snap| snap.facts > 0).map_or(self.row.first, |snap| snap.place)
+        self.snap.as_ref().filter(|snap| snap.facts > 0).map_or(self.first, |snap| snap.place)
     }
 
     /// Whether enough has come since the latest snapshot.
@@ -137,13 +160,13 @@ impl Store {
             else {
                 continue;
             };
-            let found = state_of(&state.row.run);
+            let found = state_of(&state.run);
             let snap = state.snap.get_or_insert_default();
             let Some(found) = found.filter(|found| found.len() <= limits::SNAPSHOT_BYTES) else {
                 snap.again = state.facts.saturating_mul(2);
                 continue;
             };
-            let from = if snap.facts == 0 { state.row.first } else { snap.place };
+            let from = if snap.facts == 0 { state.first } else { snap.place };
             let before = state.snap.as_ref().map_or(0, |snap| snap.dropped);
             let mut body = Vec::with_capacity(HEAD_BYTES + found.len());
             body.extend_from_slice(&state.facts.to_le_bytes());

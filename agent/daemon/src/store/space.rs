@@ -12,8 +12,11 @@ use super::StoreError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Space(pub(super) &'static str);
 
-/// Single values by name: epoch, boot, cursors.
+/// Single values by name: epoch, boot, cursors. All of them are small and share one page, which every
+/// commit writes.
 pub(super) const META: Space = Space("meta");
+/// Documents of the control plane and what is known of them, by name: seldom written, and large.
+pub(super) const WANTED: Space = Space("wanted");
 /// Facts by place and run number.
 pub(super) const JOURNAL: Space = Space("journal");
 /// Runs as states that facts led to, by number; and bytes of facts dropped under them.
@@ -53,7 +56,7 @@ pub(super) const MIGRATED: Space = Space("migrated");
 pub(super) const KV: Space = Space("kv");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 19] = [
+pub(super) const ALL: [Space; 20] = [
     META,
     JOURNAL,
     RUNS,
@@ -73,6 +76,7 @@ pub(super) const ALL: [Space; 19] = [
     TAPES,
     MIGRATED,
     KV,
+    WANTED,
 ];
 
 const CHECK_BYTES: usize = 8;

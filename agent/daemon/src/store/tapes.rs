@@ -107,7 +107,7 @@ impl Store {
             let Some((number, place)) = key_parts(key.value()) else { continue };
             let Some(state) = self.open.get_mut(&number) else { continue };
             if place == 0 {
-                restored.recorded.push(state.row.run.clone());
+                restored.recorded.push(state.run.clone());
             } else {
                 state.tapes += (key.value().len() + value.value().len()) as u64;
             }

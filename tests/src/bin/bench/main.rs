@@ -1,5 +1,6 @@
 //! `make bench`: figures of a release agent, each beside what it should be compared with in the
-//! same run. Writes `target/bench.json`.
+//! same run. Writes `target/bench.json`. `bench PART…` (`loops`, `start`, `five`, `waiting`, `world`)
+//! measures those alone, and writes nothing.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
 mod alone;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
         return ExitCode::FAILURE;
     };
-    match runtime.block_on(bench()) {
+    match runtime.block_on(bench(&Wanted(std::env::args().skip(1).collect()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure:?}");
@@ -57,7 +58,16 @@ fn main() -> ExitCode {
     }
 }
 
-async fn bench() -> Result<(), Failure> {
+/// What is measured: the parts that are named, or all of them.
+struct Wanted(Vec<String>);
+
+impl Wanted {
+    fn is(&self, part: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|one| one == part)
+    }
+}
+
+async fn bench(wanted: &Wanted) -> Result<(), Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let agent = root.join("target/release/openclaw-agent");
     let dir = root.join("target/bench-world");
@@ -70,23 +80,35 @@ async fn bench() -> Result<(), Failure> {
     let size = std::fs::metadata(&agent)?.len();
     rows.push(row("agent.binary_bytes", number(size), "B", &[("target", 6_000_000.0)]));
     let bare = machine::bare_calls_per_second(&root, &dir)?;
-    let warm = machine::expression_ns(&root)?;
-    rows.push(row("expr.warm_ns", warm, "ns", &[("target", 200.0)]));
-    let same = machine::corpus_ok_ratio(&root)?;
-    rows.push(row("replay.corpus_ok_ratio", same, "1", &[("target", 1.0)]));
-    let first = alone::start_to_first_step_ms(&agent, &root, &dir.join("alone"))?;
-    rows.push(row("agent.start_to_first_step_ms", first, "ms", &[("target", 100.0)]));
-    let five = alone::five(&agent, &root, &dir.join("five"))?;
-    rows.extend(five_rows("", &five, syncs, bare));
-    let waiting = alone::waiting(&agent, &dir.join("waiting"))?;
-    rows.push(row("engine.waiting_100k_rss_bytes", waiting.rss_bytes, "B", &[]));
-    rows.push(row("engine.waiting_100k_restart_ms", waiting.restart_ms, "ms", &[]));
-
-    let programs = Programs::find(None)?.with_agent(agent);
-    let mut world = World::begin(&dir.join("world"), programs).await?;
-    let outcome = in_world(&mut world, &mut rows, syncs, bare).await;
-    world.end().await;
-    outcome?;
+    if wanted.is("loops") {
+        let warm = machine::expression_ns(&root)?;
+        rows.push(row("expr.warm_ns", warm, "ns", &[("target", 200.0)]));
+        let same = machine::corpus_ok_ratio(&root)?;
+        rows.push(row("replay.corpus_ok_ratio", same, "1", &[("target", 1.0)]));
+    }
+    if wanted.is("start") {
+        let first = alone::start_to_first_step_ms(&agent, &root, &dir.join("alone"))?;
+        rows.push(row("agent.start_to_first_step_ms", first, "ms", &[("target", 100.0)]));
+    }
+    if wanted.is("five") {
+        let five = alone::five(&agent, &root, &dir.join("five"))?;
+        rows.extend(five_rows("", &five, syncs, bare));
+    }
+    if wanted.is("waiting") {
+        let waiting = alone::waiting(&agent, &dir.join("waiting"))?;
+        rows.push(row("engine.waiting_100k_rss_bytes", waiting.rss_bytes, "B", &[]));
+        rows.push(row("engine.waiting_100k_restart_ms", waiting.restart_ms, "ms", &[]));
+    }
+    if wanted.is("world") {
+        let programs = Programs::find(None)?.with_agent(agent);
+        let mut world = World::begin(&dir.join("world"), programs).await?;
+        let outcome = in_world(&mut world, &mut rows, syncs, bare).await;
+        world.end().await;
+        outcome?;
+    }
+    if !wanted.0.is_empty() {
+        return Ok(());
+    }
     let text = serde_json::to_string_pretty(&rows).unwrap_or_default();
     std::fs::write(root.join("target/bench.json"), text)?;
     println!("written to target/bench.json");

@@ -1,10 +1,14 @@
 //! What a step costs the flash: syncs are counted at the disk, with the link up.
 
+use std::collections::VecDeque;
 use std::sync::mpsc;
+
+use openclaw_protocol::desired::SignedDesired;
 
 use super::peer::Peer;
 use super::*;
 use crate::event;
+use crate::store::Batch;
 
 #[test]
 fn one_step_after_the_other_costs_at_most_1_2_syncs_each() {
@@ -83,6 +87,56 @@ fn sixty_four_runs_at_once_cost_at_most_a_fifth_of_a_sync_a_step() {
     assert!(per_step <= 0.2, "{per_step} syncs a step");
 }
 
+/// As many runs as there are slots, half of whose calls end with each commit, on a device that has a
+/// document of the control plane's: where the time is not the machine's, so is nothing of the count.
+#[test]
+fn a_step_with_64_runs_at_once_writes_at_most_two_kibibytes() {
+    const RUNS: usize = 64;
+    const STEPS: usize = 20;
+    let mut device = Device::new(1, vec![chain("w", STEPS)]);
+    device.slots = 64;
+    device.start().unwrap();
+    let now = device.clock.now();
+    let signed = SignedDesired { document: vec![1; 9_000], signature: vec![2; 64] };
+    let batch = Batch { desired: Some(signed), ..Batch::default() };
+    device.brain.as_mut().unwrap().store.commit(&batch, now).unwrap();
+    let round = |device: &mut Device| {
+        let (syncs, written) = (device.disk.syncs(), device.disk.written());
+        for _ in 0..RUNS {
+            device.begin("w").unwrap().unwrap();
+        }
+        let begun = device.disk.written();
+        let mut calls = VecDeque::from(device.calls());
+        while !calls.is_empty() {
+            let ended = calls.len().min(RUNS / 2);
+            let answers = calls.drain(..ended).map(|task| with_output(&task, 200)).collect();
+            device.turn(answers).unwrap();
+            calls.extend(device.calls());
+        }
+        let steps = (RUNS * STEPS) as f64;
+        let of_runs = (begun - written) as f64 / RUNS as f64;
+        let bytes = (device.disk.written() - begun) as f64 / steps;
+        println!(
+            "{of_runs:.0} bytes to begin a run alone; {bytes:.0} bytes and {:.3} syncs a step",
+            (device.disk.syncs() - syncs) as f64 / steps
+        );
+        bytes
+    };
+    // The first fill the pages, and the list of the runs that settled last.
+    (0..3).for_each(|_| drop(round(&mut device)));
+    let bytes = round(&mut device);
+    assert_eq!(device.results().len(), 4 * RUNS);
+    assert!(bytes <= 2_048.0, "{bytes} bytes a step");
+}
+
+/// A call that ended well, with so many bytes of output.
+fn with_output(task: &PluginTask, bytes: usize) -> Event {
+    let output = JsonText::of(&serde_json::json!({ "n": 1, "pad": "x".repeat(bytes - 16) }));
+    assert_eq!(output.len(), bytes);
+    let outcome = AttemptOutcome::Succeeded { output, vars: None };
+    Event::Settled { attempt: task.attempt.clone(), outcome, denials: Vec::new(), tape: None, kept: None }
+}
+
 #[test]
 fn a_step_with_200_bytes_of_output_costs_at_most_300_bytes_of_journal() {
     const RUNS: usize = 16;
@@ -99,19 +153,7 @@ fn a_step_with_200_bytes_of_output_costs_at_most_300_bytes_of_journal() {
         if calls.is_empty() {
             break;
         }
-        let answers = calls.iter().map(|task| {
-            let output = serde_json::json!({ "n": 1, "pad": "x".repeat(184) });
-            let output = JsonText::of(&output);
-            assert_eq!(output.len(), 200);
-            let outcome = AttemptOutcome::Succeeded { output, vars: None };
-            Event::Settled {
-                attempt: task.attempt.clone(),
-                outcome,
-                denials: Vec::new(),
-                tape: None,
-                kept: None,
-            }
-        });
+        let answers = calls.iter().map(|task| with_output(task, 200));
         device.turn(answers.collect()).unwrap();
     }
     assert_eq!(device.results().len(), RUNS);

@@ -40,8 +40,7 @@ impl Everything {
             let text = store.recent_run(number);
             all.note(format!("recent {number}"), text);
             let settled = store.settled_run(number);
-            for run in settled.into_iter().chain(store.open.get(&number).map(|o| o.row.run.clone()))
-            {
+            for run in settled.into_iter().chain(store.open.get(&number).map(|o| o.run.clone())) {
                 match store.facts_of(&run) {
                     // Without some of its facts a run is told of by its snapshot.
                     Ok(past) if past.snapshot.is_some() => {
