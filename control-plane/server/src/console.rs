@@ -12,6 +12,7 @@ const INDEX: &str = include_str!("console/index.html");
 const FILES: &[(&str, &str, &str)] = &[
     ("console.js", "text/javascript; charset=utf-8", include_str!("console/console.js")),
     ("talk.js", "text/javascript; charset=utf-8", include_str!("console/talk.js")),
+    ("record.js", "text/javascript; charset=utf-8", include_str!("console/record.js")),
     ("words.js", "text/javascript; charset=utf-8", include_str!("console/words.js")),
     ("console.css", "text/css; charset=utf-8", include_str!("console/console.css")),
     ("icon.svg", "image/svg+xml", include_str!("console/icon.svg")),

@@ -6,9 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 mod kind;
+mod part;
 mod trigger;
 
 pub use kind::*;
+pub use part::*;
 pub use trigger::*;
 
 use crate::expr::{Expr, Template};

@@ -13,7 +13,7 @@ use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::{VecSet, sort};
 use serde_json::Value as Json;
 
-use super::table::{Table, parts};
+use super::table::Table;
 use crate::admission::lane_of;
 use crate::fault;
 use crate::plan::{Pins, Plan};
@@ -135,7 +135,8 @@ impl Check<'_> {
         let (same, id) = (self.same(ix)?, self.id(ix));
         let (one, other) = (&self.old.workflow, &self.new.workflow);
         let part_names = |plan: &Plan, ix| -> Vec<String> {
-            parts(plan.step(ix)).iter().map(|((word, n), _)| format!("{word} {n}")).collect()
+            let names = plan.step(ix).kind.scopes().map(|(part, _)| part.name());
+            names.map(|(word, n)| format!("{word} {n}")).collect()
         };
         if attempt_text(one, ix) != attempt_text(other, same)
             || part_names(self.old, ix) != part_names(self.new, same)
@@ -173,7 +174,7 @@ impl Check<'_> {
     fn inside(&self, ix: StepIx) -> Result<(), Obstacle> {
         let mut open = vec![ix];
         while let Some(ix) = open.pop() {
-            for (_, scope) in parts(self.old.step(ix)) {
+            for (_, scope) in self.old.step(ix).kind.scopes() {
                 for inner in &self.old.scope(scope).steps {
                     let same = self.same(*inner)?;
                     let undone = |plan: &Plan, ix| plan.step(ix).compensate.is_some();

@@ -343,6 +343,10 @@ impl Turn<'_> {
         outcome: Result<Value, RunError>,
     ) {
         let plan = self.plan;
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "which kinds have scopes is said by `StepKind::scopes`, and checked against it"
+        )]
         match &plan.step(owner.ix).kind {
             StepKind::Condition { .. } | StepKind::Switch { .. } => self.answered(owner, outcome),
             StepKind::Parallel { mode, branches, named, concurrency } => {
@@ -371,17 +375,7 @@ impl Turn<'_> {
             StepKind::Sequence { compensation, .. } => {
                 self.sequence_done(owner, outcome, *compensation);
             }
-            StepKind::Plugin(_)
-            | StepKind::Set(_)
-            | StepKind::Delay(_)
-            | StepKind::Wait(_)
-            | StepKind::Call(_)
-            | StepKind::Publish(_)
-            | StepKind::Emit { .. }
-            | StepKind::Approval(_)
-            | StepKind::Log { .. }
-            | StepKind::Succeed { .. }
-            | StepKind::Fail { .. } => {}
+            leaf => debug_assert!(leaf.scopes().next().is_none(), "{} has scopes", leaf.key()),
         }
     }
 

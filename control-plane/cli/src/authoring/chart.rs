@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use openclaw_protocol::definition::{
-    CaseTest, EdgeKind, ScopeIx, Step, StepIx, StepKind, Workflow,
+    CaseTest, EdgeKind, Part, ScopeIx, Step, StepIx, StepKind, Workflow,
 };
 
 /// The longest label line, in characters.
@@ -280,49 +280,26 @@ fn case_label(step: &Step, case: Option<u16>) -> String {
 
 /// The scopes of a step: what leads there, whether that is unusual, and which.
 fn ways_in(step: &Step) -> Vec<(String, bool, ScopeIx)> {
-    let mut found = Vec::new();
-    let mut way = |what: &str, dotted, scope: ScopeIx| found.push((what.to_owned(), dotted, scope));
-    match &step.kind {
-        StepKind::Condition { then, otherwise, .. } => {
-            then.iter().for_each(|ix| way("yes", false, *ix));
-            otherwise.iter().for_each(|ix| way("no", false, *ix));
-        }
-        StepKind::Switch { cases, default, .. } => {
-            for (n, case) in cases.iter().enumerate() {
-                if let Some(ix) = case.body {
-                    way(&case_label(step, u16::try_from(n).ok()), false, ix);
-                }
+    let way = |(part, scope)| {
+        let (what, dotted) = match part {
+            Part::Then => ("yes".to_owned(), false),
+            Part::Else => ("no".to_owned(), false),
+            Part::Case(n, _) => (case_label(step, u16::try_from(n).ok()), false),
+            Part::Default => ("default".to_owned(), false),
+            Part::Branch(_, name) => (name.to_owned(), false),
+            Part::Loop => ("again and again".to_owned(), false),
+            Part::Foreach(each) => (format!("for each {}", each.item), false),
+            Part::Try => ("try".to_owned(), false),
+            Part::Catch(_, catch) => {
+                (short(&format!("catch {}", catch.errors.join(", "))).trim_end().to_owned(), true)
             }
-            default.iter().for_each(|ix| way("default", false, *ix));
-        }
-        StepKind::Parallel { branches, .. } => {
-            branches.iter().for_each(|(name, ix)| way(name, false, *ix));
-        }
-        StepKind::Loop { body, .. } => way("again and again", false, *body),
-        StepKind::Foreach(each) => way(&format!("for each {}", each.item), false, each.body),
-        StepKind::Try { body, catches, finally, .. } => {
-            way("try", false, *body);
-            for catch in catches {
-                let errors = catch.errors.join(", ");
-                way(short(&format!("catch {errors}")).trim_end(), true, catch.body);
-            }
-            finally.iter().for_each(|ix| way("finally", false, *ix));
-        }
-        StepKind::Sequence { body, .. } => way("", false, *body),
-        StepKind::Plugin(_)
-        | StepKind::Set(_)
-        | StepKind::Delay(_)
-        | StepKind::Wait(_)
-        | StepKind::Call(_)
-        | StepKind::Publish(_)
-        | StepKind::Emit { .. }
-        | StepKind::Approval(_)
-        | StepKind::Log { .. }
-        | StepKind::Succeed { .. }
-        | StepKind::Fail { .. } => {}
-    }
-    step.compensate.iter().for_each(|ix| found.push(("undo".to_owned(), true, *ix)));
-    found
+            Part::Finally => ("finally".to_owned(), false),
+            Part::Sequence => (String::new(), false),
+            Part::Compensate => ("undo".to_owned(), true),
+        };
+        (what, dotted, scope)
+    };
+    step.scopes().map(way).collect()
 }
 
 fn short(text: &str) -> String {

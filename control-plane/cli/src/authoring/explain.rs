@@ -6,7 +6,9 @@ mod start;
 
 use std::collections::BTreeMap;
 
-use openclaw_protocol::definition::{EdgeKind, Join, ScopeIx, Step, StepIx, StepKind, Workflow};
+use openclaw_protocol::definition::{
+    EdgeKind, Join, Part, ScopeIx, Step, StepIx, StepKind, Workflow,
+};
 use openclaw_protocol::time::show_duration;
 
 use super::longest;
@@ -118,9 +120,9 @@ impl Teller<'_> {
             self.text.line(under, &line);
         }
         if let Some(scope) = step.compensate {
-            self.text.line(under, "To undo it, should that be needed once it has succeeded:");
-            let fails = "what is left undone is told with the error";
-            self.scope(scope, &format!("{number}."), under + 1, fails);
+            let (what, fails) = kinds::part(step, Part::Compensate, fails);
+            self.text.line(under, &what);
+            self.scope(scope, &format!("{number}."), under + 1, &fails);
         }
     }
 
@@ -208,67 +210,15 @@ impl Teller<'_> {
         } else {
             format!("`{}` fails with it, and {fails}", step.id)
         };
-        let part = |n: usize| format!("{number}{}.", letter(n));
-        let mut told: Vec<(String, ScopeIx, String)> = Vec::new();
-        let mut tell = |what: &str, scope: ScopeIx, fails: &str| {
-            told.push((what.to_owned(), scope, fails.to_owned()));
-        };
-        match &step.kind {
-            StepKind::Condition { then, otherwise, gate, .. } => {
-                then.iter().for_each(|ix| tell("If so:", *ix, &own));
-                otherwise.iter().for_each(|ix| tell("If not:", *ix, &own));
-                if *gate {
-                    self.text
-                        .line(depth, "If not, the rest of this list is skipped, and it ends well.");
-                }
-            }
-            StepKind::Switch { cases, default, .. } => {
-                for (n, case) in cases.iter().enumerate() {
-                    let what = kinds::case(step, u16::try_from(n).ok());
-                    case.body.iter().for_each(|ix| tell(&format!("{what}:"), *ix, &own));
-                }
-                default.iter().for_each(|ix| tell("In any other case:", *ix, &own));
-            }
-            StepKind::Parallel { branches, named, .. } => {
-                let fails = kinds::branch_fails(step);
-                for (name, ix) in branches {
-                    let what = if *named { format!("`{name}`:") } else { "One branch:".to_owned() };
-                    tell(&what, *ix, &fails);
-                }
-            }
-            StepKind::Loop { body, .. } => tell("Each time:", *body, &own),
-            StepKind::Foreach(each) => tell("For each:", each.body, "that iteration has failed"),
-            StepKind::Try { body, catches, finally, .. } => {
-                let caught = if catches.is_empty() {
-                    own.clone()
-                } else {
-                    "what follows an error, below, decides".to_owned()
-                };
-                tell("It tries this:", *body, &caught);
-                for catch in catches {
-                    tell(&format!("{}:", kinds::catch(catch)), catch.body, &own);
-                }
-                finally.iter().for_each(|ix| {
-                    tell(&kinds::finally(step), *ix, "its error counts where there was none before")
-                });
-            }
-            StepKind::Sequence { body, .. } => tell("In it:", *body, &own),
-            StepKind::Plugin(_)
-            | StepKind::Set(_)
-            | StepKind::Delay(_)
-            | StepKind::Wait(_)
-            | StepKind::Call(_)
-            | StepKind::Publish(_)
-            | StepKind::Emit { .. }
-            | StepKind::Approval(_)
-            | StepKind::Log { .. }
-            | StepKind::Succeed { .. }
-            | StepKind::Fail { .. } => {}
+        if let StepKind::Condition { gate: true, .. } = &step.kind {
+            self.text.line(depth, "If not, the rest of this list is skipped, and it ends well.");
         }
-        let many = told.len() > 1;
-        for (n, (what, scope, fails)) in told.into_iter().enumerate() {
+        let many = step.kind.scopes().count() > 1;
+        for (n, (part, scope)) in step.kind.scopes().enumerate() {
+            let (what, fails) = kinds::part(step, part, &own);
             self.text.line(depth, &what);
-            let prefix = if many { part(n) } else { format!("{number}.") };
+            let prefix =
+                if many { format!("{number}{}.", letter(n)) } else { format!("{number}.") };
             self.scope(scope, &prefix, depth + 1, &fails);
         }
     }

@@ -5,7 +5,6 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
 use openclaw_agent_core::replay::{Recording, Replay};
-use openclaw_protocol::definition;
 use openclaw_protocol::id::Digest;
 
 use crate::args::{Global, ReplayArgs};
@@ -13,7 +12,7 @@ use crate::client::{Client, path};
 use crate::exit::{FAILED, Failure, INVALID};
 use crate::output::{Format, print, printable};
 use crate::replay::plugins::{self, PlayedCall, Taped};
-use crate::replay::{self, FILE_BYTES, event_line, fact_line};
+use crate::replay::{self, FILE_BYTES, Inside, event_line, fact_line};
 
 /// `openclaw replay …`.
 pub(crate) async fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failure> {
@@ -22,7 +21,7 @@ pub(crate) async fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failur
     let replay = recording.replay().map_err(|error| unfit(error.to_string()))?;
     let taped = plugins::taped(&recording, &replay).map_err(unfit)?;
     let modules = modules(global, args.plugins.as_deref(), &taped).await?;
-    let played = plugins::play_all(taped, modules)?;
+    let played = plugins::play_all(&taped, &modules)?;
     if global.output == Format::Table {
         show(&recording, &replay, &played, args.step)?;
     } else {
@@ -38,7 +37,8 @@ pub(crate) async fn run(global: &Global, args: &ReplayArgs) -> Result<(), Failur
             );
             return Err(Failure::new(INVALID, message));
         }
-        save(&recording, &replay, dir)?;
+        let inside = Inside { taped: &taped, played: &played, modules: &modules };
+        save(&recording, &replay, inside, dir)?;
     }
     judge(&recording, &replay, &played)
 }
@@ -166,30 +166,28 @@ fn show(
     Ok(())
 }
 
-/// Writes definition and scenario into a directory.
-fn save(recording: &Recording, replay: &Replay, dir: &Path) -> Result<(), Failure> {
-    if !recording.migrated.is_empty() {
-        let message = "the run has gone on with another definition, and a test plays one";
-        return Err(Failure::new(INVALID, message));
-    }
-    let workflow = definition::parse(&recording.definition)
-        .map_err(|error| Failure::new(INVALID, format!("the definition: {error}")))?;
-    let name = format!("{}-{}", workflow.name, recording.run);
-    let file = format!("{name}.workflow.json");
-    let scenario = replay::save(recording, replay, &workflow, &file);
+/// Writes definitions, scenario and modules into a directory.
+fn save(
+    recording: &Recording,
+    replay: &Replay,
+    inside: Inside<'_>,
+    dir: &Path,
+) -> Result<(), Failure> {
+    let saved =
+        replay::save(recording, replay, inside).map_err(|why| Failure::new(INVALID, why))?;
     let unwritable =
         |e: std::io::Error| Failure::new(FAILED, format!("cannot write to {}: {e}", dir.display()));
     std::fs::create_dir_all(dir).map_err(unwritable)?;
-    let pretty = |json: &serde_json::Value| format!("{json:#}\n");
-    let definition: serde_json::Value = serde_json::from_str(&recording.definition)
-        .map_err(|error| Failure::new(INVALID, format!("the definition: {error}")))?;
-    std::fs::write(dir.join(&file), pretty(&definition)).map_err(unwritable)?;
-    let test = dir.join(format!("{name}.scenario.json"));
-    std::fs::write(&test, pretty(&scenario)).map_err(unwritable)?;
-    eprintln!(
-        "wrote {}; play it with `openclaw workflow test --scenario {}`",
-        test.display(),
-        test.display()
-    );
+    for (name, bytes) in &saved.files {
+        std::fs::write(dir.join(name), bytes).map_err(unwritable)?;
+    }
+    let test = dir.join(&saved.scenario).display().to_string();
+    for plugin in &saved.without_module {
+        eprintln!(
+            "the module of {plugin} is not at hand, so the test takes what it gave; to run it, save \
+             with --plugins DIR, or write its file as `module` into the mock"
+        );
+    }
+    eprintln!("wrote {test}; play it with `openclaw workflow test --scenario {test}`");
     Ok(())
 }

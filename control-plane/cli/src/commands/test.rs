@@ -12,7 +12,7 @@ use super::read_document;
 use crate::args::{Global, TestArgs};
 use crate::exit::{FAILED, Failure, INVALID, fault_line};
 use crate::output::{Format, print, printable};
-use crate::scenario::{self, Report, Scenario};
+use crate::scenario::{self, Around, Report, Scenario};
 
 /// What the files of a directory end with that are scenarios.
 const ENDINGS: [&str; 3] = [".scenario.yaml", ".scenario.yml", ".scenario.json"];
@@ -67,7 +67,8 @@ pub(crate) async fn run(global: &Global, args: TestArgs) -> Result<(), Failure> 
                 others.push(other);
             }
         }
-        let report = scenario::run(&scenario, &tested, &others)
+        let around = around(&scenario, here, others).await?;
+        let report = scenario::run(&scenario, &tested, &around)
             .map_err(|why| Failure::new(INVALID, format!("{}: {why}", file.display())))?;
         let (file, name) = (file.display().to_string(), scenario.name);
         let one = One { file, name, description: scenario.description, report };
@@ -94,6 +95,27 @@ pub(crate) async fn run(global: &Global, args: TestArgs) -> Result<(), Failure> 
         return Ok(());
     }
     Err(Failure::new(FAILED, format!("{failed} of {all} scenarios failed")))
+}
+
+/// What the scenario names beside its definition, from where it is.
+async fn around(
+    scenario: &Scenario,
+    here: &Path,
+    beside: Vec<Arc<Workflow>>,
+) -> Result<Around, Failure> {
+    let mut around = Around { beside, ..Around::default() };
+    for file in scenario.updates() {
+        let workflow = read_workflow(&here.join(file)).await?;
+        around.updates.insert(file.to_owned(), workflow);
+    }
+    for file in scenario.modules() {
+        let path = here.join(file);
+        let unreadable =
+            |e| Failure::new(FAILED, format!("cannot read the module {}: {e}", path.display()));
+        let module = std::fs::read(&path).map_err(unreadable)?;
+        around.modules.insert(file.to_owned(), module);
+    }
+    Ok(around)
 }
 
 /// The scenarios that the paths lead to, those of a directory by name.

@@ -5,7 +5,7 @@ pub(crate) mod plugins;
 mod save;
 mod tell;
 
-pub(crate) use save::save;
+pub(crate) use save::{Inside, save};
 pub(crate) use tell::{event_line, fact_line};
 
 use openclaw_agent_core::replay::{Recording, Replay};

@@ -14,10 +14,12 @@ use openclaw_protocol::run::StepPath;
 use openclaw_protocol::secret::{self, Mask};
 use openclaw_protocol::wire::{self, Kind};
 use openclaw_sandbox::limits::VARS_BYTES;
-use openclaw_sandbox::replay::{Verdict, play};
-use openclaw_sandbox::{Call, Context, STACK_BYTES, Sandbox, Tape, digest_of};
+use openclaw_sandbox::replay::{Played, Verdict, play};
+use openclaw_sandbox::{Call, Context, Module, STACK_BYTES, Sandbox, Tape, digest_of};
 use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
+
+use crate::scenario::Kept;
 
 /// A module file in a directory of plugins.
 const MODULE: &str = "plugin.wasm";
@@ -32,6 +34,14 @@ pub(crate) struct Taped {
     tape: Tape,
 }
 
+impl Taped {
+    /// The tape as a scenario has it.
+    pub(crate) fn kept(&self) -> Json {
+        let given = &self.call.given;
+        Kept::write(self.tape.to_json(), &given.export, given.pin.limits, &given.pin.granted)
+    }
+}
+
 /// What came of playing it.
 #[derive(Debug)]
 pub(crate) struct PlayedCall {
@@ -41,6 +51,8 @@ pub(crate) struct PlayedCall {
     pub(crate) lines: Vec<String>,
     /// In one line.
     pub(crate) told: String,
+    /// Whether the module was run, and did the same as far as is known.
+    pub(crate) is_same: bool,
     /// Where it is not what the device did.
     pub(crate) mismatch: Option<String>,
     /// For programs.
@@ -102,15 +114,18 @@ pub(crate) fn find(
 
 /// Plays all of them, on a thread with the stack that the interpreter wants.
 pub(crate) fn play_all(
-    taped: Vec<Taped>,
-    modules: BTreeMap<Digest, Vec<u8>>,
+    taped: &[Taped],
+    modules: &BTreeMap<Digest, Vec<u8>>,
 ) -> std::io::Result<Vec<PlayedCall>> {
-    let work = move || {
+    let work = || {
         let sandbox = Sandbox::new();
-        taped.iter().map(|taped| play_one(&sandbox, taped, &modules)).collect()
+        taped.iter().map(|taped| play_one(&sandbox, taped, modules)).collect()
     };
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work)?;
-    thread.join().map_err(|_| std::io::Error::other("the thread that played the calls ended"))
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let thread = thread.spawn_scoped(scope, work)?;
+        thread.join().map_err(|_| std::io::Error::other("the thread that played the calls ended"))
+    })
 }
 
 fn play_one(sandbox: &Sandbox, taped: &Taped, modules: &BTreeMap<Digest, Vec<u8>>) -> PlayedCall {
@@ -141,6 +156,7 @@ fn play_one(sandbox: &Sandbox, taped: &Taped, modules: &BTreeMap<Digest, Vec<u8>
         json["not_recorded_from"] = json!(tape.cut);
     }
     let mut mismatch = None;
+    let is_same = matches!(verdict, Ok(Verdict::Same | Verdict::SameUntil(_)));
     let (word, told) = match verdict {
         Ok(Verdict::Same) => ("same", format!("{} did the same, over {made} calls", call.plugin)),
         Ok(Verdict::SameUntil(cut)) => {
@@ -167,7 +183,7 @@ fn play_one(sandbox: &Sandbox, taped: &Taped, modules: &BTreeMap<Digest, Vec<u8>
     };
     json["verdict"] = json!(word);
     let ended = call.ended.as_ref().map_or(0, |(place, _)| *place);
-    PlayedCall { ended, lines, told, mismatch, json }
+    PlayedCall { ended, lines, told, is_same, mismatch, json }
 }
 
 fn run(
@@ -186,31 +202,42 @@ fn run(
             .map_err(|error| format!("the run's variables do not read: {error}"))?,
         None => VecMap::new(),
     };
-    let (input, mask) = stand_ins(&call.input)?;
     let config = VecMap::new();
-    let played = play(
-        sandbox,
-        &module,
-        Call {
-            export: &given.export,
-            input: &input,
-            config: &config,
-            vars,
-            limits: given.pin.limits,
-            permissions: &given.pin.granted,
-            context: Context {
-                run: taped.run.clone(),
-                step: call.step.to_string(),
-                attempt: call.attempt,
-                idempotency_key: call.idempotency_key.clone(),
-                interrupted: given.interrupted,
-                deadline_ms: None,
-            },
-            record: Some(Arc::new(mask)),
+    let made = Call {
+        export: &given.export,
+        input: &[],
+        config: &config,
+        vars,
+        limits: given.pin.limits,
+        permissions: &given.pin.granted,
+        context: Context {
+            run: taped.run.clone(),
+            step: call.step.to_string(),
+            attempt: call.attempt,
+            idempotency_key: call.idempotency_key.clone(),
+            interrupted: given.interrupted,
+            deadline_ms: None,
         },
-        tape,
-    );
-    Ok(played.verdict)
+        record: None,
+    };
+    play_call(sandbox, &module, made, &call.input, tape).map(|played| played.verdict)
+}
+
+/// Makes a call once more, with this input, in which secrets are handles, and what it is told from a
+/// tape.
+///
+/// # Errors
+/// The input asks for secrets where none can stand.
+pub(crate) fn play_call(
+    sandbox: &Sandbox,
+    module: &Module,
+    call: Call<'_>,
+    input: &JsonText,
+    tape: &Tape,
+) -> Result<Played, String> {
+    let (input, mask) = stand_ins(input)?;
+    let call = Call { input: &input, record: Some(Arc::new(mask)), ..call };
+    Ok(play(sandbox, module, call, tape))
 }
 
 /// The input with a stand-in for each secret, and what masks these.

@@ -1,35 +1,99 @@
 //! A recording as a scenario: what the plugins answered becomes mocks, what happened becomes
 //! stimuli, and how it ended becomes what must come of it.
 
-use std::collections::BTreeMap;
+mod mocks;
+mod stimuli;
 
-use openclaw_agent_core::replay::{Recording, Replay, ReplayedCall};
-use openclaw_agent_core::{AttemptOutcome, Fact};
-use openclaw_protocol::definition::{StepKind, Workflow};
+use std::collections::{BTreeMap, BTreeSet};
+
+use openclaw_agent_core::Fact;
+use openclaw_agent_core::replay::{Recording, Replay};
+use openclaw_protocol::definition::{self, StepKind, Workflow};
 use openclaw_protocol::expr::Timestamp;
-use openclaw_protocol::run::{RunError, RunEvent};
+use openclaw_protocol::id::Digest;
+use openclaw_protocol::run::RunEvent;
 use openclaw_protocol::time::Stamp;
 use serde_json::{Map, Value as Json, json};
+
+use super::plugins::{PlayedCall, Taped};
 
 /// Triggers that nothing in a scenario has to set off.
 const BY_HAND: [&str; 2] = ["manual", "call"];
 
-/// The scenario of a recording, next to a definition of this file name.
+/// A recording as files of a directory.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// Their contents, by name: definitions, modules and the scenario.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// The name of the scenario.
+    pub(crate) scenario: String,
+    /// Plugins whose calls have a tape and whose module is not at hand.
+    pub(crate) without_module: BTreeSet<String>,
+}
+
+/// What is known of the calls inside plugins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inside<'a> {
+    /// Those that have a tape.
+    pub(crate) taped: &'a [Taped],
+    /// What came of playing each of them, in the same order.
+    pub(crate) played: &'a [PlayedCall],
+    /// The modules that are at hand.
+    pub(crate) modules: &'a BTreeMap<Digest, Vec<u8>>,
+}
+
+/// A definition of the run, and the file that it goes to.
+struct Written {
+    workflow: Workflow,
+    file: String,
+}
+
+/// A recording as a scenario, with the definitions and modules that it names.
+///
+/// # Errors
+/// A definition does not read.
 pub(crate) fn save(
     recording: &Recording,
     replay: &Replay,
-    workflow: &Workflow,
-    file: &str,
+    inside: Inside<'_>,
+) -> Result<Saved, String> {
+    let mut written = Vec::new();
+    let mut files = BTreeMap::new();
+    for (n, text) in std::iter::once(&recording.definition).chain(&recording.migrated).enumerate() {
+        let unread = |why: String| format!("the definition: {why}");
+        let workflow = definition::parse(text).map_err(|error| unread(error.to_string()))?;
+        let json: Json = serde_json::from_str(text).map_err(|error| unread(error.to_string()))?;
+        let later = if n == 0 { String::new() } else { format!("-update-{n}") };
+        let file = format!("{}-{}{later}.workflow.json", workflow.name, recording.run);
+        files.insert(file.clone(), pretty(&json));
+        written.push(Written { workflow, file });
+    }
+    let (mocks, without_module) = mocks::plugins(recording, replay, inside, &mut files);
+    let scenario = scenario(recording, replay, &written, mocks);
+    let name = format!("{}-{}.scenario.json", written[0].workflow.name, recording.run);
+    files.insert(name.clone(), pretty(&scenario));
+    Ok(Saved { files, scenario: name, without_module })
+}
+
+fn pretty(json: &Json) -> Vec<u8> {
+    format!("{json:#}\n").into_bytes()
+}
+
+fn scenario(
+    recording: &Recording,
+    replay: &Replay,
+    written: &[Written],
+    mocks: BTreeMap<String, Json>,
 ) -> Json {
     let times = times(recording);
     let mut scenario = json!({
         "scenario": 1,
         "name": format!("as run {} went", recording.run),
-        "definition": file,
-        "mocks": { "plugins": plugins(replay, &times) },
+        "definition": written[0].file,
+        "mocks": { "plugins": mocks },
         "expect": expect(replay),
     });
-    let calls = workflows(recording, workflow, &times);
+    let calls = mocks::workflows(recording, written, &times);
     if !calls.is_empty() {
         scenario["mocks"]["workflows"] = json!(calls);
     }
@@ -48,7 +112,7 @@ pub(crate) fn save(
             scenario["inputs"] = json!({});
         }
     }
-    let stimuli = stimuli(recording, workflow, &times);
+    let stimuli = stimuli::stimuli(recording, replay, written, &times);
     if !stimuli.is_empty() {
         scenario["stimuli"] = Json::Array(stimuli);
     }
@@ -83,144 +147,6 @@ fn device(seed: u64, at: Stamp, agent: &Json) -> Json {
     device
 }
 
-/// What each attempt was answered. One that was made again after an interruption is answered when
-/// it is made again, so not before the interruption; one that nothing answered hangs.
-fn plugins(replay: &Replay, times: &[u64]) -> BTreeMap<String, Json> {
-    let mut mocks: BTreeMap<String, Vec<Json>> = BTreeMap::new();
-    for (place, call) in replay.calls.iter().enumerate() {
-        let is_same =
-            |other: &ReplayedCall| (&other.step, other.attempt) == (&call.step, call.attempt);
-        if replay.calls[..place].iter().any(is_same) {
-            continue;
-        }
-        let last = replay.calls[place..].iter().rfind(|other| is_same(other)).unwrap_or(call);
-        let mut answer = match &last.ended {
-            Some((ended, outcome)) => {
-                let latency = times[*ended].saturating_sub(times[last.begun]);
-                let interrupted = times[last.begun].saturating_sub(times[call.begun]);
-                let mut answer = answer(outcome);
-                let latency = json!(format!("{}ms", latency.max(interrupted)));
-                answer.insert("latency".to_owned(), latency);
-                answer
-            }
-            None => Map::from_iter([("hang".to_owned(), json!(true))]),
-        };
-        answer.insert("step".to_owned(), json!(call.step));
-        answer.insert("attempt".to_owned(), json!(call.attempt));
-        mocks.entry(call.plugin.clone()).or_default().push(Json::Object(answer));
-    }
-    mocks.into_iter().map(|(name, answers)| (name, json!({ "answers": answers }))).collect()
-}
-
-fn workflows(recording: &Recording, workflow: &Workflow, times: &[u64]) -> BTreeMap<String, Json> {
-    let mut mocks: BTreeMap<String, Vec<Json>> = BTreeMap::new();
-    for (place, record) in recording.facts.iter().enumerate() {
-        let Fact::AttemptSettled { step, outcome, .. } = &record.fact else { continue };
-        let Some(StepKind::Call(call)) = kind_of(workflow, &step.0) else { continue };
-        let begun = recording.facts[..place].iter().rposition(
-            |earlier| matches!(&earlier.fact, Fact::ChildStarted { step: of, .. } if of == step),
-        );
-        let mut answer = answer(outcome);
-        if let Some(output) = answer.remove("output") {
-            answer.insert("outputs".to_owned(), output);
-        }
-        let latency = begun.map_or(0, |begun| times[place].saturating_sub(times[begun]));
-        answer.insert("latency".to_owned(), json!(format!("{latency}ms")));
-        mocks.entry(call.workflow.to_string()).or_default().push(Json::Object(answer));
-    }
-    mocks.into_iter().map(|(name, answers)| (name, json!({ "answers": answers }))).collect()
-}
-
-fn answer(outcome: &AttemptOutcome) -> Map<String, Json> {
-    let mut answer = Map::new();
-    match outcome {
-        AttemptOutcome::Succeeded { output, .. } => {
-            answer.insert("output".to_owned(), output.value());
-        }
-        AttemptOutcome::Failed { error } => {
-            answer.insert("error".to_owned(), error_json(error));
-        }
-    }
-    answer
-}
-
-fn error_json(error: &RunError) -> Json {
-    let mut json = json!({
-        "code": error.code,
-        "message": error.message,
-        "retryable": error.retryable,
-    });
-    if let Some(details) = &error.details {
-        json["details"] = details.value();
-    }
-    json
-}
-
-/// What happened meanwhile. Timers fire by themselves, and workers answer as their mocks say.
-fn stimuli(recording: &Recording, workflow: &Workflow, times: &[u64]) -> Vec<Json> {
-    let mut stimuli = Vec::new();
-    for (place, record) in recording.facts.iter().enumerate().skip(1) {
-        let at = format!("{}ms", times[place]);
-        match &record.fact {
-            Fact::CancelRequested { force } => {
-                stimuli.push(json!({ "at": at, "cancel": { "force": force } }));
-            }
-            Fact::Signalled { name, data } => {
-                stimuli.push(json!({ "at": at, "signal": { "name": name, "data": data.value() } }));
-            }
-            Fact::Decided { step, choice, by, form } => stimuli.push(json!({
-                "at": at,
-                "approval": { "step": step, "choice": choice, "by": by, "form": form.value() },
-            })),
-            Fact::Message { step, message } => {
-                stimuli.extend(heard(kind_of(workflow, &step.0), &message.value(), &at));
-            }
-            Fact::Restarted { unclean } => {
-                let before = recording.facts[..place].iter().rev();
-                let before = before.map(|earlier| earlier.at).next();
-                let other_boot = before.is_some_and(|before| before.boot != record.at.boot);
-                let since = before.map_or(0, |before| before.elapsed_ms(record.at));
-                let began = format!("{}ms", times[place].saturating_sub(since));
-                let down = format!("{since}ms");
-                stimuli.push(if other_boot {
-                    json!({ "at": began, "power_cut": { "down": down, "trust": record.at.trust } })
-                } else {
-                    json!({ "at": at, "crash": { "clean": !unclean } })
-                });
-            }
-            Fact::Accepted { .. }
-            | Fact::Began
-            | Fact::AttemptStarted { .. }
-            | Fact::AttemptSettled { .. }
-            | Fact::TimerFired { .. }
-            | Fact::Settled { .. }
-            | Fact::Continued
-            | Fact::Alive
-            | Fact::ChildStarted { .. }
-            | Fact::Refused { .. }
-            | Fact::Migrated { .. }
-            | Fact::Stayed { .. } => {}
-        }
-    }
-    stimuli
-}
-
-/// A message or event that a `wait` took.
-fn heard(kind: Option<&StepKind>, message: &Json, at: &str) -> Option<Json> {
-    let StepKind::Wait(_) = kind? else { return None };
-    if let Some(name) = message.get("event") {
-        let data = message.get("data").cloned().unwrap_or_default();
-        return Some(json!({ "at": at, "event": { "name": name, "data": data } }));
-    }
-    let part = |key: &str| message.get(key).cloned().unwrap_or_default();
-    Some(json!({ "at": at, "mqtt": {
-        "topic": part("topic"),
-        "payload": part("payload"),
-        "qos": part("qos"),
-        "retained": part("retained"),
-    } }))
-}
-
 fn expect(replay: &Replay) -> Json {
     let mut expect = Map::new();
     let mut steps = Vec::new();
@@ -240,8 +166,8 @@ fn expect(replay: &Replay) -> Json {
     Json::Object(expect)
 }
 
-/// What kind of step an instance is of.
-fn kind_of<'w>(workflow: &'w Workflow, path: &str) -> Option<&'w StepKind> {
+/// What kind of step an instance is of, in whichever definition has it.
+fn kind_of<'w>(written: &'w [Written], path: &str) -> Option<&'w StepKind> {
     let id = path.rsplit('/').next()?;
-    workflow.step_named(id).map(|step| &step.kind)
+    written.iter().find_map(|one| one.workflow.step_named(id)).map(|step| &step.kind)
 }

@@ -64,6 +64,8 @@ pub struct Outcome {
 pub struct Device {
     setup: Setup,
     deployed: Vec<Deployed>,
+    /// Definitions that were in force before, which runs may still have.
+    before: Vec<Arc<Workflow>>,
     engine: Engine,
     clock: Clock,
     disk: Disk,
@@ -114,6 +116,7 @@ impl Device {
             engine: engine(&setup),
             setup,
             deployed,
+            before: Vec::new(),
             clock,
             disk: Disk::default(),
             unsynced: Vec::new(),
@@ -131,6 +134,17 @@ impl Device {
         let mut outcome = self.feed(Input::Deploy(self.deployed.clone()));
         outcome.extend(self.feed(Input::Restarted { unclean }));
         Ok(outcome)
+    }
+
+    /// Another definition of a workflow comes into force.
+    pub fn deploy(&mut self, newer: Deployed) -> Outcome {
+        for one in &mut self.deployed {
+            if one.workflow.name == newer.workflow.name {
+                let before = std::mem::replace(one, newer.clone());
+                self.before.push(before.workflow);
+            }
+        }
+        self.feed(Input::Deploy(self.deployed.clone()))
     }
 
     /// The agent takes an input.
@@ -298,8 +312,9 @@ impl Device {
     }
 
     fn definition(&self, hash: &DefinitionHash) -> Option<Arc<Workflow>> {
-        let mut deployed = self.deployed.iter().map(|one| &one.workflow);
-        deployed.find(|workflow| workflow.hash == *hash).cloned()
+        let deployed = self.deployed.iter().map(|one| &one.workflow);
+        let mut known = deployed.chain(&self.before);
+        known.find(|workflow| workflow.hash == *hash).cloned()
     }
 }
 

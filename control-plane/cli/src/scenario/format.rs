@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map as Object, Value as Json};
 
 use super::expect::Expect;
-use super::stimulus::Stimulus;
+use super::stimulus::{Kind, Stimulus};
 
 /// The version of the file format.
 pub(crate) const VERSION: u32 = 1;
@@ -90,6 +90,21 @@ impl Scenario {
             ));
         }
         Ok(scenario)
+    }
+}
+
+impl Scenario {
+    /// The files of definitions that come into force meanwhile, from where the scenario is.
+    pub fn updates(&self) -> impl Iterator<Item = &str> {
+        let stimuli = self.stimuli.iter();
+        stimuli.filter_map(|one| {
+            if let Kind::Update(file) = &one.kind { Some(file.as_str()) } else { None }
+        })
+    }
+
+    /// The files of modules that are run where an answer has a tape, from where the scenario is.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.mocks.plugins.values().filter_map(|mock| mock.get("module")?.as_str())
     }
 }
 

@@ -8,6 +8,7 @@ use openclaw_protocol::report::Refusal;
 use openclaw_protocol::run::StepPath;
 use serde_json::{Map as Object, Value as Json, json};
 
+use super::device::deploy;
 use super::format::Link;
 use super::log::RunLog;
 use super::play::Play;
@@ -140,6 +141,7 @@ impl Play<'_> {
             | Kind::Approval(_)
             | Kind::Cancel(_)
             | Kind::Start(_)
+            | Kind::Update(_)
             | Kind::Link(_) => false,
         }
     }
@@ -200,6 +202,13 @@ impl Play<'_> {
             }
             Kind::Broker(link) => {
                 self.set_broker(link);
+                None
+            }
+            Kind::Update(file) => {
+                if let Some(workflow) = self.updates.get(&file).cloned() {
+                    let outcome = self.device.deploy(deploy(&workflow, self.by_trigger));
+                    self.absorb(outcome);
+                }
                 None
             }
             Kind::Clock(clock) => {

@@ -1,17 +1,19 @@
 //! What answers in place of plugins and other workflows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome};
 use openclaw_protocol::expr::{Expr, Value};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::run::RunError;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 
 use super::compare::contains;
 use super::format::{MockSpecs, Span, present};
+use super::tape::Kept;
 
 /// What an error is where its mock does not say.
 const CODE: &str = "plugin.error";
@@ -55,6 +57,8 @@ pub(crate) struct Reply {
     pub(crate) latency_ms: u64,
     /// Even where the call is told to stop before.
     pub(crate) ignores_stop: bool,
+    /// What the plugin was told, to run it again, and the file of its module.
+    pub(crate) tape: Option<(Arc<Kept>, String)>,
 }
 
 /// Why a call finds no answer.
@@ -74,6 +78,8 @@ struct Mock {
     latency: Span,
     /// The names of its inputs, where the calls do not show them.
     inputs: Vec<String>,
+    /// The file of the module that is run where an answer has a tape.
+    module: Option<String>,
     calls: u32,
 }
 
@@ -89,6 +95,8 @@ struct Long {
     latency: Span,
     #[serde(default)]
     inputs: Vec<String>,
+    #[serde(default)]
+    module: Option<String>,
 }
 
 /// One answer, and which calls get it.
@@ -115,6 +123,13 @@ struct Answer {
     latency: Option<Span>,
     #[serde(default)]
     ignores_stop: bool,
+    #[serde(default, deserialize_with = "kept")]
+    tape: Option<Arc<Kept>>,
+}
+
+fn kept<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Arc<Kept>>, D::Error> {
+    let json = Json::deserialize(d)?;
+    Kept::read(&json).map(|kept| Some(Arc::new(kept))).map_err(D::Error::custom)
 }
 
 /// The number of a call, from 1, or several.
@@ -213,6 +228,7 @@ impl Mock {
             default: None,
             latency: Span::default(),
             inputs: Vec::new(),
+            module: None,
             calls: 0,
         };
         if let Some(list) = json.as_array() {
@@ -222,7 +238,7 @@ impl Mock {
         if !is_long {
             return Ok(one(vec![Answer::read(json)?]));
         }
-        let Long { answers, default, latency, inputs } = parse(json)?;
+        let Long { answers, default, latency, inputs, module } = parse(json)?;
         let answers: Result<Vec<Answer>, String> = answers
             .iter()
             .enumerate()
@@ -230,7 +246,7 @@ impl Mock {
             .collect();
         let default = default.as_ref().map(Answer::read).transpose();
         let default = default.map_err(|why| format!("default: {why}"))?;
-        Ok(Self { answers: answers?, default, latency, inputs, calls: 0 })
+        Ok(Self { answers: answers?, default, latency, inputs, module, calls: 0 })
     }
 
     fn answer(&mut self, asked: Asked<'_>) -> Result<Reply, Unanswered> {
@@ -239,6 +255,7 @@ impl Mock {
         match found.or(self.default.as_ref()) {
             Some(answer) => answer
                 .reply(self.calls, asked, self.latency)
+                .map(|reply| Reply { tape: answer.tape.clone().zip(self.module.clone()), ..reply })
                 .map_err(|why| Unanswered::not_computed(asked, &why)),
             None => Err(Unanswered::none_left(asked, self.calls)),
         }
@@ -302,7 +319,7 @@ impl Answer {
             output.map(|output| AttemptOutcome::Succeeded { output, vars: None })
         };
         let latency_ms = self.latency.unwrap_or(latency).0;
-        Ok(Reply { outcome, latency_ms, ignores_stop: self.ignores_stop })
+        Ok(Reply { outcome, latency_ms, ignores_stop: self.ignores_stop, tape: None })
     }
 }
 

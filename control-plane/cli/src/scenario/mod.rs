@@ -18,12 +18,14 @@ mod mocks;
 mod play;
 mod secrets;
 mod stimulus;
+mod tape;
 mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openclaw_agent_core::replay::{RECORDING, Recording};
+use openclaw_agent_core::{Fact, FactRecord};
 use openclaw_protocol::definition::{TriggerKind, Workflow};
 use openclaw_protocol::expr::{Expr, Value};
 use openclaw_protocol::json::JsonText;
@@ -35,6 +37,7 @@ use crate::output::name_of;
 
 pub use check::Check;
 pub use format::Scenario;
+pub(crate) use tape::Kept;
 
 use device::{Device, Setup, deploy};
 use log::error_json;
@@ -93,36 +96,57 @@ pub struct Fault {
     pub snippet: String,
 }
 
-/// Plays a scenario with a definition, other definitions beside it, and says how it went.
+/// What a scenario is played with, beside the tested definition.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// Other definitions that are deployed.
+    pub beside: Vec<Arc<Workflow>>,
+    /// Definitions of the tested workflow that come into force meanwhile, by [`Scenario::updates`].
+    pub updates: BTreeMap<String, Arc<Workflow>>,
+    /// Modules of plugins, by [`Scenario::modules`].
+    pub modules: BTreeMap<String, Vec<u8>>,
+}
+
+/// Plays a scenario with a definition and what is around it, and says how it went.
 ///
 /// # Errors
 /// What is wrong with the scenario, for people.
-pub fn run(
-    scenario: &Scenario,
-    tested: &Arc<Workflow>,
-    beside: &[Arc<Workflow>],
-) -> Result<Report, String> {
-    let played = prepare(scenario, tested, beside)?.play();
+pub fn run(scenario: &Scenario, tested: &Arc<Workflow>, around: &Around) -> Result<Report, String> {
+    let played = prepare(scenario, tested, around)?.play();
     let mut report = report(scenario, &played);
-    report.recording = played.main.map(|run| Recording {
-        recording: RECORDING,
-        agent: env!("CARGO_PKG_VERSION").to_owned(),
-        tzdb: TZDB.to_owned(),
-        run,
-        seed: scenario.device.seed,
-        definition: tested.canonical.clone(),
-        migrated: Vec::new(),
-        snapshot: None,
-        facts: played.journal,
-        tapes: Vec::new(),
+    report.recording = played.main.map(|run| {
+        let mut recording = Recording {
+            recording: RECORDING,
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            tzdb: TZDB.to_owned(),
+            run,
+            seed: scenario.device.seed,
+            definition: tested.canonical.clone(),
+            migrated: migrated(&played.journal, around),
+            snapshot: None,
+            facts: played.journal,
+            tapes: Vec::new(),
+        };
+        recording.recording = recording.format();
+        recording
     });
     Ok(report)
+}
+
+/// The definitions that a run has gone on with, in canonical form.
+fn migrated(journal: &[FactRecord], around: &Around) -> Vec<String> {
+    let of = |record: &FactRecord| {
+        let Fact::Migrated { definition, .. } = &record.fact else { return None };
+        let workflow = around.updates.values().find(|one| one.hash == *definition)?;
+        Some(workflow.canonical.clone())
+    };
+    journal.iter().filter_map(of).collect()
 }
 
 fn prepare<'a>(
     scenario: &'a Scenario,
     tested: &Arc<Workflow>,
-    beside: &[Arc<Workflow>],
+    around: &Around,
 ) -> Result<Play<'a>, String> {
     let mut mocks = Mocks::read(&scenario.mocks)?;
     let tested = with_trigger(scenario, tested)?;
@@ -163,12 +187,22 @@ fn prepare<'a>(
         }
     }
     let mut real: Vec<Arc<Workflow>> = vec![Arc::clone(&tested)];
-    real.extend(beside.iter().filter(|one| one.name != tested.name).cloned());
-    let declared = real.iter().flat_map(|one| &one.secrets);
+    real.extend(around.beside.iter().filter(|one| one.name != tested.name).cloned());
+    let mut updates = BTreeMap::new();
+    for (file, workflow) in &around.updates {
+        if workflow.name != tested.name {
+            let (name, other) = (&tested.name, &workflow.name);
+            return Err(format!("update: {file} is of workflow `{other}`, not of `{name}`"));
+        }
+        let armed = with_trigger(scenario, workflow).unwrap_or_else(|_| Arc::clone(workflow));
+        updates.insert(file.clone(), armed);
+    }
+    let all: Vec<Arc<Workflow>> = real.iter().chain(updates.values()).cloned().collect();
+    let declared = all.iter().flat_map(|one| &one.secrets);
     let secrets = TestSecrets::new(&scenario.secrets, declared)?;
     let inputs = mocks.workflows().map(|(name, inputs)| (name.to_owned(), inputs.to_vec()));
     let inputs: BTreeMap<String, Vec<String>> = inputs.collect();
-    let stand_ins = children::stand_ins(&real, &inputs)?;
+    let stand_ins = children::stand_ins(&all, &inputs)?;
     let by_trigger = scenario.trigger.is_some();
     let deployed = real
         .iter()
@@ -189,6 +223,7 @@ fn prepare<'a>(
     let workflows = workflows.chain(stand_ins.into_iter().map(|one| (one, true))).collect();
     let mut play = Play::new(scenario, tested, workflows, device, mocks);
     (play.zero_ms, play.endless, play.secrets) = (zero_ms, endless, secrets);
+    (play.updates, play.modules) = (updates, around.modules.clone());
     Ok(play)
 }
 

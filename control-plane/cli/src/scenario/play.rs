@@ -71,6 +71,10 @@ pub(super) struct Play<'a> {
     pub(super) device: Device,
     pub(super) mocks: Mocks,
     pub(super) secrets: TestSecrets,
+    /// Definitions of the tested workflow that come into force meanwhile, by file.
+    pub(super) updates: BTreeMap<String, Arc<Workflow>>,
+    /// Modules of plugins, by file.
+    pub(super) modules: BTreeMap<String, Vec<u8>>,
     /// Workflows that are on the device, and whether each is only a mock.
     workflows: Vec<(Arc<Workflow>, bool)>,
     /// A trigger makes the run.
@@ -137,6 +141,8 @@ impl<'a> Play<'a> {
             device,
             mocks,
             secrets: TestSecrets::default(),
+            updates: BTreeMap::new(),
+            modules: BTreeMap::new(),
             workflows,
             by_trigger: scenario.trigger.is_some(),
             endless: false,
@@ -358,6 +364,11 @@ impl<'a> Play<'a> {
             }
         }
         if let Some(log) = self.played.runs.iter_mut().rev().find(|log| log.id == record.run) {
+            if let RunEvent::Migrated { definition, .. } = &record.event
+                && let Some(workflow) = self.updates.values().find(|one| one.hash == *definition)
+            {
+                log.workflow = Arc::clone(workflow);
+            }
             log.take(record, at_ms);
         }
     }

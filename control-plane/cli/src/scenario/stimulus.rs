@@ -8,7 +8,7 @@ use serde_json::{Map as Object, Value as Json};
 use super::format::{Link, Shift, Span};
 
 /// The kinds, as they are written.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "signal",
     "mqtt",
     "webhook",
@@ -22,6 +22,7 @@ const KINDS: [&str; 13] = [
     "clock",
     "link",
     "broker",
+    "update",
 ];
 
 /// One thing that happens.
@@ -85,6 +86,8 @@ pub(crate) enum Kind {
     Link(Link),
     /// The site's local broker.
     Broker(Link),
+    /// Another definition of the tested workflow comes into force, from this file.
+    Update(String),
 }
 
 /// Somebody says something to a run.
@@ -306,6 +309,7 @@ fn kind(key: &str, json: Json) -> Result<Kind, String> {
         "clock" => Kind::Clock(value(key, json)?),
         "link" => Kind::Link(value(key, json)?),
         "broker" => Kind::Broker(value(key, json)?),
+        "update" => Kind::Update(value(key, json)?),
         other => return Err(format!("`{other}` is no stimulus: use one of {}", KINDS.join(", "))),
     })
 }

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::format::Link;
 use super::mocks::{Asked, Reply, Target};
 use super::play::{CallLog, Flight, Item, Play};
+use super::tape::Again;
 
 impl Play<'_> {
     pub(super) fn call(&mut self, attempt: AttemptId, plugin: &str, action: &str, input: Json) {
@@ -20,16 +21,29 @@ impl Play<'_> {
             Ok(filled) => self.mocks.answer(Asked { target, attempt: &attempt, input: &filled }),
             Err(error) => {
                 let outcome = Some(AttemptOutcome::Failed { error });
-                Ok(Reply { outcome, latency_ms: 0, ignores_stop: false })
+                Ok(Reply { outcome, latency_ms: 0, ignores_stop: false, tape: None })
             }
         };
-        let Reply { outcome, latency_ms, ignores_stop } = match reply {
+        let Reply { mut outcome, latency_ms, ignores_stop, tape } = match reply {
             Ok(reply) => reply,
             Err(unanswered) => {
                 let message = self.secrets.clean_text(unanswered.message);
                 return self.played.faults.push((message, unanswered.snippet));
             }
         };
+        if let Some((kept, file)) = tape
+            && let Some(module) = self.modules.get(&file)
+        {
+            match kept.play(module, &JsonText::of(&input)) {
+                Again::Same => {}
+                Again::Otherwise(other) => outcome = Some(other),
+                Again::Differs(why) => {
+                    let (step, number) = (&attempt.step, attempt.attempt);
+                    let message = format!("replay.mismatch: step {step}, attempt {number}, {why}");
+                    return self.fault(self.secrets.clean_text(message));
+                }
+            }
+        }
         let outcome = outcome.map(|outcome| self.secrets.clean(outcome));
         if mocked.is_none() {
             let (plugin, action) = (plugin.to_owned(), action.to_owned());

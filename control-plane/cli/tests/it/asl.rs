@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use openclaw::asl::{Translation, errors, plugin_of, translate};
-use openclaw::scenario::{self, Scenario};
+use openclaw::scenario::{self, Around, Scenario};
 use openclaw_protocol::definition;
 use serde_json::{Value as Json, json};
 
@@ -105,7 +105,7 @@ fn play(row: &Json) -> Result<(), String> {
         "stimuli": history.answers(&translation),
     });
     let scenario = Scenario::parse(&scenario.to_string()).unwrap();
-    let report = scenario::run(&scenario, &Arc::new(workflow), &[])?;
+    let report = scenario::run(&scenario, &Arc::new(workflow), &Around::default())?;
     if let Some(fault) = report.faults.first() {
         return Err(fault.message.clone());
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openclaw::asl::{errors, translate};
-use openclaw::scenario::{self, Scenario};
+use openclaw::scenario::{self, Around, Scenario};
 use openclaw_protocol::definition;
 use serde_json::{Value as Json, json};
 
@@ -35,7 +35,7 @@ fn run(definition: &Json, input: Json, mocks: Json, stimuli: Json) -> End {
         "until": "1000d",
     });
     let scenario = Scenario::parse(&scenario.to_string()).unwrap();
-    let report = scenario::run(&scenario, &Arc::new(workflow), &[]).unwrap();
+    let report = scenario::run(&scenario, &Arc::new(workflow), &Around::default()).unwrap();
     assert!(report.faults.is_empty(), "{:?}\n{text}", report.faults);
     let run = report.run.unwrap();
     let output = match &run.error {

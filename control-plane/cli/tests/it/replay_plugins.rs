@@ -199,3 +199,73 @@ fn a_tape_that_does_not_read_or_fit_is_refused() {
         assert!(err(&done).contains(why), "{}", err(&done));
     }
 }
+
+/// Saves the recording as a test; where it is, and as JSON.
+fn save_test(desk: &Desk, plugins: &str) -> (PathBuf, Value) {
+    let done = desk.run(&["replay", "run.ocr", "--plugins", plugins, "--save-test", "saved"]);
+    assert!(done.status.success(), "{}{}", out(&done), err(&done));
+    let files = std::fs::read_dir(desk.path().join("saved")).unwrap();
+    let mut files = files.map(|file| file.unwrap().path());
+    let path = files.find(|path| path.to_string_lossy().ends_with(".scenario.json")).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains(SECRET), "{text}");
+    (path, serde_json::from_str(&text).unwrap())
+}
+
+#[test]
+fn a_saved_test_runs_the_module_with_what_it_was_told() {
+    let (desk, recording) = desk();
+    write(&desk, &recording);
+    let (path, scenario) = save_test(&desk, &built().display().to_string());
+    let mock = &scenario["mocks"]["plugins"]["http.execute"];
+    let module = desk.path().join("saved").join(mock["module"].as_str().unwrap());
+    assert_eq!(
+        std::fs::read(module).unwrap(),
+        std::fs::read(built().join("http/plugin.wasm")).unwrap()
+    );
+    let test = |scenario: &Value| {
+        std::fs::write(&path, scenario.to_string()).unwrap();
+        desk.run(&["workflow", "test", "-s", "saved"])
+    };
+    let done = test(&scenario);
+    assert!(done.status.success(), "{}{}", out(&done), err(&done));
+
+    let answer = "/mocks/plugins/http.execute/answers/0";
+    let mut altered = scenario.clone();
+    let result = altered.pointer_mut(&format!("{answer}/tape/calls/0/result")).unwrap();
+    *result = json!(result.as_str().unwrap().replace('3', "4"));
+    let said = out(&test(&altered));
+    assert!(said.contains("replay.mismatch: step ask, attempt 1, call 1: the answer"), "{said}");
+
+    // What the module gives counts, and not what is written beside it; else nothing would be run.
+    let mut altered = scenario.clone();
+    let end = altered.pointer_mut(&format!("{answer}/tape/end/sum")).unwrap();
+    *end = json!("0000000000000001");
+    *altered.pointer_mut(&format!("{answer}/output")).unwrap() = json!({ "status": 500 });
+    let done = test(&altered);
+    assert!(done.status.success(), "{}{}", out(&done), err(&done));
+
+    // Another question than the recorded one.
+    let definition = path.with_file_name(scenario["definition"].as_str().unwrap());
+    let text = std::fs::read_to_string(&definition).unwrap();
+    std::fs::write(&definition, text.replace("/pumps/7", "/pumps/8")).unwrap();
+    let said = out(&test(&scenario));
+    assert!(said.contains("replay.mismatch: step ask, attempt 1, call 1: it asked"), "{said}");
+}
+
+#[test]
+fn without_its_module_a_saved_test_takes_what_was_recorded() {
+    let (desk, recording) = desk();
+    write(&desk, &recording);
+    std::fs::create_dir(desk.path().join("none")).unwrap();
+    let (path, mut scenario) = save_test(&desk, "none");
+    let mock = &scenario["mocks"]["plugins"]["http.execute"];
+    assert_eq!((mock.get("module"), mock["answers"][0].get("tape").is_some()), (None, true));
+    let done = desk.run(&["workflow", "test", "-s", "saved"]);
+    assert!(done.status.success(), "{}{}", out(&done), err(&done));
+    *scenario.pointer_mut("/mocks/plugins/http.execute/answers/0/output/body/rpm").unwrap() =
+        json!(4);
+    std::fs::write(&path, scenario.to_string()).unwrap();
+    let done = desk.run(&["workflow", "test", "-s", "saved"]);
+    assert_eq!(done.status.code(), Some(1), "{}", out(&done));
+}

@@ -56,7 +56,12 @@ function table(heads, rows) {
   if (rows.length === 0) return make("p", "none", word("none"));
   const head = make("tr", "", ...heads.map((key) => make("th", "", word(key))));
   const body = rows.map(({ cells, open, active }) => {
-    const row = make("tr", open ? "opens" : "", ...cells.map((cell) => make("td", "", cell)));
+    const row = make("tr", open ? "opens" : "", ...cells.map((cell, n) => {
+      const data = make("td", cell === "" ? "empty" : "", cell);
+      // In a narrow window a row is a card, and each of its cells says what it is.
+      data.dataset.head = word(heads[n]);
+      return data;
+    }));
     if (active) row.classList.add("active");
     if (open) {
       row.tabIndex = 0;
@@ -195,11 +200,11 @@ async function detail() {
   const isSettled = ["completed", "failed", "cancelled"].includes(run.status);
   const heads = ["step", "kind", "status", "attempts", "started", "settled", "output"];
   return [
-    make("h2", "", `${run.workflow} · ${run.id} · ${device} `, badge(run.status)),
-    make("p", "", action(isSettled ? "retry" : "cancel", `${path}/${isSettled ? "retry" : "cancel"}`),
-      " ", close),
+    make("h2", "", `${run.workflow} ${run.version} · ${run.id} · ${device} `, badge(run.status)),
+    make("div", "tools", action(isSettled ? "retry" : "cancel", `${path}/${isSettled ? "retry" : "cancel"}`),
+      recordTools(device, run), close),
     make("p", "", `${word("result")}: ${seq === null ? "–" : seq} · ${word("resumed")}: ${run.resumed}`),
-    run.stayed ? make("p", "gap", `${word("stayed")} ${run.stayed.version}: ${run.stayed.reason}`) : "",
+    run.stayed ? stayed(run) : "",
     run.error ? make("p", "gap", `${run.error.code}: ${run.error.message}`) : "",
     table(heads, run.steps.map((step) => stepRow(device, run.id, step))),
     ...await logs(path),
@@ -332,6 +337,7 @@ function showLogin() {
   at("live").textContent = "";
   for (const id of ["list", "detail"]) at(id).replaceChildren();
   asks.clear();
+  Object.assign(tools, { key: "", element: null });
 }
 
 async function start() {

@@ -1,4 +1,5 @@
-// What people say to runs: approvals with their forms, what steps wait for, what runs have logged.
+// What people say to runs, and runs to people: approvals with their forms, what steps wait for, what
+// runs have logged, why one stays with its definition.
 "use strict";
 
 // What waits for an answer and is shown, by where and what: what somebody has begun to fill in
@@ -140,4 +141,10 @@ async function logs(path) {
   const heads = ["at", "step", "level", "message", "fields"];
   return [make("h3", "", word("log")), table(heads, rows),
     more ? make("p", "none", word("more_log")) : ""];
+}
+
+// Why a run goes on with an older definition than the one in force. That is no fault.
+function stayed({ version, stayed: { version: newer, reason } }) {
+  const why = reason.split("`").map((part, n) => (n % 2 === 1 ? make("code", "", part) : part));
+  return make("p", "remark", say("stayed", newer, version), ...why, ".");
 }

@@ -486,6 +486,7 @@ pub(super) async fn pages_and_probes_are_served(database: Database) {
         ("/console/console.js", "EventSource"),
         ("/console/words.js", "工作流"),
         ("/console/talk.js", "/decisions"),
+        ("/console/record.js", "/recordings"),
         ("/console/console.css", ".badge"),
         ("/status.html", "class=\"value online\">0</td>"),
         ("/livez", "ok"),

@@ -1,6 +1,6 @@
 //! Which scopes a step has, and which scopes a step is in.
 
-use crate::definition::model::{Scope, ScopeIx, Step, StepIx, StepKind, Workflow};
+use crate::definition::model::{Part, Scope, ScopeIx, Step, StepIx, Workflow};
 use crate::ordered::VecMap;
 
 /// What a scope is to the step that it belongs to.
@@ -23,6 +23,24 @@ pub(super) enum Role {
     Finally,
     Sequence,
     Compensate,
+}
+
+impl From<Part<'_>> for Role {
+    fn from(part: Part<'_>) -> Self {
+        match part {
+            Part::Then => Self::Then,
+            Part::Else => Self::Else,
+            Part::Case(..) | Part::Default => Self::Case,
+            Part::Branch(..) => Self::Branch,
+            Part::Loop => Self::Loop,
+            Part::Foreach(_) => Self::Foreach,
+            Part::Try => Self::Try,
+            Part::Catch(..) => Self::Catch,
+            Part::Finally => Self::Finally,
+            Part::Sequence => Self::Sequence,
+            Part::Compensate => Self::Compensate,
+        }
+    }
 }
 
 /// A workflow with the look-ups that lints need of it.
@@ -121,39 +139,5 @@ fn indexed(workflow: &Workflow) -> impl DoubleEndedIterator<Item = (StepIx, &Ste
 
 /// The scopes of a step, in the order of the flow, with what each is to it.
 pub(super) fn scopes_of(step: &Step) -> Vec<(Role, ScopeIx)> {
-    let mut found = match &step.kind {
-        StepKind::Condition { then, otherwise, .. } => {
-            let ways = [(Role::Then, then), (Role::Else, otherwise)];
-            ways.into_iter().filter_map(|(role, way)| Some((role, (*way)?))).collect()
-        }
-        StepKind::Switch { cases, default, .. } => {
-            let ways = cases.iter().map(|case| case.body).chain([*default]);
-            ways.flatten().map(|way| (Role::Case, way)).collect()
-        }
-        StepKind::Parallel { branches, .. } => {
-            branches.iter().map(|(_, scope)| (Role::Branch, *scope)).collect()
-        }
-        StepKind::Loop { body, .. } => vec![(Role::Loop, *body)],
-        StepKind::Foreach(each) => vec![(Role::Foreach, each.body)],
-        StepKind::Try { body, catches, finally, .. } => {
-            let mut found = vec![(Role::Try, *body)];
-            found.extend(catches.iter().map(|catch| (Role::Catch, catch.body)));
-            found.extend(finally.map(|scope| (Role::Finally, scope)));
-            found
-        }
-        StepKind::Sequence { body, .. } => vec![(Role::Sequence, *body)],
-        StepKind::Plugin(_)
-        | StepKind::Set(_)
-        | StepKind::Delay(_)
-        | StepKind::Wait(_)
-        | StepKind::Call(_)
-        | StepKind::Publish(_)
-        | StepKind::Emit { .. }
-        | StepKind::Approval(_)
-        | StepKind::Log { .. }
-        | StepKind::Succeed { .. }
-        | StepKind::Fail { .. } => Vec::new(),
-    };
-    found.extend(step.compensate.map(|scope| (Role::Compensate, scope)));
-    found
+    step.scopes().map(|(part, scope)| (Role::from(part), scope)).collect()
 }

@@ -2,7 +2,7 @@
 
 use openclaw_protocol::definition::{
     Approval, Call, CaseTest, Catch, CountDowntime, Delay, DelayFor, Effects, Foreach, LogLevel,
-    LoopTest, ParallelMode, Publish, Step, StepKind, Tolerate, Wait, WaitSource,
+    LoopTest, ParallelMode, Part, Publish, Step, StepKind, Tolerate, Wait, WaitSource,
 };
 use openclaw_protocol::expr::Template;
 use openclaw_protocol::time::show_duration;
@@ -112,7 +112,7 @@ pub(super) fn case(step: &Step, case: Option<u16>) -> String {
 }
 
 /// A `catch` as the beginning of a sentence.
-pub(super) fn catch(catch: &Catch) -> String {
+fn catch(catch: &Catch) -> String {
     let which = if catch.errors.is_empty() {
         "If that fails".to_owned()
     } else {
@@ -124,7 +124,41 @@ pub(super) fn catch(catch: &Catch) -> String {
     }
 }
 
-pub(super) fn finally(step: &Step) -> String {
+/// A part of a step as the beginning of a sentence, and what a failure in it means, given what that
+/// means for the step as a whole.
+pub(super) fn part(step: &Step, part: Part<'_>, own: &str) -> (String, String) {
+    let (what, fails) = match part {
+        Part::Then => ("If so:".to_owned(), own),
+        Part::Else => ("If not:".to_owned(), own),
+        Part::Case(n, _) => (format!("{}:", case(step, u16::try_from(n).ok())), own),
+        Part::Default => ("In any other case:".to_owned(), own),
+        Part::Branch(_, name) => return (branch(step, name), branch_fails(step)),
+        Part::Loop => ("Each time:".to_owned(), own),
+        Part::Foreach(_) => ("For each:".to_owned(), "that iteration has failed"),
+        Part::Try => ("It tries this:".to_owned(), tried_fails(step, own)),
+        Part::Catch(_, one) => (format!("{}:", catch(one)), own),
+        Part::Finally => (finally(step), "its error counts where there was none before"),
+        Part::Sequence => ("In it:".to_owned(), own),
+        Part::Compensate => (
+            "To undo it, should that be needed once it has succeeded:".to_owned(),
+            "what is left undone is told with the error",
+        ),
+    };
+    (what, fails.to_owned())
+}
+
+fn branch(step: &Step, name: &str) -> String {
+    let is_named = matches!(&step.kind, StepKind::Parallel { named: true, .. });
+    if is_named { format!("`{name}`:") } else { "One branch:".to_owned() }
+}
+
+/// What a failure of what a `try` tries means.
+fn tried_fails<'a>(step: &Step, own: &'a str) -> &'a str {
+    let is_caught = matches!(&step.kind, StepKind::Try { catches, .. } if !catches.is_empty());
+    if is_caught { "what follows an error, below, decides" } else { own }
+}
+
+fn finally(step: &Step) -> String {
     let StepKind::Try { finally_timeout_ms, .. } = &step.kind else { return String::new() };
     format!(
         "In any case, also when it is cancelled, for at most {}:",
@@ -133,7 +167,7 @@ pub(super) fn finally(step: &Step) -> String {
 }
 
 /// What the failure of a branch means.
-pub(super) fn branch_fails(step: &Step) -> String {
+fn branch_fails(step: &Step) -> String {
     let StepKind::Parallel { mode, .. } = &step.kind else { return String::new() };
     match mode {
         ParallelMode::FailFast => {
