@@ -210,6 +210,11 @@ impl Device {
 
     /// What a failure of the store means: that the process has ended, if that was wanted.
     fn outcome(&mut self, done: Result<(), StoreError>, now_ms: u64) -> Result<Turn, String> {
+        // A brain on a disk that is gone waits for it to come back, as with one that fails; but this
+        // machine has no power.
+        if self.disk.is_dead() {
+            return Ok(Turn::Gone);
+        }
         let Err(error) = done else { return Ok(Turn::Done) };
         let is_wanted = match &error {
             // The file was being made when it was cut; the agent sets it aside.
@@ -217,7 +222,7 @@ impl Device {
                 self.disk.wipe();
                 true
             }
-            _ => self.disk.is_dead() || self.is_full,
+            _ => self.is_full,
         };
         self.brain = None;
         self.wake_ms = u64::MAX;

@@ -29,14 +29,15 @@ steps:
   - { id: pause, delay: 20s }
   - id: both
     parallel:
-      - [ { id: two, plugin: count@^1, with: { n: '${ steps.one.output.n }' } } ]
-      - [ { id: nap, delay: 5s } ]
+      branches:
+        count: [ { id: two, plugin: count@^1, with: { n: '${ steps.one.output.n }' } } ]
+        wait: [ { id: nap, delay: 5s } ]
   - { id: three, plugin: count@^1, with: { n: '${ steps.one.output.n }' } }
 ";
 const BEAT: &str = "workflow: beat
 version: '1'
 triggers:
-  - { id: beat, interval: 3h }
+  - { id: beat, interval: 1h }
 steps:
   - { id: one, plugin: count@^1, with: { n: 0 } }
 ";

@@ -21,21 +21,22 @@ use std::time::{Duration, Instant};
 
 use world::{Sabotage, Story, World};
 
-/// Seeds of the slice that is always played.
-const SLICE: u64 = 12;
+/// Seeds of the slice that is always played, and hours of each.
+const SLICE: (u64, u64) = (20, 2);
 /// Within so many seeds a control must have failed.
-const CONTROL: u64 = 60;
-/// How long the long size lasts.
+const CONTROL: u64 = 20;
+/// Hours of the long size, and how long it lasts.
+const DAY: u64 = 24;
 const LONG: Duration = Duration::from_secs(600);
 const LONG_SEEDS: u64 = 10_000;
 
 /// Plays one seed; why it failed, with the way to play it again.
-fn play(seed: u64, sabotage: Sabotage) -> Result<Story, String> {
+fn play(seed: u64, hours: u64, sabotage: Sabotage) -> Result<Story, String> {
     let again = format!(
-        "seed {seed}; alone: OPENCLAW_FLEET={seed} cargo test --workspace --test fleet -- \
-         --ignored --nocapture one_day"
+        "seed {seed}, {hours} hours; alone: OPENCLAW_FLEET={seed}:{hours} cargo test --workspace \
+         --test fleet -- --ignored --nocapture one_seed"
     );
-    match catch_unwind(AssertUnwindSafe(|| World::play(seed, sabotage))) {
+    match catch_unwind(AssertUnwindSafe(|| World::play(seed, hours, sabotage))) {
         Ok(Ok(story)) => Ok(story),
         Ok(Err(why)) => Err(format!("{why}\n{again}")),
         Err(_) => Err(format!("it panicked\n{again}")),
@@ -43,17 +44,17 @@ fn play(seed: u64, sabotage: Sabotage) -> Result<Story, String> {
 }
 
 /// Plays seeds on two threads until they are through or the time is; what came of all.
-fn play_all(seeds: std::ops::Range<u64>, most: Duration) -> (u64, Story, Vec<String>) {
-    let (next, began) = (AtomicU64::new(seeds.start), Instant::now());
+fn play_all(seeds: u64, hours: u64, most: Duration) -> (u64, Story, Vec<String>) {
+    let (next, began) = (AtomicU64::new(0), Instant::now());
     let work = || {
         let (mut played, mut sum, mut failures) = (0, Story::default(), Vec::new());
         while began.elapsed() < most {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
+            if seed >= seeds {
                 break;
             }
             played += 1;
-            match play(seed, Sabotage::None) {
+            match play(seed, hours, Sabotage::None) {
                 Ok(story) => add(&mut sum, &story),
                 Err(why) => failures.push(why),
             }
@@ -98,7 +99,7 @@ fn told(played: u64, sum: &Story, took: Duration) -> String {
 #[test]
 fn a_fleet_loses_nothing_and_doubles_nothing_whatever_goes_wrong() {
     let began = Instant::now();
-    let (played, sum, failures) = play_all(0..SLICE, LONG);
+    let (played, sum, failures) = play_all(SLICE.0, SLICE.1, LONG);
     println!("{}", told(played, &sum, began.elapsed()));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
@@ -106,14 +107,15 @@ fn a_fleet_loses_nothing_and_doubles_nothing_whatever_goes_wrong() {
 #[test]
 fn the_same_seed_is_the_same_day() {
     for seed in 0..3 {
-        assert_eq!(play(seed, Sabotage::None), play(seed, Sabotage::None), "seed {seed}");
+        let twice = [(); 2].map(|()| play(seed, SLICE.1, Sabotage::None));
+        assert_eq!(twice[0], twice[1], "seed {seed}");
     }
 }
 
 /// The first seed in which this is found out.
 fn found_out(sabotage: Sabotage, word: &str) -> u64 {
     for seed in 0..CONTROL {
-        if let Err(why) = play(seed, sabotage) {
+        if let Err(why) = play(seed, SLICE.1, sabotage) {
             println!("{sabotage:?}: {why}");
             assert!(why.contains(word), "{why}");
             return seed + 1;
@@ -134,10 +136,11 @@ fn control_a_control_plane_that_writes_again_doubles() {
 
 #[test]
 #[ignore = "one seed by its number, from OPENCLAW_FLEET"]
-fn one_day() {
-    let seed = std::env::var("OPENCLAW_FLEET").expect("OPENCLAW_FLEET is a seed");
-    let seed = seed.parse().expect("a seed is a number");
-    match play(seed, Sabotage::None) {
+fn one_seed() {
+    let which = std::env::var("OPENCLAW_FLEET").expect("OPENCLAW_FLEET is SEED:HOURS");
+    let (seed, hours) = which.split_once(':').unwrap_or((&which, "2"));
+    let (seed, hours) = (seed.parse().expect("a number"), hours.parse().expect("a number"));
+    match play(seed, hours, Sabotage::None) {
         Ok(story) => println!("{story:?}"),
         Err(why) => panic!("{why}"),
     }
@@ -147,7 +150,7 @@ fn one_day() {
 #[ignore = "the long size: as many of 10,000 seeds as ten minutes hold; `make chaos` plays it"]
 fn long_ten_thousand_days_of_a_fleet() {
     let began = Instant::now();
-    let (played, sum, failures) = play_all(0..LONG_SEEDS, LONG);
+    let (played, sum, failures) = play_all(LONG_SEEDS, DAY, LONG);
     println!("{}", told(played, &sum, began.elapsed()));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
@@ -156,6 +159,7 @@ fn long_ten_thousand_days_of_a_fleet() {
 #[ignore = "the long size: a hundred seeds twice; `make chaos` plays it"]
 fn long_a_hundred_seeds_twice_are_the_same_days() {
     for seed in 0..100 {
-        assert_eq!(play(seed, Sabotage::None), play(seed, Sabotage::None), "seed {seed}");
+        let twice = [(); 2].map(|()| play(seed, SLICE.1, Sabotage::None));
+        assert_eq!(twice[0], twice[1], "seed {seed}");
     }
 }

@@ -4,8 +4,7 @@
 use crate::draw::Draw;
 use crate::wire::Weather;
 
-/// A simulated day.
-pub(crate) const DAY_MS: u64 = 24 * 3_600_000;
+pub(crate) const HOUR_MS: u64 = 3_600_000;
 const STORM_MS: u64 = 600_000;
 const MINUTE_MS: u64 = 60_000;
 
@@ -42,6 +41,8 @@ pub(crate) enum Fault {
     Broker,
     /// The control plane is killed, and starts again after a while.
     Plane { doom: Doom, for_ms: u64 },
+    /// The control plane's database takes up to this long for each transaction.
+    Slow { by_ms: u64, for_ms: u64 },
     /// The control plane's wall clock is wrong from now on.
     PlaneClock { skew_ms: i64 },
 }
@@ -66,6 +67,7 @@ impl Fault {
             Self::Plane { doom: Doom::Acknowledging, .. } => {
                 "control plane killed before the acknowledgement"
             }
+            Self::Slow { .. } => "database slow",
             Self::PlaneClock { .. } => "clock of the control plane",
         }
     }
@@ -90,21 +92,23 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn draw(draw: &mut Draw) -> Self {
+    /// For so much time; the last storm may last into the healing.
+    pub(crate) fn draw(time_ms: u64, draw: &mut Draw) -> Self {
         let devices = 3 + draw.index(8);
         let mut plan = Self { devices, faults: Vec::new(), work: Vec::new() };
         let mut key = 0;
-        for _ in 0..draw.between(2, 5) {
-            let from_ms = draw.between(STORM_MS, DAY_MS - 2 * STORM_MS);
-            for _ in 0..draw.between(2, 6) {
+        for _ in 0..draw.between(1, 2 + time_ms / (4 * HOUR_MS)) {
+            let from_ms = draw.between(STORM_MS / 5, time_ms - STORM_MS / 2);
+            for _ in 0..draw.between(3, 12) {
                 plan.draw_work(from_ms, &mut key, draw);
             }
-            for _ in 0..draw.between(2, 8) {
+            for _ in 0..draw.between(2, 16) {
                 let at_ms = from_ms + draw.below(STORM_MS);
                 plan.draw_fault(at_ms, draw);
             }
         }
-        let at_ms = draw.below(DAY_MS);
+        plan.faults.retain(|(at_ms, _)| *at_ms < time_ms);
+        let at_ms = draw.below(time_ms);
         plan.work.push((at_ms, Work::Deploy { revision: 2 }));
         plan
     }
@@ -128,7 +132,7 @@ impl Plan {
     fn draw_fault(&mut self, at_ms: u64, draw: &mut Draw) {
         let (device, power) = (draw.index(self.devices), draw.one_in(2));
         let for_ms = draw.between(1_000, 20 * MINUTE_MS);
-        let fault = match draw.below(12) {
+        let fault = match draw.below(14) {
             0 => Fault::Die { device, power },
             1 | 2 => Fault::DieAtSync { device, sync: draw.between(1, 6), power },
             3 => Fault::Full { device, for_ms },
@@ -145,7 +149,8 @@ impl Plan {
             7 => return self.draw_swizzle(at_ms, draw),
             8 => Fault::Clock { device, skew_ms: skew_ms(draw) },
             9 => Fault::Broker,
-            10 if draw.one_in(3) => Fault::PlaneClock { skew_ms: skew_ms(draw) },
+            10 | 11 => Fault::Slow { by_ms: draw.between(1_000, 120_000), for_ms },
+            12 if draw.one_in(3) => Fault::PlaneClock { skew_ms: skew_ms(draw) },
             _ => {
                 let dooms = [Doom::Now, Doom::Received, Doom::Committed, Doom::Acknowledging];
                 let doom = dooms[draw.index(dooms.len())];
@@ -169,7 +174,7 @@ impl Plan {
 
 /// Up to ten years before or after; small ones too.
 fn skew_ms(draw: &mut Draw) -> i64 {
-    let most_ms = [5_000, 3_600_000, 10 * 365 * DAY_MS][draw.index(3)];
+    let most_ms = [5_000, 3_600_000, 10 * 365 * 24 * HOUR_MS][draw.index(3)];
     let skew_ms = draw.below(most_ms).cast_signed();
     if draw.one_in(2) { skew_ms } else { -skew_ms }
 }

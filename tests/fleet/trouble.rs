@@ -5,7 +5,7 @@ use openclaw_control_plane::fleet::stepped::Plane;
 use crate::ground;
 use crate::plan::{Doom, Fault, Work};
 use crate::wire::{End, Weather};
-use crate::world::{What, World};
+use crate::world::{QUICK_MS, What, World};
 
 impl World {
     pub(crate) fn go_wrong(&mut self, fault: Fault) -> Result<(), String> {
@@ -55,6 +55,10 @@ impl World {
                     return self.kill_plane();
                 }
             }
+            Fault::Slow { by_ms, for_ms } => {
+                self.slow_ms = by_ms;
+                self.after(for_ms, What::Ends(fault));
+            }
             Fault::PlaneClock { skew_ms } => self.plane_skew_ms = skew_ms,
         }
         Ok(())
@@ -76,6 +80,7 @@ impl World {
                 self.release(device);
             }
             Fault::Foul { device, .. } => self.wires[device].weather = Weather::default(),
+            Fault::Slow { .. } => self.slow_ms = QUICK_MS,
             Fault::Die { .. }
             | Fault::DieAtSync { .. }
             | Fault::Clock { .. }
@@ -104,6 +109,7 @@ impl World {
     /// All that is wrong ends.
     pub(crate) fn heal(&mut self) -> Result<(), String> {
         (self.healed, self.doom, self.plane_skew_ms) = (true, None, 0);
+        self.slow_ms = QUICK_MS;
         self.open_plane()?;
         for device in 0..self.devices.len() {
             self.dying[device] = None;

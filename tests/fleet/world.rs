@@ -19,14 +19,16 @@ use crate::device::{Device, START_MS, Turn};
 use crate::draw::{Draw, Trace};
 use crate::ground::{self, Ground};
 use crate::judge::Judge;
-use crate::plan::{DAY_MS, Doom, Fault, Plan, Work};
+use crate::plan::{Doom, Fault, HOUR_MS, Plan, Work};
 use crate::wire::{End, Flight, Wire};
 
 /// How long after all was healed everything must have come to rest.
 const REST_MS: u64 = 30 * 60_000;
+/// How long a healthy database takes at most.
+pub(crate) const QUICK_MS: u64 = 20;
 /// How often it is looked whether it has.
 const LOOK_MS: u64 = 20_000;
-/// Things that happen in a day at most.
+/// Things that happen at most.
 const MOST: u64 = 1_000_000;
 
 /// What is done wrong on purpose.
@@ -108,6 +110,8 @@ pub(crate) struct World {
     /// Whether a death at a sync is one of the machine.
     pub(crate) dying: Vec<Option<bool>>,
     pub(crate) down_ms: u64,
+    /// How long the control plane's database may take.
+    pub(crate) slow_ms: u64,
     pub(crate) sabotage: Sabotage,
     pub(crate) plane_skew_ms: i64,
     pub(crate) healed: bool,
@@ -121,10 +125,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A simulated day, and the rest after it.
-    pub(crate) fn play(seed: u64, sabotage: Sabotage) -> Result<Story, String> {
-        let mut world = Self::new(seed, sabotage)?;
-        let played = world.day();
+    /// So many simulated hours, and the rest after them.
+    pub(crate) fn play(seed: u64, hours: u64, sabotage: Sabotage) -> Result<Story, String> {
+        let mut world = Self::new(seed, hours, sabotage)?;
+        let played = world.live(hours * HOUR_MS);
         world.story.trace = world.trace.0;
         world.story.results = world.judge.results();
         world.story.repeated = world.judge.repeated;
@@ -132,10 +136,10 @@ impl World {
         played.map(|()| world.story)
     }
 
-    fn new(seed: u64, sabotage: Sabotage) -> Result<Self, String> {
+    fn new(seed: u64, hours: u64, sabotage: Sabotage) -> Result<Self, String> {
         simulated::seed(seed);
         let mut draw = Draw(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-        let plan = Plan::draw(&mut draw);
+        let plan = Plan::draw(hours * HOUR_MS, &mut draw);
         let ground = Ground::new();
         let devices = plan.devices;
         let mut world = Self {
@@ -150,6 +154,7 @@ impl World {
             doom: None,
             dying: vec![None; devices],
             down_ms: 0,
+            slow_ms: QUICK_MS,
             sabotage,
             plane_skew_ms: 0,
             healed: false,
@@ -208,13 +213,13 @@ impl World {
         self.at(self.now_ms + ms, what);
     }
 
-    fn day(&mut self) -> Result<(), String> {
-        self.until(DAY_MS)?;
+    fn live(&mut self, end_ms: u64) -> Result<(), String> {
+        self.until(end_ms)?;
         self.heal()?;
         loop {
             self.until(self.now_ms + LOOK_MS)?;
             let Some(why) = self.unrest()? else { break };
-            if self.now_ms > DAY_MS + REST_MS {
+            if self.now_ms > end_ms + REST_MS {
                 return Err(format!("no rest within half an hour after all was healed: {why}"));
             }
         }
@@ -264,7 +269,7 @@ impl World {
             self.pass_to(next_ms.max(self.now_ms));
             self.story.events += 1;
             if self.story.events > MOST {
-                return Err(format!("more than {MOST} things happen in a day"));
+                return Err(format!("more than {MOST} things happen"));
             }
             self.trace.number(self.now_ms);
             if queued == Some(next_ms) {
@@ -380,8 +385,15 @@ impl World {
         }
     }
 
-    /// Its process or machine is gone.
+    /// Its process or machine is gone, in the midst of a turn. What it did before that was done.
     pub(crate) fn died(&mut self, number: usize) -> Result<(), String> {
+        let said = self.devices[number].said();
+        for frame in said.frames {
+            self.send(number, End::Plane, frame);
+        }
+        for task in said.calls {
+            self.judge.effect(number, &task)?;
+        }
         let power = self.dying[number].take().unwrap_or(false);
         self.die(number, power)
     }
@@ -510,7 +522,7 @@ impl World {
         }
         if received > 0 && !self.is_writing {
             self.is_writing = true;
-            let ms = self.draw.below(20);
+            let ms = self.draw.below(self.slow_ms);
             self.after(ms, What::PlaneWrites { life: self.plane_life });
         }
         Ok(())
@@ -522,12 +534,13 @@ impl World {
         }
         let Some(plane) = &mut self.plane else { return Ok(()) };
         self.is_writing = false;
-        plane.write().map_err(|e| format!("{e:#}"))?;
-        self.look_at_tables()?;
+        if plane.write().map_err(|e| format!("{e:#}"))? {
+            self.look_at_tables()?;
+        }
         if self.doom == Some(Doom::Committed) {
             return self.kill_plane();
         }
-        let ms = self.draw.below(20);
+        let ms = self.draw.below(QUICK_MS);
         self.after(ms, What::PlaneTells { life: self.plane_life });
         Ok(())
     }

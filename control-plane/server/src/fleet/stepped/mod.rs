@@ -298,16 +298,17 @@ impl Plane {
         (self.received.len(), self.written.len())
     }
 
-    /// Writes what was received, in one transaction, and tells nobody.
+    /// Writes what was received, in one transaction, and tells nobody. Whether there were records.
     ///
     /// # Errors
     /// The database could not.
-    pub fn write(&mut self) -> anyhow::Result<()> {
+    pub fn write(&mut self) -> anyhow::Result<bool> {
         let count = self.received.len().min(GROUP);
         let works: Vec<Work> = self.received.drain(..count).collect();
         if works.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
+        let has_records = works.iter().any(|work| matches!(work.task, Task::Records { .. }));
         let again = match self.doubles {
             Some(_) => self.runtime.block_on(tables::known(&self.ctx, &works))?,
             None => Vec::new(),
@@ -319,7 +320,7 @@ impl Plane {
             self.runtime.block_on(tables::double(&self.ctx, &result, *number))?;
         }
         self.written.push_back((works, outcomes));
-        Ok(())
+        Ok(has_records)
     }
 
     /// Tells of the oldest group that is written: acknowledgements go out.

@@ -1,6 +1,8 @@
 //! What the tables of a simulated control plane say, for whoever judges it; and the control that
 //! writes a result twice.
 
+use std::collections::BTreeSet;
+
 use openclaw_protocol::limits;
 use openclaw_protocol::run::RunResult;
 use openclaw_protocol::wire::{self, Kind};
@@ -132,18 +134,20 @@ pub(super) async fn read(ctx: &Ctx) -> Result<Tables, StoreError> {
     })
 }
 
-/// Runs in these works of which there is a result already.
+/// Runs in these works of which there is a result already, here or further up among them.
 pub(super) async fn known(ctx: &Ctx, works: &[Work]) -> Result<Vec<String>, StoreError> {
     const KNOWN: &str = "SELECT run FROM results WHERE run = $1";
     let mut tx = ctx.db.read().await?;
-    let mut known = Vec::new();
+    let (mut known, mut seen) = (Vec::new(), BTreeSet::new());
     for work in works.iter().filter(|work| has_results(&work.task)) {
         let Task::Records { records, .. } = &work.task else { continue };
         for record in records {
             let read = wire::unpack(Kind::RunResult, &record.body, limits::RECORD_BYTES);
             let Ok(RunResult { run, .. }) = read else { continue };
-            let row = tx.row(KNOWN, args![run.as_str()]).await?;
-            known.extend(row.map(|_| run.to_string()));
+            let is_first = seen.insert(run.to_string());
+            if !is_first || tx.row(KNOWN, args![run.as_str()]).await?.is_some() {
+                known.push(run.to_string());
+            }
         }
     }
     Ok(known)
