@@ -25,8 +25,7 @@ use world::{Sabotage, Story, World};
 const SLICE: (u64, u64) = (20, 2);
 /// Within so many seeds a control must have failed.
 const CONTROL: u64 = 20;
-/// Hours of the long size, and how long it lasts.
-const DAY: u64 = 24;
+/// How long the long size lasts.
 const LONG: Duration = Duration::from_secs(600);
 const LONG_SEEDS: u64 = 10_000;
 
@@ -44,7 +43,7 @@ fn play(seed: u64, hours: u64, sabotage: Sabotage) -> Result<Story, String> {
 }
 
 /// Plays seeds on two threads until they are through or the time is; what came of all.
-fn play_all(seeds: u64, hours: u64, most: Duration) -> (u64, Story, Vec<String>) {
+fn play_all(seeds: u64, hours: fn(u64) -> u64, most: Duration) -> (u64, Story, Vec<String>) {
     let (next, began) = (AtomicU64::new(0), Instant::now());
     let work = || {
         let (mut played, mut sum, mut failures) = (0, Story::default(), Vec::new());
@@ -54,7 +53,7 @@ fn play_all(seeds: u64, hours: u64, most: Duration) -> (u64, Story, Vec<String>)
                 break;
             }
             played += 1;
-            match play(seed, hours, Sabotage::None) {
+            match play(seed, hours(seed), Sabotage::None) {
                 Ok(story) => add(&mut sum, &story),
                 Err(why) => failures.push(why),
             }
@@ -99,7 +98,7 @@ fn told(played: u64, sum: &Story, took: Duration) -> String {
 #[test]
 fn a_fleet_loses_nothing_and_doubles_nothing_whatever_goes_wrong() {
     let began = Instant::now();
-    let (played, sum, failures) = play_all(SLICE.0, SLICE.1, LONG);
+    let (played, sum, failures) = play_all(SLICE.0, |_| SLICE.1, LONG);
     println!("{}", told(played, &sum, began.elapsed()));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
@@ -126,7 +125,8 @@ fn found_out(sabotage: Sabotage, word: &str) -> u64 {
 
 #[test]
 fn control_a_device_that_trusts_the_broker_loses() {
-    found_out(Sabotage::TrustsTheBroker, "acknowledged");
+    found_out(Sabotage::TrustsTheBroker { watched: true }, "acknowledged");
+    found_out(Sabotage::TrustsTheBroker { watched: false }, "did not come");
 }
 
 #[test]
@@ -147,10 +147,11 @@ fn one_seed() {
 }
 
 #[test]
-#[ignore = "the long size: as many of 10,000 seeds as ten minutes hold; `make chaos` plays it"]
-fn long_ten_thousand_days_of_a_fleet() {
+#[ignore = "the long size: as many of 10,000 seeds as ten minutes hold, every eighth a whole day"]
+fn long_ten_thousand_seeds_of_a_fleet() {
+    let hours = |seed: u64| if seed.is_multiple_of(8) { 24 } else { SLICE.1 };
     let began = Instant::now();
-    let (played, sum, failures) = play_all(LONG_SEEDS, DAY, LONG);
+    let (played, sum, failures) = play_all(LONG_SEEDS, hours, LONG);
     println!("{}", told(played, &sum, began.elapsed()));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

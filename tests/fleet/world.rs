@@ -37,7 +37,8 @@ pub(crate) enum Sabotage {
     #[default]
     None,
     /// A device takes a result for delivered as soon as the broker has it, and keeps none after that.
-    TrustsTheBroker,
+    /// Unless it is watched, only the end is judged.
+    TrustsTheBroker { watched: bool },
     /// The control plane writes a result again that comes again.
     WritesAgain,
 }
@@ -166,6 +167,7 @@ impl World {
             ground,
             clocks: (Arc::new(AtomicI64::new(START_MS)), Arc::new(AtomicU64::new(0))),
         };
+        world.judge.is_blind = sabotage == Sabotage::TrustsTheBroker { watched: false };
         world.open_plane()?;
         world.make_devices(devices)?;
         for (at_ms, work) in plan.work {
@@ -194,7 +196,7 @@ impl World {
                 desired_key,
             };
             let mut device = Device::new(identity, self.draw.next());
-            if self.sabotage == Sabotage::TrustsTheBroker {
+            if matches!(self.sabotage, Sabotage::TrustsTheBroker { .. }) {
                 device.retention.hours = 0;
             }
             self.devices.push(device);
@@ -467,7 +469,8 @@ impl World {
     fn send(&mut self, number: usize, to: End, frame: Vec<u8>) {
         self.trace.note(&frame);
         let connection = self.wires[number].connection;
-        if self.sabotage == Sabotage::TrustsTheBroker && to == End::Plane {
+        let trusts = matches!(self.sabotage, Sabotage::TrustsTheBroker { .. });
+        if trusts && to == End::Plane {
             self.puback(number, &frame);
         }
         for due_ms in self.wires[number].send(to, self.now_ms, &mut self.draw) {
