@@ -216,14 +216,12 @@ impl Device {
             return Ok(Turn::Gone);
         }
         let Err(error) = done else { return Ok(Turn::Done) };
-        let is_wanted = match &error {
-            // The file was being made when it was cut; the agent sets it aside.
-            StoreError::Damaged(_) if !self.has_started => {
-                self.disk.wipe();
-                true
-            }
-            _ => self.is_full,
-        };
+        // The file was being made when it was cut; the agent sets it aside.
+        let is_half_made = matches!(error, StoreError::Damaged(_)) && !self.has_started;
+        if is_half_made {
+            self.disk.wipe();
+        }
+        let is_wanted = is_half_made || self.is_full;
         self.brain = None;
         self.wake_ms = u64::MAX;
         if is_wanted { Ok(Turn::Gone) } else { Err(format!("{} at {now_ms}: {error}", self.id)) }

@@ -9,7 +9,9 @@ mod device;
 mod draw;
 mod ground;
 mod judge;
+mod links;
 mod plan;
+mod server;
 mod trouble;
 mod wire;
 mod world;
@@ -111,13 +113,12 @@ fn the_same_seed_is_the_same_day() {
     }
 }
 
-/// The first seed in which this is found out.
-fn found_out(sabotage: Sabotage, word: &str) -> u64 {
+/// How this is found out, in the first seed in which it is.
+fn found_out(sabotage: Sabotage, word: &str) -> String {
     for seed in 0..CONTROL {
         if let Err(why) = play(seed, SLICE.1, sabotage) {
-            println!("{sabotage:?}: {why}");
             assert!(why.contains(word), "{why}");
-            return seed + 1;
+            return format!("{sabotage:?}, after {} seeds: {why}", seed + 1);
         }
     }
     panic!("{sabotage:?} is not found out within {CONTROL} seeds");
@@ -125,13 +126,13 @@ fn found_out(sabotage: Sabotage, word: &str) -> u64 {
 
 #[test]
 fn control_a_device_that_trusts_the_broker_loses() {
-    found_out(Sabotage::TrustsTheBroker { watched: true }, "acknowledged");
-    found_out(Sabotage::TrustsTheBroker { watched: false }, "did not come");
+    println!("{}", found_out(Sabotage::TrustsTheBroker { watched: true }, "acknowledged"));
+    println!("{}", found_out(Sabotage::TrustsTheBroker { watched: false }, "did not come"));
 }
 
 #[test]
 fn control_a_control_plane_that_writes_again_doubles() {
-    found_out(Sabotage::WritesAgain, "twice");
+    println!("{}", found_out(Sabotage::WritesAgain, "twice"));
 }
 
 #[test]

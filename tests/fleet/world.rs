@@ -9,7 +9,6 @@ use openclaw_agent::event::Event;
 use openclaw_agent::identity::Identity;
 use openclaw_agent::simulated;
 use openclaw_agent_core::{AttemptOutcome, PluginTask};
-use openclaw_control_plane::clock::Clock;
 use openclaw_control_plane::fleet::stepped::{Plane, tenant};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::json::JsonText;
@@ -118,11 +117,11 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     queue: BTreeMap<(u64, u64), What>,
     number: u64,
-    plane_life: u64,
-    is_writing: bool,
-    seed: u64,
-    ground: Ground,
-    clocks: (Arc<AtomicI64>, Arc<AtomicU64>),
+    pub(crate) plane_life: u64,
+    pub(crate) is_writing: bool,
+    pub(crate) seed: u64,
+    pub(crate) ground: Ground,
+    pub(crate) clocks: (Arc<AtomicI64>, Arc<AtomicU64>),
 }
 
 impl World {
@@ -412,190 +411,6 @@ impl World {
         let ms = if self.healed { 1_000 } else { self.draw.between(500, 300_000) };
         self.after(ms, What::Starts { device: number });
         Ok(())
-    }
-
-    fn connect(&mut self, number: usize) -> Result<(), String> {
-        let wire = &mut self.wires[number];
-        if wire.device_up || !self.devices[number].is_alive() {
-            return Ok(());
-        }
-        let Some(plane) = self.plane.as_mut().filter(|_| !wire.cut) else {
-            let ms = self.draw.between(1_000, 60_000);
-            self.after(ms, What::Connects { device: number });
-            return Ok(());
-        };
-        wire.connection += 1;
-        (wire.device_up, wire.plane_up) = (true, true);
-        let held = wire.release();
-        plane.connect(&self.devices[number].id).map_err(|e| format!("{e:#}"))?;
-        for flight in held {
-            self.at(self.now_ms + 1, What::Arrives { device: number, flight });
-        }
-        self.hear_plane()?;
-        self.turn(number, vec![Event::LinkUp])
-    }
-
-    /// An end takes its connection for lost.
-    pub(crate) fn lose(&mut self, number: usize, end: End) -> Result<(), String> {
-        let wire = &mut self.wires[number];
-        match end {
-            End::Device if wire.device_up => {
-                wire.device_up = false;
-                let connection = wire.connection;
-                let notice_ms = self.draw.below(60_000);
-                let end = End::Plane;
-                self.after(notice_ms, What::Notices { device: number, end, connection });
-                let ms = self.draw.between(800, 60_000);
-                self.after(ms, What::Connects { device: number });
-                self.turn(number, vec![Event::LinkDown])
-            }
-            End::Plane if wire.plane_up => {
-                wire.plane_up = false;
-                let connection = wire.connection;
-                let id = &self.devices[number].id;
-                if let Some(plane) = &mut self.plane {
-                    plane.disconnect(id);
-                }
-                let notice_ms = self.draw.below(60_000);
-                let end = End::Device;
-                self.after(notice_ms, What::Notices { device: number, end, connection });
-                self.hear_plane()
-            }
-            End::Device | End::Plane => Ok(()),
-        }
-    }
-
-    /// A frame goes to the other end.
-    fn send(&mut self, number: usize, to: End, frame: Vec<u8>) {
-        self.trace.note(&frame);
-        let connection = self.wires[number].connection;
-        let trusts = matches!(self.sabotage, Sabotage::TrustsTheBroker { .. });
-        if trusts && to == End::Plane {
-            self.puback(number, &frame);
-        }
-        for due_ms in self.wires[number].send(to, self.now_ms, &mut self.draw) {
-            let flight = Flight { to, connection, frame: frame.clone() };
-            self.at(due_ms, What::Arrives { device: number, flight });
-        }
-    }
-
-    /// The control that must lose: what the broker has counts as committed.
-    fn puback(&mut self, number: usize, frame: &[u8]) {
-        let (device, generation) = (&self.devices[number], self.ground.generation);
-        let Some(frame) = ground::forged_ack(frame, device, generation) else { return };
-        let connection = self.wires[number].connection;
-        let flight = Flight { to: End::Device, connection, frame };
-        self.at(self.now_ms + 1, What::Arrives { device: number, flight });
-    }
-
-    fn arrive(&mut self, number: usize, flight: Flight) -> Result<(), String> {
-        let wire = &mut self.wires[number];
-        if wire.clogged || wire.cut {
-            wire.hold(flight);
-            return Ok(());
-        }
-        let is_old = flight.connection != wire.connection;
-        let is_kept = is_old && self.draw.one_in(4);
-        if !wire.delivers(&flight, is_kept) {
-            return Ok(());
-        }
-        match (flight.to, &mut self.plane) {
-            (End::Device, _) => self.turn(number, vec![Event::Frame(flight.frame)]),
-            (End::Plane, Some(plane)) => {
-                plane.frame(&self.devices[number].id, flight.frame);
-                self.hear_plane()
-            }
-            (End::Plane, None) => Ok(()),
-        }
-    }
-
-    /// Takes what the control plane has to say.
-    pub(crate) fn hear_plane(&mut self) -> Result<(), String> {
-        let Some(plane) = &mut self.plane else { return Ok(()) };
-        let (frames, kicks) = (plane.take_down(), plane.take_kicks());
-        let (received, _) = plane.waiting();
-        for (id, frame) in frames {
-            let number = self.devices.iter().position(|device| device.id == id);
-            number.into_iter().for_each(|number| self.send(number, End::Device, frame.clone()));
-        }
-        for id in kicks {
-            let number = self.devices.iter().position(|device| device.id == id);
-            let number = number.ok_or("an unknown device is cut off")?;
-            self.lose(number, End::Plane)?;
-        }
-        if received > 0 && !self.is_writing {
-            self.is_writing = true;
-            let ms = self.draw.below(self.slow_ms);
-            self.after(ms, What::PlaneWrites { life: self.plane_life });
-        }
-        Ok(())
-    }
-
-    fn plane_writes(&mut self) -> Result<(), String> {
-        if self.doom == Some(Doom::Received) {
-            return self.kill_plane();
-        }
-        let Some(plane) = &mut self.plane else { return Ok(()) };
-        self.is_writing = false;
-        if plane.write().map_err(|e| format!("{e:#}"))? {
-            self.look_at_tables()?;
-        }
-        if self.doom == Some(Doom::Committed) {
-            return self.kill_plane();
-        }
-        let ms = self.draw.below(QUICK_MS);
-        self.after(ms, What::PlaneTells { life: self.plane_life });
-        Ok(())
-    }
-
-    fn plane_tells(&mut self) -> Result<(), String> {
-        let Some(plane) = &mut self.plane else { return Ok(()) };
-        plane.tell();
-        if self.doom == Some(Doom::Acknowledging) {
-            return self.kill_plane();
-        }
-        self.hear_plane()
-    }
-
-    fn look_at_tables(&mut self) -> Result<(), String> {
-        let Some(plane) = &self.plane else { return Ok(()) };
-        let tables = plane.tables().map_err(|e| format!("{e:#}"))?;
-        self.judge.plane(tables, &self.devices)
-    }
-
-    /// The control plane's process dies, and with it all connections.
-    pub(crate) fn kill_plane(&mut self) -> Result<(), String> {
-        self.doom = None;
-        let Some(plane) = self.plane.take() else { return Ok(()) };
-        self.trace.number(0xdead_0001);
-        plane.kill().map_err(|e| format!("{e:#}"))?;
-        self.plane_life += 1;
-        self.is_writing = false;
-        for number in 0..self.wires.len() {
-            self.wires[number].plane_up = false;
-            let (end, connection) = (End::Device, self.wires[number].connection);
-            let ms = self.draw.below(1_000);
-            self.after(ms, What::Notices { device: number, end, connection });
-        }
-        self.after(self.down_ms, What::PlaneStarts);
-        Ok(())
-    }
-
-    pub(crate) fn open_plane(&mut self) -> Result<(), String> {
-        if self.plane.is_some() {
-            return Ok(());
-        }
-        let (wall_ms, monotonic_ms) = self.clocks.clone();
-        let clock = Clock::Simulated { wall_ms, monotonic_ms };
-        let seed = self.seed ^ (self.plane_life << 48);
-        let mut plane =
-            Plane::open(self.ground.dir(), clock, seed).map_err(|e| format!("{e:#}"))?;
-        self.ground.generation = plane.generation();
-        if self.sabotage == Sabotage::WritesAgain {
-            plane.double();
-        }
-        self.plane = Some(plane);
-        self.look_at_tables()
     }
 }
 

@@ -217,7 +217,7 @@ impl Disk {
 
     /// Bytes on the platter.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.state(|s| s.current.len())
     }
 
@@ -247,6 +247,12 @@ impl Disk {
     }
 }
 
+/// A disk is in memory, so every place on it is one there.
+#[expect(clippy::expect_used, reason = "a disk larger than memory cannot be")]
+fn place(number: u64) -> usize {
+    usize::try_from(number).expect("it is in memory")
+}
+
 #[derive(Debug)]
 struct Backend(Disk);
 
@@ -256,7 +262,7 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        let from = usize::try_from(offset).unwrap();
+        let from = place(offset);
         self.0.alive("read", |s| match s.current.get(from..from + out.len()) {
             Some(bytes) => {
                 out.copy_from_slice(bytes);
@@ -269,7 +275,7 @@ impl StorageBackend for Backend {
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
         self.0.alive("set length", |s| {
-            let len = usize::try_from(len).unwrap();
+            let len = place(len);
             let before = s.shortest.unwrap_or(s.current.len());
             s.shortest = Some(before.min(len));
             s.current.resize(len, 0);
@@ -295,7 +301,7 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        let from = usize::try_from(offset).unwrap();
+        let from = place(offset);
         self.0.alive("write", |s| {
             s.current[from..from + data.len()].copy_from_slice(data);
             s.written += data.len() as u64;

@@ -6,6 +6,7 @@
 //! that passes frames on, HTTP, and the tasks that would run at moments nobody chose. So receiving,
 //! committing and acknowledging are three calls, and between them it can be killed.
 
+mod prepare;
 mod tables;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +23,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc};
 
+pub use prepare::{Setup, prepare};
 pub use tables::{EventsRow, RequestRow, ResultRow, RunRow, Tables};
 
 use super::intake::{self, Desk, Task, Work};
@@ -35,23 +37,10 @@ use crate::identity::{Credential, Principal};
 use crate::init;
 use crate::random;
 use crate::service::{self, Fault, Outcome, idempotency::Key};
-use crate::store::devices::{NewDevice, insert};
 use crate::store::fleet::IngestOutcome;
 
 /// Pieces of work that one transaction takes.
 const GROUP: usize = 256;
-const LIFE_MS: i64 = 90 * 24 * 3_600_000;
-
-/// What a folder is prepared with.
-#[derive(Debug)]
-pub struct Setup<'a> {
-    /// Devices that are enrolled.
-    pub devices: &'a [DeviceId],
-    /// A plugin: its manifest and its module.
-    pub plugin: (&'a str, &'a [u8]),
-    /// Workflow documents, in the order of their versions.
-    pub workflows: &'a [&'a str],
-}
 
 /// Works that were written, and what came of each.
 type Written = (Vec<Work>, Vec<Option<IngestOutcome>>);
@@ -82,46 +71,6 @@ pub struct Plane {
 #[expect(clippy::expect_used, reason = "a constant of our own")]
 pub fn tenant() -> TenantId {
     TenantId::parse(DEFAULT_TENANT).expect("a name")
-}
-
-/// Makes a folder that any number of planes can begin with, each with a copy of it.
-///
-/// # Errors
-/// Something cannot be made.
-pub fn prepare(dir: &Path, clock: Clock, setup: &Setup<'_>) -> anyhow::Result<()> {
-    let config = Config { data_dir: dir.to_owned(), ..Config::default() };
-    // The same key in all simulations, so that the same documents have the same signatures.
-    let mut key = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
-    key.extend([7; 32]);
-    let text = data_encoding::BASE64.encode(&key);
-    fs::create_dir_all(config.pki_dir())?;
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
-    fs::write(config.pki_dir().join("desired.key"), pem)?;
-    random::drawn::seed(1);
-    runtime()?.block_on(async {
-        let db = init::open_database(&config).await?;
-        let ctx = Arc::new(init::context(config, clock, db).await?);
-        let now_ms = ctx.clock.now_ms();
-        let mut tx = ctx.db.write().await?;
-        for (number, id) in (1..).zip(setup.devices) {
-            let new = NewDevice {
-                id,
-                labels: &BTreeMap::new(),
-                certificate_fingerprint: Digest([number; 32]),
-                certificate_expires_ms: now_ms + LIFE_MS,
-            };
-            insert(&mut tx, &tenant(), &new, now_ms).await?;
-        }
-        tx.commit().await?;
-        let (manifest, module) = setup.plugin;
-        done(service::plugins::publish(&ctx, &operator(), manifest, module.to_vec()).await)?;
-        for document in setup.workflows {
-            let document = (*document).to_owned();
-            done(service::workflows::apply(&ctx, &operator(), document).await)?;
-        }
-        ctx.db.close().await;
-        Ok(())
-    })
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
