@@ -84,6 +84,7 @@ impl Judge {
             ));
         }
         if has > *next {
+            // What a commit that failed had counted is not there.
             for record in device.records(Lane::Results, *next)? {
                 let read = wire::unpack::<RunResult>(Kind::RunResult, &record.body, usize::MAX);
                 let result = read.map_err(|e| format!("{}: {e}", device.id))?;
@@ -91,8 +92,8 @@ impl Judge {
                 if results.insert(run.clone(), result).is_some() {
                     return Err(format!("{} has two results of run {run}", device.id));
                 }
+                *next = record.seq + 1;
             }
-            *next = has;
         }
         let acknowledged = (has - 1).saturating_sub(device.outstanding(Lane::Results));
         let committed = self.committed[number];
