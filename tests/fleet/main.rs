@@ -21,10 +21,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use plan::Fault;
 use world::{Sabotage, Story, World};
 
 /// Seeds of the slice that is always played, and hours of each.
-const SLICE: (u64, u64) = (20, 2);
+const SLICE: (u64, u64) = (24, 2);
 /// Within so many seeds a control must have failed.
 const CONTROL: u64 = 20;
 /// How long the long size lasts.
@@ -103,6 +104,9 @@ fn a_fleet_loses_nothing_and_doubles_nothing_whatever_goes_wrong() {
     let (played, sum, failures) = play_all(SLICE.0, |_| SLICE.1, LONG);
     println!("{}", told(played, &sum, began.elapsed()));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let missing = Fault::NAMES.iter().find(|name| !sum.faults.contains_key(*name));
+    assert_eq!(missing, None, "it does not happen in these seeds");
+    assert!(sum.repeated > 0, "no call was interrupted in these seeds");
 }
 
 #[test]

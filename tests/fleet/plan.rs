@@ -48,6 +48,26 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// All names.
+    pub(crate) const NAMES: [&str; 16] = [
+        "agent killed",
+        "power cut",
+        "agent killed in a commit",
+        "power cut in a commit",
+        "disk full",
+        "partition",
+        "loss, delay, doubles, reordering",
+        "swizzle-clog",
+        "clock of a device",
+        "broker restarted",
+        "control plane killed",
+        "control plane killed before the commit",
+        "control plane killed after the commit",
+        "control plane killed before the acknowledgement",
+        "database slow",
+        "clock of the control plane",
+    ];
+
     /// Its name in counts.
     pub(crate) fn name(self) -> &'static str {
         match self {
