@@ -14,8 +14,6 @@ use openclaw_protocol::wire::{self, Kind};
 
 use crate::device::Device;
 
-/// Security events that what goes wrong here may lead to.
-const EXPECTED_ALARMS: [&str; 1] = ["storage.full"];
 /// Steps with an effect in a run of `chain`.
 const EFFECTS: usize = 3;
 
@@ -33,7 +31,7 @@ pub(crate) struct Judge {
     pub(crate) tables: Tables,
     /// Wishes that an operator was told are written down, by key.
     pub(crate) wishes: BTreeMap<u64, String>,
-    /// Effects that were seen again.
+    /// Calls that were made again after their device had died in them.
     pub(crate) repeated: u64,
     /// It does not look at what is acknowledged while it happens.
     pub(crate) is_blind: bool,
@@ -49,6 +47,7 @@ impl Judge {
     pub(crate) fn effect(&mut self, device: usize, task: &PluginTask) -> Result<(), String> {
         let (run, step) = (task.attempt.run.to_string(), task.attempt.step.0.clone());
         let (key, input) = (task.idempotency_key.clone(), task.input.as_str().to_owned());
+        self.repeated += u64::from(task.interrupted);
         let place = (device, run.clone(), step.clone());
         let before = self.steps.entry(place).or_insert_with(|| key.clone());
         if *before != key {
@@ -59,10 +58,7 @@ impl Judge {
             Some(before) if *before != now => {
                 Err(format!("key {key} is of two effects: {before:?} and {now:?}"))
             }
-            Some(_) => {
-                self.repeated += 1;
-                Ok(())
-            }
+            Some(_) => Ok(()),
             None => {
                 self.keys.insert(key, now);
                 Ok(())
@@ -140,8 +136,8 @@ impl Judge {
             let (results, runs) = (tables.results.len(), tables.runs.len());
             return Err(format!("{told} results, in the tables {results}, and {runs} runs"));
         }
-        let alarm = tables.alarms.iter().find(|code| !EXPECTED_ALARMS.contains(&code.as_str()));
-        if let Some(alarm) = alarm {
+        // Nothing that goes wrong here is anybody's attack, damage, or other database.
+        if let Some(alarm) = tables.alarms.first() {
             return Err(format!("the control plane was alarmed: {alarm}"));
         }
         self.wishes()

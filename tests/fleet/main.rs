@@ -90,7 +90,7 @@ fn told(played: u64, sum: &Story, took: Duration) -> String {
     let faults: BTreeMap<_, _> = sum.faults.iter().collect();
     format!(
         "{played} seeds, {simulated_s} simulated seconds in {:.1} s: {times} times real time; {} \
-         events, {} results, {} effects seen again; {faults:?}",
+         events, {} results, {} calls made again after a death; {faults:?}",
         took.as_secs_f64(),
         sum.events,
         sum.results,

@@ -12,6 +12,7 @@ use openclaw_agent_core::{AttemptOutcome, PluginTask};
 use openclaw_control_plane::fleet::stepped::{Plane, tenant};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::run::RunError;
 use openclaw_protocol::sync::Lane;
 
 use crate::device::{Device, START_MS, Turn};
@@ -90,7 +91,7 @@ pub(crate) struct Story {
     pub(crate) trace: u64,
     pub(crate) events: u64,
     pub(crate) results: usize,
-    /// Effects that were seen again.
+    /// Calls that were made again after their device had died in them.
     pub(crate) repeated: u64,
     pub(crate) simulated_ms: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
@@ -308,7 +309,9 @@ impl World {
                     return Ok(());
                 }
                 self.trace.note(task.idempotency_key.as_bytes());
-                self.turn(device, vec![settled(&task)])
+                // So that calls are repeated which nobody interrupted, too.
+                let fails = task.attempt.attempt == 1 && self.draw.one_in(8);
+                self.turn(device, vec![settled(&task, fails)])
             }
             What::CheckEnds { device, life, digest } => {
                 if self.devices[device].life != life {
@@ -414,14 +417,15 @@ impl World {
     }
 }
 
-/// What the plugin `count` answers: one more than it was given.
-fn settled(task: &PluginTask) -> Event {
+/// What the plugin `count` answers: one more than it was given, or that it should be tried again.
+fn settled(task: &PluginTask, fails: bool) -> Event {
     let n = task.input.value()["n"].as_i64().unwrap_or(0) + 1;
     let output = JsonText::of(&serde_json::json!({ "n": n }));
-    Event::Settled {
-        attempt: task.attempt.clone(),
-        outcome: AttemptOutcome::Succeeded { output, vars: None },
-        denials: Vec::new(),
-        tape: None,
-    }
+    let outcome = if fails {
+        let error = RunError::new("plugin.busy", "not now");
+        AttemptOutcome::Failed { error: RunError { retryable: true, ..error } }
+    } else {
+        AttemptOutcome::Succeeded { output, vars: None }
+    };
+    Event::Settled { attempt: task.attempt.clone(), outcome, denials: Vec::new(), tape: None }
 }
