@@ -45,7 +45,7 @@ server: ## control plane and command line, as a server gets them
 bench: plugins release ## figures into target/bench.json
 	./deploy/dev/bench.sh
 
-chaos: setup plugins ## the long runs: kills and cuts, deaths at every kill point, power cuts, damages
+chaos: setup plugins ## the long runs: kills and cuts, deaths at every kill point, power cuts, damages, a fleet
 	./deploy/dev/chaos.sh
 
 simulate: ## 10,000 random lives of the engine against a naive model (OPENCLAW_SIMULATE=NUMBER: that one)

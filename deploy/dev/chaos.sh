@@ -2,7 +2,7 @@
 # The long runs: a storm of kills and cuts, kills alone over many executions, and a death at every
 # kill point. BLOWS, KILLS, ROUNDS and SEED choose them; a failing seed is printed and can be given
 # again, to `./target/debug/chaos points 1 SEED NAME` with the name of one point. Then the long sizes of
-# the power cuts and of the damages, each with the seeds that its test names.
+# the power cuts, of the damages and of the simulated fleet, each with the seeds that its test names.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --bins
@@ -12,3 +12,4 @@ cargo build --bins
 # A disk that is full, 200 times over: needs the right to mount.
 cargo test -p openclaw-agent --test full_disk -- --ignored --nocapture
 cargo test --workspace --lib -- --ignored --nocapture long_
+cargo test --workspace --test fleet -- --ignored --nocapture long_

@@ -23,9 +23,12 @@ pub mod logs;
 pub mod looker;
 pub mod offers;
 pub mod panics;
+mod random;
 pub mod secret_files;
 pub mod secrets;
 pub mod signals;
+#[cfg(feature = "testing")]
+pub mod simulated;
 pub mod standalone;
 mod stderr;
 pub mod store;
@@ -33,5 +36,5 @@ pub mod tls;
 mod waiting;
 pub mod webhook;
 
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

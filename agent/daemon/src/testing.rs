@@ -1,4 +1,5 @@
-//! A disk that forgets what was not synced, and counts: for tests only.
+//! A disk that forgets what was not synced, and counts: for tests only, here and elsewhere (feature
+//! `testing`).
 //!
 //! The model: a write reaches the platter at a sync, or by chance before. When the power is cut,
 //! each 512-byte sector of each write since the last sync is kept or lost at random, one by one; and
@@ -16,7 +17,7 @@ const EIO: i32 = 5;
 
 /// A disk that outlives its openings. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -41,6 +42,8 @@ struct State {
     fail_at: Option<u64>,
     failed: Option<&'static str>,
     dead: bool,
+    /// There is no room: what writes fails.
+    full: bool,
     random: u64,
 }
 
@@ -73,60 +76,60 @@ impl State {
 
 impl Disk {
     /// An empty disk whose losses follow from the seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let disk = Self::default();
         disk.reseed(seed);
         disk
     }
 
     /// From now on losses follow from this seed.
-    pub(crate) fn reseed(&self, seed: u64) {
+    pub fn reseed(&self, seed: u64) {
         self.state(|s| s.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     }
 
     /// A backend on this disk.
-    pub(crate) fn backend(&self) -> impl StorageBackend + use<> {
+    pub fn backend(&self) -> impl StorageBackend + use<> {
         Backend(self.clone())
     }
 
     /// Syncs so far.
-    pub(crate) fn syncs(&self) -> u64 {
+    pub fn syncs(&self) -> u64 {
         self.state(|s| s.syncs)
     }
 
     /// Bytes written so far.
-    pub(crate) fn written(&self) -> u64 {
+    pub fn written(&self) -> u64 {
         self.state(|s| s.written)
     }
 
     /// Bytes read so far.
-    pub(crate) fn read(&self) -> u64 {
+    pub fn read(&self) -> u64 {
         self.state(|s| s.read)
     }
 
     /// The power goes instead of the `n`-th sync from now, counted from 1.
-    pub(crate) fn cut_at_sync(&self, n: u64) {
+    pub fn cut_at_sync(&self, n: u64) {
         self.state(|s| s.cut_at = Some(s.syncs + n));
     }
 
     /// From now on syncs do nothing: the control that must fail.
-    pub(crate) fn lie(&self) {
+    pub fn lie(&self) {
         self.state(|s| s.lying = true);
     }
 
     /// The `n`-th operation from now, counted from 1, fails as a disk does that cannot read or
     /// write a sector; the next ones do not.
-    pub(crate) fn fail_at(&self, n: u64) {
+    pub fn fail_at(&self, n: u64) {
         self.state(|s| (s.fail_at, s.failed) = (Some(s.operations + n), None));
     }
 
     /// Which operation has failed.
-    pub(crate) fn failed(&self) -> Option<&'static str> {
+    pub fn failed(&self) -> Option<&'static str> {
         self.state(|s| s.failed)
     }
 
     /// All that was not synced is lost, and the power is back.
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         self.state(|s| {
             s.current = s.durable.clone();
             s.unsynced.clear();
@@ -135,17 +138,17 @@ impl Disk {
     }
 
     /// Whether the power is gone.
-    pub(crate) fn is_dead(&self) -> bool {
+    pub fn is_dead(&self) -> bool {
         self.state(|s| s.dead)
     }
 
     /// The power is gone, now.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.state(|s| s.dead = true);
     }
 
     /// The power is back: unsynced sectors are kept or lost at random.
-    pub(crate) fn revive(&self) {
+    pub fn revive(&self) {
         self.state(|s| {
             if s.shortest.is_some() && s.next_random() % 2 == 0 {
                 s.keep_length();
@@ -162,8 +165,18 @@ impl Disk {
         });
     }
 
+    /// A new process looks at it after one that was killed: nothing that was written is lost.
+    pub fn reopen(&self) {
+        self.state(|s| (s.dead, s.cut_at) = (false, None));
+    }
+
+    /// Whether there is no room, from now on.
+    pub fn set_full(&self, full: bool) {
+        self.state(|s| s.full = full);
+    }
+
     /// The disk is empty again.
-    pub(crate) fn wipe(&self) {
+    pub fn wipe(&self) {
         self.state(|s| {
             s.current.clear();
             s.durable.clear();
@@ -173,7 +186,7 @@ impl Disk {
     }
 
     /// Another disk with the same bytes on its platter.
-    pub(crate) fn copy(&self) -> Self {
+    pub fn copy(&self) -> Self {
         let other = Self::new(99);
         let bytes = self.state(|s| s.durable.clone());
         other.state(|s| {
@@ -184,7 +197,7 @@ impl Disk {
     }
 
     /// Flips one bit of what is on the platter.
-    pub(crate) fn flip(&self, bit: usize) {
+    pub fn flip(&self, bit: usize) {
         self.state(|s| {
             s.current[bit / 8] ^= 1 << (bit % 8);
             s.durable[bit / 8] ^= 1 << (bit % 8);
@@ -192,18 +205,19 @@ impl Disk {
     }
 
     /// Whether these bytes are anywhere on the platter, or were written and not synced.
-    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+    pub fn holds(&self, bytes: &[u8]) -> bool {
         let within = |platter: &[u8]| platter.windows(bytes.len()).any(|part| part == bytes);
         self.state(|s| within(&s.durable) || within(&s.current))
     }
 
     /// What is on the platter.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         self.state(|s| s.durable.clone())
     }
 
     /// Bytes on the platter.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn size(&self) -> usize {
         self.state(|s| s.current.len())
     }
 
@@ -225,9 +239,18 @@ impl Disk {
                 s.failed = Some(operation);
                 return Err(std::io::Error::from_raw_os_error(EIO));
             }
+            if s.full && ["set length", "sync", "write"].contains(&operation) {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
             Ok(use_it(s))
         })
     }
+}
+
+/// A disk is in memory, so every place on it is one there.
+#[expect(clippy::expect_used, reason = "a disk larger than memory cannot be")]
+fn place(number: u64) -> usize {
+    usize::try_from(number).expect("it is in memory")
 }
 
 #[derive(Debug)]
@@ -239,7 +262,7 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        let from = usize::try_from(offset).unwrap();
+        let from = place(offset);
         self.0.alive("read", |s| match s.current.get(from..from + out.len()) {
             Some(bytes) => {
                 out.copy_from_slice(bytes);
@@ -252,7 +275,7 @@ impl StorageBackend for Backend {
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
         self.0.alive("set length", |s| {
-            let len = usize::try_from(len).unwrap();
+            let len = place(len);
             let before = s.shortest.unwrap_or(s.current.len());
             s.shortest = Some(before.min(len));
             s.current.resize(len, 0);
@@ -278,7 +301,7 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        let from = usize::try_from(offset).unwrap();
+        let from = place(offset);
         self.0.alive("write", |s| {
             s.current[from..from + data.len()].copy_from_slice(data);
             s.written += data.len() as u64;

@@ -1,16 +1,27 @@
 //! The only file of the control plane that asks what time it is.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// A wall clock: the system's, or one that a test moves by hand.
+/// When this process first asked.
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The clocks: the system's, or those that a test moves by hand.
 #[derive(Debug, Clone)]
 pub enum Clock {
-    /// The system's wall clock.
+    /// The system's clocks.
     System,
-    /// Stands still until somebody stores another number of milliseconds since 1970 UTC.
+    /// A wall clock that stands still until somebody stores another number of milliseconds since
+    /// 1970 UTC.
     Manual(Arc<AtomicI64>),
+    /// All clocks stand still until somebody moves them.
+    Simulated {
+        /// Milliseconds since 1970 UTC.
+        wall_ms: Arc<AtomicI64>,
+        /// Milliseconds since any moment, never fewer than before.
+        monotonic_ms: Arc<AtomicU64>,
+    },
 }
 
 impl Clock {
@@ -18,12 +29,23 @@ impl Clock {
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         match self {
-            Self::Manual(at) => at.load(Ordering::Relaxed),
+            Self::Manual(at) | Self::Simulated { wall_ms: at, .. } => at.load(Ordering::Relaxed),
             Self::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .ok()
                 .and_then(|since| i64::try_from(since.as_millis()).ok())
                 .unwrap_or(0),
+        }
+    }
+
+    /// Milliseconds of a clock that never goes back.
+    #[must_use]
+    pub fn monotonic_ms(&self) -> u64 {
+        match self {
+            Self::Simulated { monotonic_ms, .. } => monotonic_ms.load(Ordering::Relaxed),
+            Self::System | Self::Manual(_) => {
+                u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX)
+            }
         }
     }
 }

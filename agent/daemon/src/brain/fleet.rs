@@ -16,6 +16,7 @@ use super::desired::DesiredState;
 use crate::identity::Identity;
 use crate::limits;
 use crate::link::Outgoing;
+use crate::random;
 use crate::store::{Level, Store, StoreError};
 
 /// The session with the control plane, and the desired state that comes through it.
@@ -332,7 +333,7 @@ impl Brain {
     fn fork(&mut self) -> Result<(), StoreError> {
         let mut bytes = [0; 8];
         // Without random bytes a name that differs from the old one has to do.
-        let new_log = match getrandom::fill(&mut bytes) {
+        let new_log = match random::fill(&mut bytes) {
             Ok(()) => u64::from_le_bytes(bytes),
             Err(_) => self.store.log().rotate_left(17) ^ self.now.boot_ms,
         };

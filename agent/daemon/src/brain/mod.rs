@@ -18,6 +18,8 @@ mod record;
 mod restore;
 mod room;
 mod sealed;
+#[cfg(feature = "testing")]
+mod simulated;
 mod site;
 mod tell;
 #[cfg(test)]

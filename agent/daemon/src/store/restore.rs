@@ -24,6 +24,7 @@ use super::space::{Open, Space};
 use super::tapes::ToRecord;
 use super::waiting::{self, Waiting};
 use super::{Store, StoreError, batch, files, holds, unpack_u64};
+use crate::random;
 
 /// A run that was not settled when the agent stopped.
 #[derive(Debug, Clone)]
@@ -292,7 +293,7 @@ impl OpenState {
 
 pub(super) fn drawn_epoch() -> Result<Epoch, StoreError> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)
+    random::fill(&mut bytes)
         .map_err(|e| StoreError::Database(format!("the system gives no random bytes: {e}")))?;
     Ok(Epoch(u64::from_le_bytes(bytes)))
 }

@@ -271,10 +271,10 @@ fn the_file_does_not_grow_with_work_that_is_done() {
         store.acknowledge(&cursor(Lane::History, (n - 1) * 2));
         store.commit(&batch, at(n * 1_000)).unwrap();
         if n == 1_000 {
-            size_after_warm_up = disk.len();
+            size_after_warm_up = disk.size();
         }
     }
-    assert!(disk.len() <= size_after_warm_up * 5 / 4, "{size_after_warm_up} → {}", disk.len());
+    assert!(disk.size() <= size_after_warm_up * 5 / 4, "{size_after_warm_up} → {}", disk.size());
 }
 
 #[test]
@@ -334,8 +334,8 @@ fn no_flipped_bit_is_ever_believed() {
     let good = store.load(Lane::History, 1, 9, 1 << 20).unwrap();
     drop(store);
     let mut noticed = 0;
-    let step = (disk.len() * 8 / 400).max(1);
-    for bit in (0..disk.len() * 8).step_by(step) {
+    let step = (disk.size() * 8 / 400).max(1);
+    for bit in (0..disk.size() * 8).step_by(step) {
         let disk = disk.copy();
         disk.flip(bit);
         // The engine may refuse or panic on a damaged file, also while it closes; both are notices.

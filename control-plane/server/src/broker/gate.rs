@@ -94,6 +94,13 @@ pub(crate) struct GateHandle {
 }
 
 impl GateHandle {
+    /// A gate without a door: what it is asked comes out of the receiver.
+    #[cfg(feature = "testing")]
+    pub(crate) fn detached() -> (Self, mpsc::Receiver<Ask>) {
+        let (asks, questions) = mpsc::channel(ASKS);
+        (Self { addr: SocketAddr::from(([127, 0, 0, 1], 0)), asks }, questions)
+    }
+
     /// Cuts a device's connection, if it has one. Whether it may come back is the directory's
     /// word; so change that first.
     pub(crate) async fn kick(&self, tenant: &TenantId, device: &DeviceId) {

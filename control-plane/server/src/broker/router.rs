@@ -53,9 +53,9 @@ pub(crate) struct UpFrame {
 
 /// A frame to a device.
 #[derive(Debug)]
-struct DownFrame {
-    topic: String,
-    bytes: Vec<u8>,
+pub(crate) struct DownFrame {
+    pub(crate) topic: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The router is gone; a new one is being made.
@@ -95,6 +95,14 @@ impl Hub {
         let (current, connector) = watch::channel(None);
         tokio::spawn(Keeper { devices, current, up, outgoing, restarts }.run(stop));
         (Self { connector, down }, frames)
+    }
+
+    /// A hub without a router: what is sent to devices comes out of the receiver, each with its
+    /// topic.
+    #[cfg(feature = "testing")]
+    pub(crate) fn detached() -> (Self, mpsc::Receiver<DownFrame>) {
+        let (down, outgoing) = mpsc::channel(64 * DOWN_FRAMES);
+        (Self { connector: watch::channel(None).1, down }, outgoing)
     }
 
     /// Links a device to the router. Waits for a router that is being replaced.

@@ -101,10 +101,15 @@ impl Desk {
     }
 }
 
+/// A desk, and where what is handed in comes out.
+pub(super) fn desk() -> (Desk, mpsc::Receiver<(Work, OwnedSemaphorePermit)>) {
+    let (queue, waiting) = mpsc::channel(QUEUE);
+    (Desk { queue, room: Arc::new(Semaphore::new(QUEUE_KIB)) }, waiting)
+}
+
 /// Starts the task that writes. It ends when all desks are gone and all work is done.
 pub(super) fn start(ctx: Ctx) -> (Desk, JoinHandle<()>) {
-    let (queue, mut waiting) = mpsc::channel(QUEUE);
-    let room = Arc::new(Semaphore::new(QUEUE_KIB));
+    let (desk, mut waiting) = desk();
     let task = tokio::spawn(async move {
         let mut group: Vec<(Work, OwnedSemaphorePermit)> = Vec::new();
         while waiting.recv_many(&mut group, 1).await > 0 {
@@ -126,7 +131,7 @@ pub(super) fn start(ctx: Ctx) -> (Desk, JoinHandle<()>) {
             }
         }
     });
-    (Desk { queue, room }, task)
+    (desk, task)
 }
 
 /// The device, where it has told the key that its secrets are sealed to.
@@ -195,7 +200,8 @@ fn failed(ctx: &Ctx, work: &Work, error: &store::StoreError) {
     tracing::error!(%tenant, %device, what, %error, "the database did not take it");
 }
 
-async fn write(ctx: &Ctx, works: &[Work]) -> store::Result<Vec<Option<IngestOutcome>>> {
+/// Writes pieces of work in one transaction.
+pub(super) async fn write(ctx: &Ctx, works: &[Work]) -> store::Result<Vec<Option<IngestOutcome>>> {
     let now_ms = ctx.clock.now_ms();
     let mut tx = ctx.db.write().await?;
     let mut outcomes = Vec::with_capacity(works.len());
@@ -251,7 +257,7 @@ async fn write_one(tx: &mut Tx, work: &Work, now_ms: i64) -> store::Result<Optio
 }
 
 /// After the commit: sessions first, so that acknowledgements go out; then whoever watches.
-fn tell(ctx: &Ctx, works: Vec<Work>, outcomes: Vec<Option<IngestOutcome>>) {
+pub(super) fn tell(ctx: &Ctx, works: Vec<Work>, outcomes: Vec<Option<IngestOutcome>>) {
     let mut changes: Vec<(TenantId, LiveChange)> = Vec::new();
     for (work, outcome) in works.into_iter().zip(outcomes) {
         let Work { tenant, device, task } = work;

@@ -14,6 +14,8 @@ mod enrol;
 mod intake;
 mod roster;
 mod session;
+#[cfg(feature = "testing")]
+pub mod stepped;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(feature = "testing")]
+use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use openclaw_protocol::id::{DeviceId, Digest, Epoch, TenantId};
@@ -13,7 +15,7 @@ use openclaw_protocol::limits;
 use openclaw_protocol::sync::{Config, Cursor, Holding, Lane, Output, Record, Session};
 use openclaw_protocol::wire::WireError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 use super::intake::{Desk, Task, Work};
 use crate::broker::gate::GateHandle;
@@ -22,8 +24,8 @@ use crate::context::Ctx;
 use crate::random;
 use crate::store::{self, fleet};
 
-/// How often `last_seen` is written while frames come.
-const SEEN_EVERY: Duration = Duration::from_secs(60);
+/// How often `last_seen` is written while frames come, milliseconds.
+const SEEN_EVERY_MS: u64 = 60_000;
 /// Frames that make no sense before the connection is cut. A bug, not noise: TLS lets none through.
 const BAD_FRAMES: u32 = 8;
 
@@ -63,7 +65,8 @@ pub(super) async fn run(seat: Seat, inputs: mpsc::Receiver<Input>) {
 type Settled = (u64, Lane, Option<Cursor>);
 type Settling = Pin<Box<dyn Future<Output = Settled> + Send + Sync>>;
 
-struct Driver {
+/// A session and what drives it.
+pub(super) struct Driver {
     seat: Seat,
     session: Session,
     /// The device's log that the session knows: its epoch, 0 for none.
@@ -72,8 +75,9 @@ struct Driver {
     heard: bool,
     /// The session has been up once on this connection.
     online: bool,
-    began: Instant,
-    seen: Instant,
+    /// By the process's monotonic clock, as `seen_ms` by the session's.
+    began_ms: u64,
+    seen_ms: u64,
     bad_frames: u32,
     commits: FuturesUnordered<Settling>,
 }
@@ -106,20 +110,21 @@ async fn load(seat: &Seat) -> store::Result<(Session, u64)> {
 }
 
 impl Driver {
-    async fn new(seat: Seat) -> Result<Self, (Seat, store::StoreError)> {
+    /// Begins a connection's session with what the database knows.
+    pub(super) async fn new(seat: Seat) -> Result<Self, (Seat, store::StoreError)> {
         let (session, epoch) = match load(&seat).await {
             Ok(loaded) => loaded,
             Err(error) => return Err((seat, error)),
         };
-        let began = Instant::now();
+        let began_ms = seat.ctx.clock.monotonic_ms();
         Ok(Self {
             seat,
             session,
             epoch,
             heard: false,
             online: false,
-            began,
-            seen: began,
+            began_ms,
+            seen_ms: 0,
             bad_frames: 0,
             commits: FuturesUnordered::new(),
         })
@@ -129,8 +134,8 @@ impl Driver {
         let look = Arc::clone(&self.seat.look);
         loop {
             self.perform().await;
-            let timer = self.session.poll_timeout();
-            let due = timer.map_or(self.began, |(ms, _)| self.began + Duration::from_millis(ms));
+            let due_ms = self.due_ms();
+            let rest_ms = due_ms.map_or(0, |ms| ms.saturating_sub(self.now_ms()));
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(Input::Frame(bytes, _permit)) => self.frame(&bytes).await,
@@ -138,16 +143,14 @@ impl Driver {
                 },
                 Some(settled) = self.commits.next() => self.settled(settled),
                 () = look.notified() => self.look().await,
-                () = sleep_until(due), if timer.is_some() => {
-                    let now_ms = self.now_ms();
-                    self.session.handle_timeout(now_ms);
-                }
+                () = sleep(Duration::from_millis(rest_ms)), if due_ms.is_some() => self.timeout(),
             }
         }
         self.leave().await;
     }
 
-    async fn leave(self) {
+    /// The connection has ended.
+    pub(super) async fn leave(self) {
         let Seat { ctx, tenant, device, connection, .. } = &self.seat;
         if !self.online {
             return;
@@ -159,17 +162,29 @@ impl Driver {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.seat.ctx.clock.monotonic_ms().saturating_sub(self.began_ms)
     }
 
-    async fn frame(&mut self, bytes: &[u8]) {
+    /// When the session wants to be woken, by its own time.
+    fn due_ms(&self) -> Option<u64> {
+        self.session.poll_timeout().map(|(ms, _)| ms)
+    }
+
+    /// Time has passed.
+    pub(super) fn timeout(&mut self) {
+        let now_ms = self.now_ms();
+        self.session.handle_timeout(now_ms);
+    }
+
+    /// A frame of the device.
+    pub(super) async fn frame(&mut self, bytes: &[u8]) {
         let now_ms = self.now_ms();
         if !std::mem::replace(&mut self.heard, true) {
             // Its first frame says that the device has subscribed: now it hears us.
             self.session.handle_connected(now_ms);
         }
-        if self.online && self.seen.elapsed() >= SEEN_EVERY {
-            self.seen = Instant::now();
+        if self.online && now_ms.saturating_sub(self.seen_ms) >= SEEN_EVERY_MS {
+            self.seen_ms = now_ms;
             self.hand_in(Task::Seen).await;
         }
         if let Err(error) = self.session.handle_frame(bytes, now_ms) {
@@ -199,6 +214,26 @@ impl Driver {
         self.seat.desk.hand_in(Work { tenant, device, task }).await;
     }
 
+    /// Takes what has come of hand-ins that are settled by now.
+    #[cfg(feature = "testing")]
+    pub(super) fn take_settled(&mut self) {
+        while let Some(Some(settled)) = self.commits.next().now_or_never() {
+            self.settled(settled);
+        }
+    }
+
+    /// When the session wants to be woken, by the process's monotonic clock.
+    #[cfg(feature = "testing")]
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        self.due_ms().map(|ms| self.began_ms.saturating_add(ms))
+    }
+
+    /// Whether both sides have said hello on this connection.
+    #[cfg(feature = "testing")]
+    pub(super) fn is_up(&self) -> bool {
+        self.session.is_up()
+    }
+
     fn settled(&mut self, (log, lane, cursor): Settled) {
         // What belongs to a former epoch is here, and nobody waits for the word any more.
         if log != self.epoch {
@@ -211,7 +246,7 @@ impl Driver {
     }
 
     /// Does everything the session asks for.
-    async fn perform(&mut self) {
+    pub(super) async fn perform(&mut self) {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(frame) => {
@@ -258,7 +293,7 @@ impl Driver {
         let Seat { ctx, tenant, device, connection, .. } = &self.seat;
         ctx.presence.set_online(tenant, device, *connection);
         self.online = true;
-        self.seen = Instant::now();
+        self.seen_ms = self.now_ms();
         self.hand_in(Task::Hello { epoch: Epoch(log), holdings, is_blank }).await;
     }
 
@@ -283,7 +318,7 @@ impl Driver {
     }
 
     /// Looks at what the API has written: a revocation, a newer desired state, more commands.
-    async fn look(&mut self) {
+    pub(super) async fn look(&mut self) {
         let Seat { ctx, tenant, device, .. } = &self.seat;
         let found = async {
             let mut tx = ctx.db.read().await?;

@@ -234,7 +234,7 @@ fn control_writes_that_are_lost_in_silence_are_seen() {
     let is_lost = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         judge(&mut device, &ledger, "control");
     }));
-    assert!(is_lost.is_err() && platter.len() > 0);
+    assert!(is_lost.is_err() && platter.size() > 0);
 }
 
 /// A device whose disk can be filled.

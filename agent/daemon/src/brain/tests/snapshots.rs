@@ -125,7 +125,7 @@ fn a_run_of_twenty_thousand_iterations_stays_small() {
             let held = store(&device).journal_rows();
             rows = rows.max(held.0);
             bytes = bytes.max(held.1);
-            file = file.max(device.disk.len());
+            file = file.max(device.disk.size());
         }
         if round % 4_000 == 0 {
             device.brain = None;

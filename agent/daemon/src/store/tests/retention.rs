@@ -223,7 +223,7 @@ fn the_facts_of_one_run_are_read_without_those_of_all_others() {
     drop(store);
     let mut store = open(&disk);
     store.start("c").unwrap();
-    assert!(disk.len() > 2_400_000, "{}", disk.len());
+    assert!(disk.size() > 2_400_000, "{}", disk.size());
     for (n, expected, most) in [(290, 2, 200_000), (10, 2, 200_000)] {
         let before = disk.read();
         assert_eq!(store.facts_of(&run(n)).unwrap().facts.len(), expected, "{n}");
