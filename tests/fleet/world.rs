@@ -427,5 +427,11 @@ fn settled(task: &PluginTask, fails: bool) -> Event {
     } else {
         AttemptOutcome::Succeeded { output, vars: None }
     };
-    Event::Settled { attempt: task.attempt.clone(), outcome, denials: Vec::new(), tape: None }
+    Event::Settled {
+        attempt: task.attempt.clone(),
+        outcome,
+        denials: Vec::new(),
+        tape: None,
+        kept: None,
+    }
 }

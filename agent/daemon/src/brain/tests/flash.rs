@@ -134,7 +134,13 @@ fn with_output(task: &PluginTask, bytes: usize) -> Event {
     let output = JsonText::of(&serde_json::json!({ "n": 1, "pad": "x".repeat(bytes - 16) }));
     assert_eq!(output.len(), bytes);
     let outcome = AttemptOutcome::Succeeded { output, vars: None };
-    Event::Settled { attempt: task.attempt.clone(), outcome, denials: Vec::new(), tape: None, kept: None }
+    Event::Settled {
+        attempt: task.attempt.clone(),
+        outcome,
+        denials: Vec::new(),
+        tape: None,
+        kept: None,
+    }
 }
 
 #[test]
