@@ -1,7 +1,7 @@
 //! What worlds stand on: folders in memory, the documents, and what is forged in controls.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, LazyLock};
 
@@ -61,8 +61,9 @@ fn folder() -> TempDir {
     made.expect("a folder")
 }
 
-/// What every control plane begins with.
-static PREPARED: LazyLock<TempDir> = LazyLock::new(|| {
+/// What every control plane begins with: files, with who may read them. In memory, since nobody would
+/// remove the folder of a static.
+static PREPARED: LazyLock<Vec<(PathBuf, Vec<u8>, Permissions)>> = LazyLock::new(|| {
     let dir = folder();
     let clock = Clock::Manual(Arc::new(AtomicI64::new(START_MS)));
     let module = wat::parse_str(MODULE).expect("a module");
@@ -70,7 +71,20 @@ static PREPARED: LazyLock<TempDir> = LazyLock::new(|| {
     let workflows = [first.as_str(), &second, BEAT];
     let setup = Setup { devices: devices(), plugin: (MANIFEST, &module), workflows: &workflows };
     prepare(dir.path(), clock, &setup).expect("a control plane");
-    dir
+    let (mut files, mut open) = (Vec::new(), vec![dir.path().to_owned()]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("a folder").path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(dir.path()).expect("within it").to_owned();
+            let permissions = path.metadata().expect("a file").permissions();
+            files.push((name, fs::read(&path).expect("a file"), permissions));
+        }
+    }
+    files
 });
 
 /// The folder of one control plane.
@@ -83,25 +97,17 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new() -> Self {
         let dir = folder();
-        copy(PREPARED.path(), dir.path());
+        for (name, bytes, permissions) in PREPARED.iter() {
+            let path = dir.path().join(name);
+            path.parent().map_or(Ok(()), fs::create_dir_all).expect("a folder");
+            fs::write(&path, bytes).expect("a file");
+            fs::set_permissions(&path, permissions.clone()).expect("a file");
+        }
         Self { dir, generation: 0 }
     }
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("a folder").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            fs::create_dir_all(&target).expect("a folder");
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("a copy");
-        }
     }
 }
 
