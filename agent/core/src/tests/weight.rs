@@ -21,7 +21,7 @@ const WAITS: [&str; 3] = [
     "{workflow: c, mode: parallel, max: 1000, steps: [{id: s, wait: {signal: go}}]}",
 ];
 
-/// A device on which so many runs of each workflow wait, started anew but not told so.
+/// A device on which so many runs of each workflow wait.
 fn waiting(each: usize) -> World {
     let mut world = World::with(&WAITS, 4);
     for workflow in world.workflows.clone() {
@@ -32,9 +32,6 @@ fn waiting(each: usize) -> World {
             world.input("start", Input::Start(wish));
         }
     }
-    world.lose();
-    world.engine = world.restored();
-    world.deploy();
     world
 }
 
@@ -65,6 +62,9 @@ fn a_waiting_run_has_few_and_small_blocks_of_its_own() {
 #[test]
 fn very_many_runs_are_told_of_a_restart_a_part_at_a_time() {
     let mut world = waiting(RESTARTED_PER_DECISION / 2 - 100);
+    world.lose();
+    world.engine = world.restored();
+    world.deploy();
     let all: BTreeSet<u64> = world.engine.runs.keys().copied().collect();
     assert!(all.len() > RESTARTED_PER_DECISION);
     let (mut told, mut parts) = (BTreeSet::new(), 0);
