@@ -13,6 +13,7 @@ mod file;
 mod files;
 mod flash;
 mod fork;
+mod format;
 mod handle;
 mod holds;
 mod journal;
@@ -42,8 +43,8 @@ use openclaw_protocol::id::Epoch;
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::sync::{Cursor, Holding, Lane};
 use openclaw_protocol::time::Stamp;
-use openclaw_protocol::wire::{VERSION, WireError};
-use redb::{Database, ReadableTable, StorageBackend, WriteTransaction};
+use openclaw_protocol::wire::WireError;
+use redb::{Database, ReadableTable, StorageBackend};
 
 pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
@@ -58,13 +59,14 @@ pub use waiting::Waiting;
 use crate::limits;
 use age::Age;
 use flash::{Counted, Wear};
+use format::{FORMAT, note_format, part_wanted};
 use handle::Handle;
 use outbox::Head;
 use reopen::{Reach, Settings};
 use room::Room;
 use rows::{LaneRow, PeerRow};
 use snapshots::OpenState;
-use space::{JOURNAL, META, WANTED, fact_key_parts};
+use space::{JOURNAL, META, fact_key_parts};
 
 /// One fact or record as kept, at most; protects the decoder.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
@@ -551,53 +553,6 @@ fn unpack_u64(bytes: &[u8]) -> Result<u64, StoreError> {
         reason: format!("a number has {} bytes", bytes.len()),
     })?;
     Ok(u64::from_le_bytes(bytes))
-}
-
-/// Of the rows as a whole: the wire's version, and a step of the store's own. An agent from before a
-/// step refuses the database instead of taking its rows for damaged ones. 1: one fact a row; 2: runs
-/// that go on with another definition; 3: documents have a table of their own.
-const FORMAT: u8 = 16 * VERSION + 3;
-
-/// Refuses what a later version wrote, and notes which one writes from now on. Whether there was
-/// something to note.
-fn note_format(meta: &mut space::Open<'_>) -> Result<bool, StoreError> {
-    let mut own = vec![FORMAT];
-    own.extend_from_slice(env!("CARGO_PKG_VERSION").as_bytes());
-    // Where the note is damaged, the rows still speak for themselves.
-    let known = META.fetch(meta, b"format").or_else(|e| e.damage().map(|_| None))?;
-    if known.as_ref() == Some(&own) {
-        return Ok(false);
-    }
-    if let Some([found, writer @ ..]) = known.as_deref()
-        && *found > FORMAT
-    {
-        let writer = String::from_utf8_lossy(writer).into_owned();
-        return Err(StoreError::Version { found: *found, writer });
-    }
-    META.put(meta, b"format", &own)?;
-    Ok(true)
-}
-
-/// Documents that an agent from before has among the small values go where they are now, and the small
-/// values together again.
-fn part_wanted(write: &WriteTransaction, meta: &mut space::Open<'_>) -> Result<(), StoreError> {
-    let mut wanted = write.open_table(WANTED.definition())?;
-    let mut small = Vec::new();
-    while let Some((key, value)) = meta.pop_first()? {
-        let (key, value) = (key.value().to_vec(), value.value().to_vec());
-        if ![b"desired".as_slice(), b"pending", b"unusable"].contains(&key.as_slice()) {
-            small.push((key, value));
-        } else if let Ok(body) = META.unseal(&key, &value) {
-            WANTED.put(&mut wanted, &key, body)?;
-        } else {
-            // As damaged there as it was here.
-            wanted.insert(key.as_slice(), value.as_slice())?;
-        }
-    }
-    for (key, value) in small {
-        meta.insert(key.as_slice(), value.as_slice())?;
-    }
-    Ok(())
 }
 
 fn lane_meta(lane: Lane) -> String {
