@@ -46,9 +46,9 @@ fn a_waiting_run_has_few_and_small_blocks_of_its_own() {
     let [one, other, ..] = runs.as_slice() else { panic!("{} runs", runs.len()) };
     let of_head = |run: &Run| {
         let values = [&run.head.agent, &run.head.inputs, &run.head.trigger_data].map(Value::clone);
-        values.map(|value| match value {
-            Value::Map(map) => Arc::as_ptr(&map) as usize,
-            value => panic!("{value:?}"),
+        values.map(|value| {
+            let Value::Map(map) = value else { panic!("{value:?}") };
+            Arc::as_ptr(&map) as usize
         })
     };
     assert_eq!(of_head(one), of_head(other), "what they have alike is shared");
