@@ -16,12 +16,12 @@ pub(crate) struct Alike {
 
 impl Alike {
     /// As [`Value::from_json`].
-    pub(crate) fn from_json(&mut self, text: &JsonText) -> Value {
+    pub(crate) fn plain(&mut self, text: &JsonText) -> Value {
         self.read(text, false)
     }
 
     /// As [`Value::from_json_typed`].
-    pub(crate) fn from_json_typed(&mut self, text: &JsonText) -> Value {
+    pub(crate) fn typed(&mut self, text: &JsonText) -> Value {
         self.read(text, true)
     }
 
@@ -60,20 +60,20 @@ mod tests {
             (Value::Map(one), Value::Map(other)) => std::sync::Arc::ptr_eq(one, other),
             _ => false,
         };
-        let typed = alike.from_json_typed(&text);
-        let plain = alike.from_json(&text);
+        let typed = alike.typed(&text);
+        let plain = alike.plain(&text);
         assert_eq!(typed, Value::from_json_typed(&text.value()));
         assert_eq!(plain, Value::from_json(&text.value()));
         assert_ne!(typed, plain, "a number of our own stays an integer");
-        assert!(is_shared(&typed, &alike.from_json_typed(&text)));
+        assert!(is_shared(&typed, &alike.typed(&text)));
         let long = JsonText::of(&json!({ "text": "x".repeat(limits::ALIKE_BYTES) }));
-        let first = alike.from_json(&long);
-        assert!(!is_shared(&first, &alike.from_json(&long)), "what is long is not kept");
+        let first = alike.plain(&long);
+        assert!(!is_shared(&first, &alike.plain(&long)), "what is long is not kept");
         for n in 0..3 * limits::ALIKE {
             let text = JsonText::of(&json!({ "n": n }));
-            assert_eq!(alike.from_json(&text), Value::from_json(&text.value()));
+            assert_eq!(alike.plain(&text), Value::from_json(&text.value()));
         }
         assert_eq!(alike.known.len(), limits::ALIKE);
-        assert!(!is_shared(&typed, &alike.from_json_typed(&text)), "the oldest has gone");
+        assert!(!is_shared(&typed, &alike.typed(&text)), "the oldest has gone");
     }
 }

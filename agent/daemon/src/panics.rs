@@ -81,8 +81,13 @@ pub(crate) fn apart<T: Send + 'static>(
             let _ = done.send(Some(value));
         }
     };
-    std::thread::Builder::new().spawn(whole)?;
-    Ok(result.recv().ok().flatten())
+    let thread = std::thread::Builder::new().spawn(whole)?;
+    let found = result.recv().ok().flatten();
+    if found.is_some() {
+        // It has nothing left to do. Once it is gone for certain, the next thread gets its heap.
+        let _ = thread.join();
+    }
+    Ok(found)
 }
 
 fn prepared<T>(rescue: Rescue, work: impl FnOnce() -> T) -> Option<T> {

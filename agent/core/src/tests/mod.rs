@@ -23,6 +23,7 @@ mod talk;
 mod time;
 mod triggers;
 mod update;
+mod weight;
 mod world;
 
 use world::{World, minutes, seconds};

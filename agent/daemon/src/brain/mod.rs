@@ -215,7 +215,6 @@ impl Brain {
         for (open, reason) in broken {
             brain.end_broken(&open, &reason)?;
         }
-        brain.views.begun();
         brain.tell_of_damage(restored.damaged);
         brain.begin(restored.unclean)?;
         Ok(brain)
@@ -230,6 +229,7 @@ impl Brain {
     }
 
     fn begin(&mut self, unclean: bool) -> Result<(), StoreError> {
+        self.views.begun();
         self.learn_storage();
         let inventory = Inventory {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -13,6 +13,7 @@ mod file;
 mod files;
 mod flash;
 mod fork;
+mod format;
 mod handle;
 mod holds;
 mod journal;
@@ -43,8 +44,8 @@ use openclaw_protocol::id::Epoch;
 use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::sync::{Cursor, Holding, Lane};
 use openclaw_protocol::time::Stamp;
-use openclaw_protocol::wire::{VERSION, WireError};
-use redb::{Database, ReadableTable, StorageBackend, WriteTransaction};
+use openclaw_protocol::wire::WireError;
+use redb::{Database, ReadableTable, StorageBackend};
 
 pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
@@ -60,13 +61,14 @@ pub use waiting::Waiting;
 use crate::limits;
 use age::Age;
 use flash::{Counted, Wear};
+use format::{FORMAT, note_format, part_wanted};
 use handle::Handle;
 use outbox::Head;
 use reopen::{Reach, Settings};
 use room::Room;
 use rows::{LaneRow, PeerRow};
 use snapshots::OpenState;
-use space::{JOURNAL, META, WANTED, fact_key_parts};
+use space::{JOURNAL, META, fact_key_parts};
 
 /// One fact or record as kept, at most; protects the decoder.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
@@ -555,6 +557,7 @@ fn unpack_u64(bytes: &[u8]) -> Result<u64, StoreError> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+<<<<<<< HEAD
 /// Of the rows as a whole: the wire's version, and a step of the store's own. An agent from before a
 /// step refuses the database instead of taking its rows for damaged ones. 1: one fact a row; 2: runs
 /// that go on with another definition; 3: documents have a table of their own, permissions of more than
@@ -603,6 +606,8 @@ fn part_wanted(write: &WriteTransaction, meta: &mut space::Open<'_>) -> Result<(
     Ok(())
 }
 
+=======
+>>>>>>> weight
 fn lane_meta(lane: Lane) -> String {
     format!("lane.{}", lane.name())
 }

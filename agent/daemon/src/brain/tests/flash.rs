@@ -90,7 +90,7 @@ fn sixty_four_runs_at_once_cost_at_most_a_fifth_of_a_sync_a_step() {
 /// As many runs as there are slots, half of whose calls end with each commit, on a device that has a
 /// document of the control plane's: where the time is not the machine's, so is nothing of the count.
 #[test]
-fn a_step_with_64_runs_at_once_writes_at_most_two_kibibytes() {
+fn a_step_that_shares_its_commit_with_31_others_writes_at_most_2_3_kibibytes() {
     const RUNS: usize = 64;
     const STEPS: usize = 20;
     let mut device = Device::new(1, vec![chain("w", STEPS)]);
@@ -123,10 +123,12 @@ fn a_step_with_64_runs_at_once_writes_at_most_two_kibibytes() {
         bytes
     };
     // The first fill the pages, and the list of the runs that settled last.
-    (0..3).for_each(|_| drop(round(&mut device)));
+    for _ in 0..3 {
+        round(&mut device);
+    }
     let bytes = round(&mut device);
     assert_eq!(device.results().len(), 4 * RUNS);
-    assert!(bytes <= 2_048.0, "{bytes} bytes a step");
+    assert!(bytes <= 2_355.0, "{bytes} bytes a step");
 }
 
 /// A call that ended well, with so many bytes of output.
