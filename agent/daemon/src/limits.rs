@@ -20,6 +20,8 @@ pub const SLEEP: Duration = Duration::from_secs(30);
 /// How long the control plane's commands wait on a device with a new database for what it shall run,
 /// milliseconds; then those for a workflow that has not come are refused.
 pub const EARLY_MS: u64 = 10 * 60 * 1_000;
+/// How often it is written down meanwhile how long they have waited, milliseconds.
+pub const EARLY_NOTE_MS: u64 = 60_000;
 /// Frames that may wait for the link; more are dropped, and sent again by the session.
 pub const FRAMES_WAITING: usize = 64;
 /// The shortest wait before a new connection, milliseconds.

@@ -241,6 +241,8 @@ pub struct Store {
     heads: VecMap<Lane, Head>,
     peer: PeerRow,
     next_run: u64,
+    /// The age at which the first command came that waits for what the device shall run.
+    early_since_ms: Option<u64>,
     open: BTreeMap<u64, Box<OpenState>>,
     settled_bytes: u64,
     /// Bytes of facts of open runs that snapshots stand for.
@@ -308,6 +310,7 @@ impl Store {
             heads: VecMap::new(),
             peer: PeerRow::default(),
             next_run: 1,
+            early_since_ms: None,
             open: BTreeMap::new(),
             settled_bytes: 0,
             past_bytes: 0,
@@ -361,6 +364,7 @@ impl Store {
                 self.peer = rows::unpack(META.0, &row)?;
             }
             self.next_run = fetch_u64(&meta, b"next_run")?.unwrap_or(1);
+            self.early_since_ms = fetch_u64(&meta, b"early")?;
             let journal = write.open_table(JOURNAL.definition())?;
             let last = journal.last()?.and_then(|(key, _)| fact_key_parts(key.value()));
             self.journal_next = last.map_or(0, |(place, _)| place + 1);
