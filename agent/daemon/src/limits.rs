@@ -90,6 +90,13 @@ pub const OPENINGS: u32 = 8;
 /// Lives in a row that the database ended, although all its checksums were right at the start, after
 /// which its file is set aside unread.
 pub const FAILED_LIVES: u32 = 3;
+/// Starts in a row that the disk could not read the database, after which what it can read is copied.
+/// With the waits between them (0.5 s, then twice as long each time, up to 30 s) that is about a minute,
+/// in which a cable or a controller may come back.
+pub const UNREAD_STARTS: u32 = 8;
+/// Bytes that are read at once of a file with places that cannot be read, and are zero in the copy where
+/// they cannot: a page of the database.
+pub const RESCUE_BYTES: usize = 4_096;
 /// Damaged databases that are kept beside the agent's own; then the last one gives way.
 pub const DAMAGED_KEPT: u32 = 3;
 /// Cache of the store where the configuration names none, bytes.
