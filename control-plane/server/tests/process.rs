@@ -48,13 +48,14 @@ fn program(data: &std::path::Path, args: &[&str]) -> (bool, String) {
         .arg("--data")
         .arg(data)
         .output()
-        .unwrap();
+        .expect("it can be started");
     let text = [done.stdout, done.stderr].concat();
-    (done.status.success(), String::from_utf8(text).unwrap())
+    (done.status.success(), String::from_utf8(text).expect("text"))
 }
 
 fn quoted(text: &str) -> String {
-    text.split("the password `").nth(1).unwrap().split('`').next().unwrap().to_owned()
+    let quoted = text.split("the password `").nth(1).and_then(|rest| rest.split('`').next());
+    quoted.expect("a password is shown").to_owned()
 }
 
 /// Whether the admin may log in with it.
@@ -63,7 +64,7 @@ async fn logs_in(http: &str, password: &str) -> bool {
     let body = serde_json::json!({ "username": "admin", "password": password });
     let url = format!("http://{http}/api/v1/auth/login");
     let request = reqwest::Client::new().post(url).header("x-openclaw-csrf", "1").json(&body);
-    let status = request.send().await.unwrap().status().as_u16();
+    let status = request.send().await.expect("an answer").status().as_u16();
     assert!([200, 201, 401].contains(&status), "{status}");
     status != 401
 }

@@ -411,7 +411,7 @@ mod tests {
     fn where_the_rest_cannot_be_gone_through_a_new_one_is_begun_and_the_file_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.redb");
-        drop(filled(&path));
+        filled(&path);
         let before = std::fs::read(&path).unwrap();
         let _bad = crate::testing::wear_out(&path, 0);
         for _ in 0..limits::UNREAD_STARTS {
