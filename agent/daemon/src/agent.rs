@@ -305,6 +305,11 @@ fn is_damage(config: &Config, error: &anyhow::Error, up: Duration) -> bool {
     is_damage
 }
 
+/// Whether the disk could not read the database: it may be there again in a moment, and is asked again.
+fn is_of_disk(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(|error| matches!(error, StoreError::Disk(_)))
+}
+
 /// Modules from the device's own directories go the way of all modules: into the store.
 fn keep_modules(store: &mut Store, loaded: Loaded, now: Stamp) -> anyhow::Result<Vec<Deployed>> {
     let blobs = store.blobs();
@@ -331,8 +336,8 @@ fn random_u64() -> anyhow::Result<u64> {
 /// from what is durable.
 ///
 /// # Errors
-/// The first start failed, and neither for want of room nor by a damaged database; later ones are
-/// tried again and again.
+/// The first start failed, and neither for want of room nor by a damaged database or a disk that cannot
+/// read it; later ones are tried again and again.
 pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     tokio::pin!(stop);
     let mut died = None;
@@ -342,7 +347,7 @@ pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Res
     };
     let mut next = match first {
         Ok(agent) => Some(agent),
-        Err(e) if is_damage(config, &e, Duration::ZERO) => {
+        Err(e) if is_damage(config, &e, Duration::ZERO) || is_of_disk(&e) => {
             tracing::error!(error = format!("{e:#}"), "cannot start yet");
             None
         }

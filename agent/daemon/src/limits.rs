@@ -20,6 +20,8 @@ pub const SLEEP: Duration = Duration::from_secs(30);
 /// How long the control plane's commands wait on a device with a new database for what it shall run,
 /// milliseconds; then those for a workflow that has not come are refused.
 pub const EARLY_MS: u64 = 10 * 60 * 1_000;
+/// How often it is written down meanwhile how long they have waited, milliseconds.
+pub const EARLY_NOTE_MS: u64 = 60_000;
 /// Frames that may wait for the link; more are dropped, and sent again by the session.
 pub const FRAMES_WAITING: usize = 64;
 /// The shortest wait before a new connection, milliseconds.
@@ -88,6 +90,13 @@ pub const OPENINGS: u32 = 8;
 /// Lives in a row that the database ended, although all its checksums were right at the start, after
 /// which its file is set aside unread.
 pub const FAILED_LIVES: u32 = 3;
+/// Starts in a row that the disk could not read the database, after which what it can read is copied.
+/// With the waits between them (0.5 s, then twice as long each time, up to 30 s) that is about a minute,
+/// in which a cable or a controller may come back.
+pub const UNREAD_STARTS: u32 = 8;
+/// Bytes that are read at once of a file with places that cannot be read, and are zero in the copy where
+/// they cannot: a page of the database.
+pub const RESCUE_BYTES: usize = 4_096;
 /// Damaged databases that are kept beside the agent's own; then the last one gives way.
 pub const DAMAGED_KEPT: u32 = 3;
 /// Cache of the store where the configuration names none, bytes.

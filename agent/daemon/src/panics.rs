@@ -25,8 +25,7 @@ use std::time::{Duration, Instant};
 
 use openclaw_sandbox::inside_engine;
 
-use crate::limits;
-use crate::store;
+use crate::{limits, signals, store};
 
 /// How many starts in a row a panic has ended, for the process that comes after.
 const IN_A_ROW: &str = "OPENCLAW_AGENT_PANICS";
@@ -152,9 +151,10 @@ fn exec(up: Duration) -> ! {
     let before = std::env::var(IN_A_ROW).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
     let (in_a_row, wait) = next_start(before, up);
     tracing::error!(wait_ms = wait.as_millis(), "starting anew from what is durable");
+    // Where it is the thread of the tasks that panicked, nobody else hears a signal until then.
+    signals::heed_apart(stopping);
     let until = Instant::now() + wait;
     while Instant::now() < until {
-        // Where it is the thread of the tasks that panicked, nobody hears a signal until then.
         if STOPPING.load(Ordering::Relaxed) {
             std::process::exit(0);
         }

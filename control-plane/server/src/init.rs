@@ -25,7 +25,7 @@ use crate::store::{self, Db, audit, backup};
 use crate::vault::Vault;
 
 /// Name of the first admin.
-const FIRST_ADMIN: &str = "admin";
+pub const FIRST_ADMIN: &str = "admin";
 
 /// The first admin, made at the first start.
 #[derive(Debug, Clone, Serialize)]
@@ -62,6 +62,37 @@ pub async fn open(
     let ctx = Arc::new(context(config, clock, db).await?);
     let first_admin = first_admin(&ctx, admin_password).await?;
     Ok(Opened { ctx, first_admin, lock })
+}
+
+/// Gives a user a new password, which the server makes where none is given, and ends their sessions. The
+/// control plane may be running. So no password is ever lost for good: not one that a process died
+/// before showing, either.
+///
+/// # Errors
+/// There is no database or no such user, the user is disabled, the password is too short, or the
+/// database could not be written.
+pub async fn reset_password(
+    config: &Config,
+    clock: Clock,
+    username: &str,
+    password: Option<String>,
+) -> anyhow::Result<FirstAdmin> {
+    let file = config.sqlite_path();
+    if !config.is_postgres() && !file.exists() {
+        bail!("there is no database at {}; is data_dir right?", file.display());
+    }
+    let db = open_database(config).await?;
+    let made = password.is_none().then(random::secret);
+    let password = password.or_else(|| made.clone()).unwrap_or_default();
+    let done = users::set_password(&db, username, password, clock.now_ms()).await;
+    db.close().await;
+    if !done.map_err(|fault| anyhow::anyhow!("{fault}"))? {
+        bail!(
+            "there is no user `{username}` who may log in; name another one with --user, or run \
+             `openclaw-control-plane init` where there is none yet"
+        );
+    }
+    Ok(FirstAdmin { username: username.to_owned(), password: made })
 }
 
 /// The shared state on a database that is open. At the first start, which a database without a

@@ -25,6 +25,10 @@ use openclaw_control_plane::{backup, openapi_json};
 /// Exit code for a configuration that cannot be used (sysexits EX_USAGE).
 const EXIT_CONFIG: u8 = 64;
 
+/// What `init` says where there is nothing to do.
+const ALREADY: &str = "already initialised; nothing was changed. Where the admin's password is not \
+                       known, `openclaw-control-plane reset-password` gives a new one";
+
 #[derive(Parser)]
 #[command(name = "openclaw-control-plane", version, about = "The OpenClaw control plane")]
 struct Cli {
@@ -54,6 +58,17 @@ enum Command {
         source: Source,
         #[command(flatten)]
         first: First,
+    },
+    /// Give a user a new password and end their sessions. The control plane may be running.
+    ResetPassword {
+        /// Who.
+        #[arg(long, value_name = "NAME", default_value = init::FIRST_ADMIN)]
+        user: String,
+        /// Take the new password from the first line of this file; where absent one is made and shown.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        #[command(flatten)]
+        source: Source,
     },
     /// Look at the configuration.
     #[command(subcommand)]
@@ -132,11 +147,14 @@ impl Source {
 
 impl First {
     fn password(&self) -> anyhow::Result<Option<String>> {
-        let Some(path) = &self.admin_password_file else { return Ok(None) };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+        self.admin_password_file.as_deref().map(first_line).transpose()
     }
+}
+
+fn first_line(path: &Path) -> anyhow::Result<String> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn main() -> ExitCode {
@@ -165,12 +183,18 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Init { source, first } => {
             let opened = init::open(source.load()?, Clock::System, first.password()?).await?;
-            let text = opened
-                .first_admin
-                .as_ref()
-                .map_or_else(|| "already initialised; nothing was changed".to_owned(), welcome);
+            let text = opened.first_admin.as_ref().map_or_else(|| ALREADY.to_owned(), welcome);
             opened.ctx.db.close().await;
             say(&format!("{text}\nCA fingerprint: {}", opened.ctx.ca.fingerprint()))
+        }
+        Command::ResetPassword { user, password_file, source } => {
+            let password = password_file.as_deref().map(first_line).transpose()?;
+            let config = source.load()?;
+            let changed = init::reset_password(&config, Clock::System, &user, password).await?;
+            say(&match changed.password {
+                Some(password) => format!("`{user}` has the password `{password}` from now on"),
+                None => format!("`{user}` has a new password from now on"),
+            })
         }
         Command::Config(ConfigCommand::Check { source }) => {
             source.load()?;

@@ -41,3 +41,72 @@ fn the_ready_file_holds_addresses_and_no_password() {
     assert!(addresses["http"].is_string() && addresses["mqtt"].is_string(), "{text}");
     assert_eq!(mode & 0o777, 0o600);
 }
+
+fn program(data: &std::path::Path, args: &[&str]) -> (bool, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_openclaw-control-plane"))
+        .args(args)
+        .arg("--data")
+        .arg(data)
+        .output()
+        .expect("it can be started");
+    let text = [done.stdout, done.stderr].concat();
+    (done.status.success(), String::from_utf8(text).expect("text"))
+}
+
+fn quoted(text: &str) -> String {
+    let quoted = text.split("the password `").nth(1).and_then(|rest| rest.split('`').next());
+    quoted.expect("a password is shown").to_owned()
+}
+
+/// Whether the admin may log in with it.
+async fn logs_in(http: &str, password: &str) -> bool {
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let body = serde_json::json!({ "username": "admin", "password": password });
+    let url = format!("http://{http}/api/v1/auth/login");
+    let request = reqwest::Client::new().post(url).header("x-openclaw-csrf", "1").json(&body);
+    let status = request.send().await.expect("an answer").status().as_u16();
+    assert!([200, 201, 401].contains(&status), "{status}");
+    status != 401
+}
+
+#[tokio::test]
+async fn a_password_that_nobody_saw_is_set_anew_while_the_control_plane_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (done, said) = program(&data, &["reset-password"]);
+    assert!(!done && said.contains("there is no database"), "{said}");
+    let (done, said) = program(&data, &["init"]);
+    assert!(done, "{said}");
+    let lost = quoted(&said);
+    let (done, said) = program(&data, &["init"]);
+    assert!(done && said.contains("reset-password"), "it says what to do: {said}");
+    let (done, said) = program(&data, &["reset-password", "--user", "nobody"]);
+    assert!(!done && said.contains("no user `nobody`"), "{said}");
+
+    let ready = dir.path().join("ready.json");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_openclaw-control-plane"))
+        .args(["serve", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .arg("--ready-file")
+        .arg(&ready)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !ready.exists() {
+        let ended = server.try_wait().unwrap();
+        assert!(ended.is_none() && Instant::now() < deadline, "not ready: {ended:?}");
+        std::thread::yield_now();
+    }
+    let text = std::fs::read_to_string(&ready).unwrap();
+    let addresses: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let http = addresses["http"].as_str().unwrap();
+    let before = logs_in(http, &lost).await;
+    let (done, said) = program(&data, &["reset-password"]);
+    let fresh = quoted(&said);
+    let (old, new) = (logs_in(http, &lost).await, logs_in(http, &fresh).await);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(done && before && !old && new, "{said} {before} {old} {new}");
+}

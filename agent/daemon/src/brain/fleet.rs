@@ -29,8 +29,6 @@ pub(super) struct Fleet {
     /// What of the control plane's commands is decided, durable or about to be.
     commands: Cursor,
     peer_log: u64,
-    /// When the first command came that waits for what the device shall run.
-    early_since_ms: Option<u64>,
 }
 
 impl Fleet {
@@ -52,16 +50,7 @@ impl Fleet {
             desired_revision: desired.revision_under(peer_log),
             seed,
         });
-        Ok(Self {
-            identity,
-            session,
-            desired,
-            out,
-            connected: false,
-            commands,
-            peer_log,
-            early_since_ms: None,
-        })
+        Ok(Self { identity, session, desired, out, connected: false, commands, peer_log })
     }
 
     pub(super) fn identity(&self) -> &Identity {
@@ -106,20 +95,9 @@ impl Fleet {
         }
     }
 
-    /// Whether a command comes before what the device shall run, as it may where a database is new: it
-    /// waits with the control plane, which repeats it, and with it all that come after. So it does not
-    /// wait for ever.
-    fn is_early(
-        &mut self,
-        record: &Record,
-        in_force: &VecMap<String, String>,
-        now_ms: u64,
-    ) -> bool {
-        if self.desired.is_known() || !wants_what_is_not(record, in_force) {
-            return false;
-        }
-        let since_ms = *self.early_since_ms.get_or_insert(now_ms);
-        now_ms.saturating_sub(since_ms) < limits::EARLY_MS
+    /// Whether a command comes before what the device shall run, as it may where a database is new.
+    fn is_ahead(&self, record: &Record, in_force: &VecMap<String, String>) -> bool {
+        !self.desired.is_known() && wants_what_is_not(record, in_force)
     }
 }
 
@@ -278,7 +256,9 @@ impl Brain {
             }
             // A nearly full disk does not let in what the device shall run, so nothing waits for it.
             let may_come = self.store.level() == Level::Ample;
-            let is_early = may_come && fleet.is_early(&record, &self.in_force, self.now.boot_ms);
+            let is_ahead = may_come && fleet.is_ahead(&record, &self.in_force);
+            let is_early = is_ahead && self.is_early();
+            let Some(fleet) = &mut self.fleet else { return Ok(()) };
             if !follows || is_early {
                 fleet.session.handle_discarded(Lane::Commands);
                 return Ok(());
@@ -296,6 +276,21 @@ impl Brain {
             reach(Point::CommandTaken);
         }
         Ok(())
+    }
+
+    /// Whether a command that comes before what the device shall run still waits: with the control plane,
+    /// which repeats it, and with it all that come after, so not for ever. Counted by the age of the
+    /// database, so that an agent which starts again and again does not begin anew.
+    fn is_early(&mut self) -> bool {
+        let age_ms = self.store.age_ms(self.now);
+        let known = self.store.early_since_ms().or(self.pending.batch.early_since_ms);
+        let since_ms = known.unwrap_or(age_ms);
+        if known.is_none() || !self.store.is_aged(self.now, limits::EARLY_NOTE_MS) {
+            // The age is written with every commit, so that a power cut takes back no more of it.
+            self.pending.batch.early_since_ms = Some(since_ms);
+            self.pending.needs_commit = true;
+        }
+        age_ms.saturating_sub(since_ms) < limits::EARLY_MS
     }
 
     /// The control plane does not send these commands any more, and says why.

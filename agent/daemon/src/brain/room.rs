@@ -125,8 +125,11 @@ impl Brain {
     /// # Errors
     /// The store cannot be opened again, or that would not help.
     pub(super) fn stall(&mut self, batch: Batch, why: StoreError) -> Result<(), StoreError> {
-        let may_help = matches!(why, StoreError::Database(_) | StoreError::Full(_));
-        if !(may_help && self.store.can_reopen()) {
+        use StoreError::{Database, Disk, Full};
+        let may_help = matches!(why, Database(_) | Disk(_) | Full(_));
+        // A start that meets it again and again copies what can be read.
+        let is_lasting = matches!(why, Disk(_)) && self.room.failures >= limits::UNREAD_STARTS;
+        if is_lasting || !(may_help && self.store.can_reopen()) {
             return Err(why);
         }
         tracing::error!(error = %why, "a commit failed: the store is opened again");

@@ -9,6 +9,8 @@
 use openclaw_protocol::time::{ClockTrust, Stamp};
 use serde::{Deserialize, Serialize};
 
+use super::Store;
+
 /// The age as of the last commit. Kept with every commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Age {
@@ -55,6 +57,26 @@ impl Age {
     /// Something was kept that was written at this age.
     pub(super) fn at_least(&mut self, age_ms: u64) {
         self.ms = self.ms.max(age_ms);
+    }
+}
+
+impl Store {
+    /// The age now.
+    pub(crate) fn age_ms(&self, now: Stamp) -> u64 {
+        let mut age = self.age.clone();
+        age.advance(now);
+        age.ms
+    }
+
+    /// Whether the age that is written down is no older than so many milliseconds of this boot.
+    pub(crate) fn is_aged(&self, now: Stamp, within_ms: u64) -> bool {
+        let at = self.age.at;
+        at.boot == now.boot && now.boot_ms.saturating_sub(at.boot_ms) < within_ms
+    }
+
+    /// The age at which the first command came that waits for what the device shall run.
+    pub(crate) fn early_since_ms(&self) -> Option<u64> {
+        self.early_since_ms
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Batch {
     pub keep_chunks: Option<VecSet<Digest>>,
     /// Highest trusted wall time, milliseconds since 1970 UTC.
     pub high_water_wall_ms: Option<i64>,
+    /// The age at which the first command came that waits for what the device shall run.
+    pub early_since_ms: Option<u64>,
     /// The agent stops cleanly.
     pub clean: bool,
 }
@@ -148,6 +150,7 @@ impl Batch {
             && self.keep_seen.is_none()
             && self.keep_kv.is_none()
             && self.to_record.is_none()
+            && self.early_since_ms.is_none()
             && !self.clean
     }
 }
@@ -242,6 +245,15 @@ impl Store {
             self.peer.cursors.retain(|c| c.lane != cursor.lane);
             self.peer.cursors.push(cursor.clone());
             META.put(&mut meta, b"peer", &rows::pack(&self.peer))?;
+        }
+        if let Some(since_ms) = batch.early_since_ms {
+            META.put(&mut meta, b"early", &since_ms.to_le_bytes())?;
+            self.early_since_ms = Some(since_ms);
+        }
+        if batch.desired.is_some() {
+            // Should it be lost again, it is waited for again.
+            meta.remove(b"early".as_slice())?;
+            self.early_since_ms = None;
         }
         if let Some(high_water) = batch.high_water_wall_ms {
             META.put(&mut meta, b"high_water", &high_water.to_le_bytes())?;

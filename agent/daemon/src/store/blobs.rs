@@ -84,7 +84,10 @@ impl Blobs {
             let result = db.begin_read().map_err(StoreError::from).and_then(|read| look(&read));
             // It can be opened again only when nobody has it open any more.
             drop(db);
-            let failed = matches!(result, Err(StoreError::Database(_) | StoreError::Full(_)));
+            let failed = matches!(
+                result,
+                Err(StoreError::Database(_) | StoreError::Disk(_) | StoreError::Full(_))
+            );
             if !(failed && self.is_patient && self.shown.is_opened_after(opening)) {
                 return result;
             }

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use crate::limits;
 
+/// What stands for no boot in the note.
+const NO_BOOT: &str = "-";
+
 /// Trouble in a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Doubt {
@@ -17,6 +20,8 @@ pub(super) struct Doubt {
     pub(super) opening: u32,
     /// Lives that ended because something was found damaged, or by a panic of the engine.
     pub(super) failed: u32,
+    /// Starts that ended because the disk could not read it.
+    pub(super) unread: u32,
     /// The boot that `opening` is of.
     boot: String,
 }
@@ -28,7 +33,19 @@ impl Doubt {
         let mut words = text.split_whitespace();
         let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
         let (opening, failed) = (number(), number());
-        Self { opening, failed, boot: words.next().unwrap_or_default().to_owned() }
+        let boot = words.next().filter(|boot| *boot != NO_BOOT).unwrap_or_default().to_owned();
+        let unread = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        Self { opening, failed, unread, boot }
+    }
+
+    /// What a start came to: another one that the disk could not read, or none of these in a row.
+    pub(super) fn read(self, could: bool) -> Self {
+        Self { unread: if could { 0 } else { self.unread.saturating_add(1) }, ..self }
+    }
+
+    /// Whether the disk has had its time to be there again.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.unread >= limits::UNREAD_STARTS
     }
 
     /// Another start of this boot opens the file.
@@ -53,7 +70,9 @@ impl Doubt {
     pub(super) fn note(&self, database: &Path) {
         let note = note_of(database);
         let noted = if *self != Self::default() {
-            std::fs::write(note, format!("{} {} {}\n", self.opening, self.failed, self.boot))
+            let boot = if self.boot.is_empty() { NO_BOOT } else { self.boot.as_str() };
+            let (opening, failed, unread) = (self.opening, self.failed, self.unread);
+            std::fs::write(note, format!("{opening} {failed} {boot} {unread}\n"))
         } else {
             std::fs::remove_file(note)
                 .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })

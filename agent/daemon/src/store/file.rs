@@ -1,20 +1,19 @@
 //! The database as a file: readable by its owner alone, and set aside where it cannot be opened.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openclaw_points::{Point, reach};
 use openclaw_protocol::id::Epoch;
-use redb::backends::FileBackend;
 use rustix::fs::{Advice, fadvise};
 
 use super::doubt::Doubt;
 use super::rebuild::rebuild;
 use super::reserve::{Reserve, Volume};
 use super::restore::Restored;
-use super::{Retention, Store, StoreError};
+use super::{Retention, Store, StoreError, is_of_disk};
 use crate::{limits, panics};
 
 /// A database that is open, and what it knew.
@@ -61,13 +60,27 @@ pub fn open_or_quarantine(opening: Opening<'_>) -> Result<Opened, StoreError> {
         let aside = set_aside(path)?;
         return Ok(Opened { aside, ..open(opening, &reserve)? });
     }
+    let is_unreadable = doubt.is_unreadable();
     doubt.note(path);
     reach(Point::StoreOpen);
-    let opened = open(opening, &reserve)
-        .or_else(|e| if e.is_damage() { heal(opening, &reserve, &e) } else { Err(e) });
+    let healed = |opened: Result<Opened, StoreError>| match opened {
+        Err(e) if e.is_damage() => heal(opening, &reserve, &e),
+        opened => opened,
+    };
+    let opened = match healed(open(opening, &reserve)) {
+        Err(StoreError::Disk(why)) if is_unreadable => {
+            rescue(path, &reserve, &why).and_then(|rescued| {
+                let mut opened = healed(open(opening, &reserve))?;
+                opened.restored.damaged.push(rescued.said);
+                Ok(Opened { aside: opened.aside.or(rescued.aside), ..opened })
+            })
+        }
+        opened => opened,
+    };
     // A start that ended is none that came to no end. Other errors are a full disk, a missing right,
     // another agent, a later version's data: the file itself may be good.
-    Doubt::of(path).opened().note(path);
+    let could_read = !matches!(opened, Err(StoreError::Disk(_)));
+    Doubt::of(path).opened().read(could_read).note(path);
     opened
 }
 
@@ -107,6 +120,83 @@ fn heal(
         }
     }
     Ok(Opened { aside, ..open(opening, reserve)? })
+}
+
+/// What came of a file that the disk cannot read all of.
+struct Rescued {
+    /// Where it was put.
+    aside: Option<PathBuf>,
+    /// What is to be said of it.
+    said: String,
+}
+
+/// Copies what can be read of a file that the disk has refused to read for long, with zeros in place of
+/// the rest, and sets the file aside. What was lost the checksums of the copy tell, as of any damaged
+/// file (docs/decisions/0021-what-a-disk-cannot-read.md).
+fn rescue(path: &Path, reserve: &Arc<dyn Volume>, why: &str) -> Result<Rescued, StoreError> {
+    tracing::error!(error = %why, "the disk cannot read the database, start after start");
+    has_room_for_copy(path, reserve.free())?;
+    let (new, failed) =
+        (copy_of(path), |e: &std::io::Error| StoreError::of_io("cannot copy", path, e));
+    remove(&new)?;
+    let from = File::open(path).map_err(|e| failed(&e))?;
+    let to = open_file(&new)?;
+    let length = from.metadata().map_err(|e| failed(&e))?.len();
+    let lost = copy_readable(|block, at| read_block(&from, block, at), &to, length)
+        .and_then(|lost| to.sync_all().map(|()| lost));
+    let lost = match lost {
+        Ok(lost) => lost,
+        Err(e) => {
+            remove(&new)?;
+            return Err(failed(&e));
+        }
+    };
+    drop(to);
+    let aside = set_aside(path)?;
+    name_copy(path)?;
+    let shown = aside.as_deref().unwrap_or(path).display();
+    let said = format!(
+        "the disk could not read {lost} of {length} bytes of the database; the rest was copied, and the \
+         file is kept as {shown}: {why}"
+    );
+    tracing::error!("{said}");
+    Ok(Rescued { aside, said })
+}
+
+/// Copies a file block by block; gives how many bytes could not be read.
+fn copy_readable(
+    read: impl Fn(&mut [u8], u64) -> std::io::Result<()>,
+    to: &File,
+    length: u64,
+) -> std::io::Result<u64> {
+    let mut block = [0; limits::RESCUE_BYTES];
+    let (mut at, mut lost) = (0, 0);
+    while at < length {
+        let left = usize::try_from(length - at).unwrap_or(usize::MAX);
+        let part = &mut block[..left.min(limits::RESCUE_BYTES)];
+        match read(part, at) {
+            Ok(()) => {}
+            Err(e) if is_of_disk(&e) => {
+                part.fill(0);
+                lost += part.len() as u64;
+            }
+            Err(e) => return Err(e),
+        }
+        to.write_all_at(part, at)?;
+        at += part.len() as u64;
+    }
+    Ok(lost)
+}
+
+#[cfg(not(test))]
+fn read_block(file: &File, block: &mut [u8], at: u64) -> std::io::Result<()> {
+    file.read_exact_at(block, at)
+}
+
+#[cfg(test)]
+fn read_block(file: &File, block: &mut [u8], at: u64) -> std::io::Result<()> {
+    crate::testing::worn(file, at, block.len())?;
+    file.read_exact_at(block, at)
 }
 
 /// A copy that ends for want of room is not begun: it would be tried, and written, again and again.
@@ -212,11 +302,17 @@ fn start(mut store: Store, boot_id: &str) -> Result<Opened, StoreError> {
     Ok(Opened { store, restored, aside: None })
 }
 
-fn backend(path: &Path) -> Result<FileBackend, StoreError> {
+#[cfg(not(test))]
+type Backing = redb::backends::FileBackend;
+/// A file that a test may wear out.
+#[cfg(test)]
+type Backing = crate::testing::Worn;
+
+fn backend(path: &Path) -> Result<Backing, StoreError> {
     let file = open_file(path)?;
     // After a failed sync the system may show what the disk never got. What it can it forgets.
     let _ = fadvise(&file, 0, None, Advice::DontNeed);
-    Ok(FileBackend::new(file)?)
+    Ok(Backing::new(file)?)
 }
 
 pub(super) fn open_file(path: &Path) -> Result<File, StoreError> {
@@ -248,5 +344,101 @@ mod tests {
         assert!(has_room_for_copy(&path, 4_096).is_ok());
         let refused = has_room_for_copy(&path, 4_095);
         assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    }
+
+    fn opening(path: &Path, epoch: u64) -> Opening<'_> {
+        Opening {
+            path,
+            cache_bytes: limits::CACHE_BYTES,
+            retention: Retention::default(),
+            fresh_epoch: Epoch(epoch),
+            boot_id: "boot",
+        }
+    }
+
+    /// Blobs in it.
+    const BLOBS: u8 = 40;
+    /// Bytes of each: several pages.
+    const BYTES: usize = 20_000;
+
+    /// A database with some blobs; a place in the middle of one of them, and which that is.
+    fn filled(path: &Path) -> (u64, openclaw_protocol::id::Digest) {
+        let mut store = open_or_quarantine(opening(path, 1)).unwrap().store;
+        let digest = |n: u8| openclaw_protocol::id::Digest([n; 32]);
+        let now = openclaw_protocol::time::Stamp {
+            boot: 1,
+            boot_ms: 1,
+            wall_ms: 1,
+            trust: openclaw_protocol::time::ClockTrust::Unset,
+        };
+        let blobs = (0..BLOBS).map(|n| (digest(n), vec![n; BYTES])).collect();
+        store.commit(&super::super::Batch { blobs, ..Default::default() }, now).unwrap();
+        drop(store);
+        let bytes = std::fs::read(path).unwrap();
+        let at = bytes.windows(64).position(|part| part == [17; 64]).unwrap();
+        ((at + BYTES / 2) as u64, digest(17))
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_read_costs_what_was_in_it_and_not_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.redb");
+        let (at, lost) = filled(&path);
+        let bad = crate::testing::wear_out(&path, at);
+        for start in 1..=limits::UNREAD_STARTS {
+            let refused = open_or_quarantine(opening(&path, 2)).map(|_| ()).unwrap_err();
+            assert!(matches!(refused, StoreError::Disk(_)), "{start}: {refused}");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "file, reserve and note");
+        }
+        let Opened { store, restored, aside } = open_or_quarantine(opening(&path, 2)).unwrap();
+        assert!(aside.is_some_and(|aside| aside.exists()), "the file is kept");
+        let told = |word: &str| restored.damaged.iter().any(|said| said.contains(word));
+        assert!(told("could not read 4096 of"), "{:?}", restored.damaged);
+        assert_eq!(store.epoch(), Epoch(1), "it is the same database");
+        let whole = (0..BLOBS).filter(|n| {
+            let digest = openclaw_protocol::id::Digest([*n; 32]);
+            matches!(store.blobs().read(digest), Ok(Some(bytes)) if bytes == vec![*n; BYTES])
+        });
+        assert_eq!(whole.count(), usize::from(BLOBS) - 1);
+        assert!(!matches!(store.blobs().read(lost), Ok(Some(_))));
+        drop(store);
+        drop(bad);
+        let again = open_or_quarantine(opening(&path, 3)).unwrap();
+        assert_eq!((again.aside, again.store.epoch()), (None, Epoch(1)));
+    }
+
+    #[test]
+    fn where_the_rest_cannot_be_gone_through_a_new_one_is_begun_and_the_file_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.redb");
+        filled(&path);
+        let before = std::fs::read(&path).unwrap();
+        let _bad = crate::testing::wear_out(&path, 0);
+        for _ in 0..limits::UNREAD_STARTS {
+            assert!(open_or_quarantine(opening(&path, 2)).is_err());
+        }
+        let Opened { store, restored, aside } = open_or_quarantine(opening(&path, 2)).unwrap();
+        assert_eq!(store.epoch(), Epoch(2));
+        assert!(restored.damaged.iter().any(|said| said.contains("could not read")));
+        assert!(aside.is_some_and(|aside| aside.exists()));
+        let kept = path.with_extension("damaged-1");
+        assert_eq!(std::fs::read(kept).unwrap().len(), before.len(), "as it was");
+    }
+
+    #[test]
+    fn a_disk_that_comes_back_in_time_costs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.redb");
+        let (at, digest) = filled(&path);
+        for _ in 0..3 {
+            let bad = crate::testing::wear_out(&path, at);
+            for _ in 1..limits::UNREAD_STARTS {
+                assert!(open_or_quarantine(opening(&path, 2)).is_err());
+            }
+            drop(bad);
+            let Opened { store, restored, aside } = open_or_quarantine(opening(&path, 2)).unwrap();
+            assert_eq!((aside, restored.damaged), (None, Vec::new()));
+            assert_eq!(store.blobs().read(digest).unwrap().unwrap(), vec![17; BYTES]);
+        }
     }
 }

@@ -34,10 +34,12 @@ impl Store {
                 head.dirty = false;
             }
             META.put(&mut meta, b"log", &new_log.to_le_bytes())?;
+            META.put(&mut meta, b"serial", &(self.serial + 1).to_le_bytes())?;
         }
         reach(Point::ForkCommit);
         write.commit()?;
         reach(Point::ForkCommitted);
+        self.serial += 1;
         self.heads = heads;
         self.log = new_log;
         self.run_epoch = Epoch(new_log);

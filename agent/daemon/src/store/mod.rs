@@ -80,6 +80,9 @@ pub enum StoreError {
     /// anew.
     #[error("the database failed: {0}; check the disk and its free space")]
     Database(String),
+    /// The disk says that it cannot read or write a place of the database: a bad sector, or a cable.
+    #[error("the disk failed under the database: {0}; check the disk and how it is connected")]
+    Disk(String),
     /// The disk, or the quota, below the database is full. After a failed commit the store must be
     /// opened anew.
     #[error("the disk is full: {0}; free some space on the file system of the data directory")]
@@ -134,7 +137,13 @@ impl StoreError {
     /// What could not be done with a file, and why.
     fn of_io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         let text = format!("{what} {}: {error}", path.display());
-        if is_full(error) { Self::Full(text) } else { Self::Database(text) }
+        if is_full(error) {
+            Self::Full(text)
+        } else if is_of_disk(error) {
+            Self::Disk(text)
+        } else {
+            Self::Database(text)
+        }
     }
 
     /// Whether what is stored is not what was written: reading it once more makes it no better.
@@ -152,7 +161,7 @@ impl StoreError {
             Self::Damaged(_) | Self::Corrupt { .. } | Self::Unreadable { .. } => {
                 Ok(self.to_string())
             }
-            Self::Database(_) | Self::Full(_) | Self::Version { .. } => Err(self),
+            Self::Database(_) | Self::Disk(_) | Self::Full(_) | Self::Version { .. } => Err(self),
         }
     }
 }
@@ -163,10 +172,20 @@ pub fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
+/// Whether the disk, or the file system's own checksum, says that a place cannot be read.
+pub(super) fn is_of_disk(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let known = [Errno::IO, Errno::UCLEAN, Errno::BADMSG].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|raw| known.contains(&raw))
+}
+
 impl From<redb::Error> for StoreError {
     fn from(e: redb::Error) -> Self {
         if matches!(&e, redb::Error::Io(io) if is_full(io)) {
             return Self::Full(e.to_string());
+        }
+        if matches!(&e, redb::Error::Io(io) if is_of_disk(io)) {
+            return Self::Disk(e.to_string());
         }
         // What is not known to be damage is the disk's or the system's doing.
         let invalid_data = |io: &std::io::Error| io.kind() == std::io::ErrorKind::InvalidData;
@@ -246,6 +265,8 @@ pub struct Store {
     heads: VecMap<Lane, Head>,
     peer: PeerRow,
     next_run: u64,
+    /// The age at which the first command came that waits for what the device shall run.
+    early_since_ms: Option<u64>,
     open: BTreeMap<u64, Box<OpenState>>,
     settled_bytes: u64,
     /// Bytes of facts of open runs that snapshots stand for.
@@ -313,6 +334,7 @@ impl Store {
             heads: VecMap::new(),
             peer: PeerRow::default(),
             next_run: 1,
+            early_since_ms: None,
             open: BTreeMap::new(),
             settled_bytes: 0,
             past_bytes: 0,
@@ -369,6 +391,7 @@ impl Store {
                 self.peer = rows::unpack(META.0, &row)?;
             }
             self.next_run = fetch_u64(&meta, b"next_run")?.unwrap_or(1);
+            self.early_since_ms = fetch_u64(&meta, b"early")?;
             let journal = write.open_table(JOURNAL.definition())?;
             let last = journal.last()?.and_then(|(key, _)| fact_key_parts(key.value()));
             self.journal_next = last.map_or(0, |(place, _)| place + 1);

@@ -122,6 +122,7 @@ impl Store {
         std::mem::swap(&mut self.peer, &mut fresh.peer);
         std::mem::swap(&mut self.open, &mut fresh.open);
         self.next_run = fresh.next_run;
+        self.early_since_ms = fresh.early_since_ms;
         self.settled_bytes = fresh.settled_bytes;
         self.past_bytes = fresh.past_bytes;
         self.useless_bytes = fresh.useless_bytes;
@@ -215,6 +216,24 @@ mod tests {
         let error = store.reopen().unwrap_err();
         assert!(error.is_damage() && error.to_string().contains("lost"), "{error}");
         assert_eq!(store.serial, 2, "nothing of it was taken over");
+    }
+
+    #[test]
+    fn nor_is_one_that_went_back_before_a_start_or_a_fork() {
+        type Change = fn(&mut Store);
+        let changes: [Change; 2] =
+            [|store| drop(store.start("boot").unwrap()), |store| store.fork(99).unwrap()];
+        for change in changes {
+            let disk = Disk::new(1);
+            let (mut store, place) = exchangeable(disk.clone());
+            store.commit(&Batch::default(), NOW).unwrap();
+            let before = disk.copy();
+            change(&mut store);
+            assert!(!store.reopen().unwrap(), "control: the same disk, and no commit had failed");
+            *place.lock().unwrap() = before;
+            let error = store.reopen().unwrap_err();
+            assert!(error.is_damage() && error.to_string().contains("lost"), "{error}");
+        }
     }
 
     #[test]

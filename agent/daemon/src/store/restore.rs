@@ -119,10 +119,12 @@ impl Store {
             let row = BootRow { id: boot_id.to_owned(), ordinal: restored.boot };
             META.put(&mut meta, b"boot", &rows::pack(&row))?;
             META.put(&mut meta, b"clean", &[0])?;
+            META.put(&mut meta, b"serial", &(self.serial + 1).to_le_bytes())?;
         }
         reach(Point::StoreStart);
         write.commit()?;
         reach(Point::StoreStarted);
+        self.serial += 1;
         for head in self.heads.values() {
             self.age.at_least(head.noted_age_ms());
         }

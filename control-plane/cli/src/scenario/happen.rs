@@ -170,17 +170,7 @@ impl Play<'_> {
             Kind::Cancel(cancel) => self.with_run(cancel.workflow.as_deref(), |run| {
                 Input::Cancel { run, force: cancel.force, request: None }
             }),
-            Kind::Start(start) => {
-                let inputs = start.inputs.unwrap_or_else(|| self.scenario.inputs.clone());
-                let inputs = JsonText::of(&Json::Object(inputs));
-                let answer = self.start(self.tested.name.clone(), inputs);
-                if let Some(Ok(run)) = &answer {
-                    self.asked.push(run.clone());
-                } else {
-                    self.played.dropped.push("refused".to_owned());
-                }
-                answer
-            }
+            Kind::Start(start) => self.start_another(start.inputs),
             Kind::Mqtt(message) => self.feed(Input::Message(Message {
                 topic: message.topic,
                 payload: JsonText::of(&message.payload),
@@ -204,13 +194,7 @@ impl Play<'_> {
                 self.set_broker(link);
                 None
             }
-            Kind::Update(file) => {
-                if let Some(workflow) = self.updates.get(&file).cloned() {
-                    let outcome = self.device.deploy(deploy(&workflow, self.by_trigger));
-                    self.absorb(outcome);
-                }
-                None
-            }
+            Kind::Update(file) => self.update(&file),
             Kind::Clock(clock) => {
                 self.device.set_clock(clock.right, clock.by.0, clock.trust);
                 if self.down { None } else { self.feed(Input::Tick) }
@@ -233,6 +217,31 @@ impl Play<'_> {
             }
         };
         self.judge(n, stimulus.refused.as_deref(), answer);
+    }
+
+    /// Another definition of the tested workflow comes into force.
+    fn update(&mut self, file: &str) -> Option<Result<RunId, Refusal>> {
+        if let Some(workflow) = self.updates.get(file).cloned() {
+            let outcome = self.device.deploy(deploy(&workflow, self.by_trigger));
+            self.absorb(outcome);
+        }
+        None
+    }
+
+    /// Somebody wants another run of the tested workflow.
+    fn start_another(
+        &mut self,
+        inputs: Option<Object<String, Json>>,
+    ) -> Option<Result<RunId, Refusal>> {
+        let inputs = inputs.unwrap_or_else(|| self.scenario.inputs.clone());
+        let inputs = JsonText::of(&Json::Object(inputs));
+        let answer = self.start(self.tested.name.clone(), inputs);
+        if let Some(Ok(run)) = &answer {
+            self.asked.push(run.clone());
+        } else {
+            self.played.dropped.push("refused".to_owned());
+        }
+        answer
     }
 
     /// Whether a wish was answered as the scenario says.

@@ -188,15 +188,7 @@ fn prepare<'a>(
     }
     let mut real: Vec<Arc<Workflow>> = vec![Arc::clone(&tested)];
     real.extend(around.beside.iter().filter(|one| one.name != tested.name).cloned());
-    let mut updates = BTreeMap::new();
-    for (file, workflow) in &around.updates {
-        if workflow.name != tested.name {
-            let (name, other) = (&tested.name, &workflow.name);
-            return Err(format!("update: {file} is of workflow `{other}`, not of `{name}`"));
-        }
-        let armed = with_trigger(scenario, workflow).unwrap_or_else(|_| Arc::clone(workflow));
-        updates.insert(file.clone(), armed);
-    }
+    let updates = updates(scenario, &tested, around)?;
     let all: Vec<Arc<Workflow>> = real.iter().chain(updates.values()).cloned().collect();
     let declared = all.iter().flat_map(|one| &one.secrets);
     let secrets = TestSecrets::new(&scenario.secrets, declared)?;
@@ -225,6 +217,24 @@ fn prepare<'a>(
     (play.zero_ms, play.endless, play.secrets) = (zero_ms, endless, secrets);
     (play.updates, play.modules) = (updates, around.modules.clone());
     Ok(play)
+}
+
+/// The definitions that come into force meanwhile, by file.
+fn updates(
+    scenario: &Scenario,
+    tested: &Workflow,
+    around: &Around,
+) -> Result<BTreeMap<String, Arc<Workflow>>, String> {
+    let mut updates = BTreeMap::new();
+    for (file, workflow) in &around.updates {
+        if workflow.name != tested.name {
+            let (name, other) = (&tested.name, &workflow.name);
+            return Err(format!("update: {file} is of workflow `{other}`, not of `{name}`"));
+        }
+        let armed = with_trigger(scenario, workflow).unwrap_or_else(|_| Arc::clone(workflow));
+        updates.insert(file.clone(), armed);
+    }
+    Ok(updates)
 }
 
 /// The tested workflow with no other trigger than the one that the scenario names.

@@ -7,10 +7,11 @@ use openclaw_protocol::api::{CreateUser, CreatedUser, Page, Role, User};
 use super::page::{PageQuery, page};
 use super::{Fault, Outcome, audit};
 use crate::clock::rfc3339;
+use crate::config::DEFAULT_TENANT;
 use crate::context::Context;
-use crate::identity::{Principal, parse_role, role_name};
+use crate::identity::{Passwords, Principal, parse_role, role_name};
 use crate::random;
-use crate::store::{self, users::UserRow};
+use crate::store::{self, Db, users::UserRow};
 
 /// Characters of a password at least.
 const PASSWORD_CHARS: usize = 10;
@@ -84,6 +85,33 @@ pub(crate) async fn disable(ctx: &Context, who: &Principal, username: &str) -> O
     tx.commit().await?;
     row.disabled = true;
     view(row)
+}
+
+/// Gives a user another password and ends their sessions, at the wish of whoever owns the machine.
+/// Answers `false` where there is no such user, or they are disabled.
+pub(crate) async fn set_password(
+    db: &Db,
+    username: &str,
+    password: String,
+    now_ms: i64,
+) -> Outcome<bool> {
+    check_password(&password)?;
+    let hash = Passwords::default().hash(password).await.map_err(Fault::Internal)?;
+    let mut tx = db.write().await?;
+    if !store::users::set_password(&mut tx, DEFAULT_TENANT, username, &hash).await? {
+        return Ok(false);
+    }
+    store::sessions::delete_of_user(&mut tx, DEFAULT_TENANT, username).await?;
+    let entry = store::audit::Entry {
+        tenant: DEFAULT_TENANT,
+        actor: "system",
+        action: "user.password",
+        subject: username,
+        detail: json!({}),
+    };
+    store::audit::record(&mut tx, entry, now_ms).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// A row for a new user.

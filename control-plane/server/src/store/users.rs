@@ -65,6 +65,18 @@ pub(crate) async fn disable(tx: &mut Tx, tenant: &str, username: &str) -> Result
     Ok(tx.run(UPDATE, args![tenant, username]).await? == 1)
 }
 
+/// Gives a user who is not disabled another password. Answers `false` where there is none.
+pub(crate) async fn set_password(
+    tx: &mut Tx,
+    tenant: &str,
+    username: &str,
+    hash: &str,
+) -> Result<bool> {
+    const UPDATE: &str = "UPDATE users SET password_hash = $3
+        WHERE tenant = $1 AND username = $2 AND disabled = 0";
+    Ok(tx.run(UPDATE, args![tenant, username, hash]).await? == 1)
+}
+
 /// How many admins there are who can log in.
 pub(crate) async fn enabled_admins(tx: &mut Tx, tenant: &str) -> Result<u64> {
     const COUNT: &str = "SELECT COUNT(*) AS n FROM users

@@ -28,7 +28,7 @@ fn play(device: &mut Device, ledger: &mut Ledger, then: Then) -> Result<(), Stor
             Err(e) => e,
         };
         failures += 1;
-        let is_disk = matches!(e, StoreError::Database(_));
+        let is_disk = matches!(e, StoreError::Database(_) | StoreError::Disk(_));
         // A file that came to harm while it was being made is set aside.
         let is_unmade = e.is_damage() && !device.ever_started;
         if device.disk.failed().is_none() || failures > 2 || !(is_disk || is_unmade) {

@@ -138,6 +138,31 @@ fn a_wish_whose_workflow_never_comes_holds_up_the_others_for_ten_minutes_at_most
     assert_eq!(answered(&peer).len(), 3);
 }
 
+/// As the one before, of an agent that starts anew every three minutes: as a process, where every second
+/// counts, and as a machine without a clock, where what was not written down is lost.
+#[test]
+fn nor_for_longer_where_the_agent_starts_again_and_again() {
+    for (survives, most_s) in [(true, 11 * 60), (false, 20 * 60)] {
+        let (mut device, mut peer) = pair();
+        device.survives = survives;
+        peer.command("wish-1", start("w"), now_ms(&device));
+        let answered = |peer: &Peer| {
+            peer.reports.iter().filter(|report| matches!(report, Report::Command { .. })).count()
+        };
+        for seconds in (5..=most_s).step_by(5) {
+            device.clock.advance(5_000);
+            if seconds % 180 == 0 {
+                device.brain = None;
+                device.start().unwrap();
+                peer.connect(&mut device);
+            }
+            peer.exchange(&mut device);
+            assert!(seconds >= 600 || answered(&peer) == 0, "{seconds}: {:?}", peer.reports);
+        }
+        assert_eq!(answered(&peer), 1, "{survives}: {:?}", peer.reports);
+    }
+}
+
 #[test]
 fn a_newer_one_supersedes_and_old_blobs_go() {
     let (mut device, mut peer) = pair();

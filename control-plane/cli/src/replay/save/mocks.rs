@@ -116,17 +116,15 @@ pub(super) fn workflows(
     let facts = &recording.facts;
     let mut mocks: BTreeMap<String, Vec<Json>> = BTreeMap::new();
     for (place, record) in facts.iter().enumerate() {
-        let (of, ended) = match &record.fact {
-            Fact::ChildStarted { step, attempt, .. } => {
-                let mut later = (place..).zip(&facts[place..]);
-                (step, later.find_map(|(ended, later)| end_of_call(later, step, *attempt, ended)))
-            }
-            Fact::AttemptSettled { step, attempt, outcome }
-                if !facts[..place].iter().any(|earlier| began_call(earlier, step, *attempt)) =>
-            {
-                (step, Some((place, outcome)))
-            }
-            _ => continue,
+        let (of, ended) = if let Fact::ChildStarted { step, attempt, .. } = &record.fact {
+            let mut later = (place..).zip(&facts[place..]);
+            (step, later.find_map(|(ended, later)| end_of_call(later, step, *attempt, ended)))
+        } else if let Fact::AttemptSettled { step, attempt, outcome } = &record.fact
+            && !facts[..place].iter().any(|earlier| began_call(earlier, step, *attempt))
+        {
+            (step, Some((place, outcome)))
+        } else {
+            continue;
         };
         let Some(StepKind::Call(call)) = kind_of(written, &of.0) else { continue };
         let mut given = match ended {
