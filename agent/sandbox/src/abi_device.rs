@@ -4,7 +4,7 @@
 use openclaw_plugin_abi::{module, openclaw as names};
 use wasmi::{Error, FuncType, Linker, Val, ValType};
 
-use crate::device::DeviceRequest as Request;
+use crate::device::{Deed, DeviceRequest, Fetch};
 use crate::guest::{self, Guest, fail, suspend};
 use crate::state::State;
 
@@ -16,24 +16,47 @@ type Signature = &'static str;
 struct Foreign {
     name: &'static str,
     takes: Signature,
-    gives: ValType,
-    make: fn(&mut Args<'_, '_>) -> Result<Request, Error>,
+    make: Make,
+}
+
+/// Makes the request of what the guest gave.
+#[derive(Clone, Copy)]
+enum Make {
+    Fetch(fn(&mut Args<'_, '_>) -> Result<Fetch, Error>),
+    Deed(fn(&mut Args<'_, '_>) -> Result<Deed, Error>),
+}
+
+impl Make {
+    fn request(self, args: &mut Args<'_, '_>) -> Result<DeviceRequest, Error> {
+        match self {
+            Self::Fetch(make) => make(args).map(DeviceRequest::Fetch),
+            Self::Deed(make) => make(args).map(DeviceRequest::Deed),
+        }
+    }
+
+    /// The length of a result, or a number.
+    const fn gives(self) -> ValType {
+        match self {
+            Self::Fetch(_) => ValType::I64,
+            Self::Deed(_) => ValType::I32,
+        }
+    }
 }
 
 const fn gives_length(
     name: &'static str,
     takes: Signature,
-    make: fn(&mut Args<'_, '_>) -> Result<Request, Error>,
+    make: fn(&mut Args<'_, '_>) -> Result<Fetch, Error>,
 ) -> Foreign {
-    Foreign { name, takes, gives: ValType::I64, make }
+    Foreign { name, takes, make: Make::Fetch(make) }
 }
 
 const fn gives_status(
     name: &'static str,
     takes: Signature,
-    make: fn(&mut Args<'_, '_>) -> Result<Request, Error>,
+    make: fn(&mut Args<'_, '_>) -> Result<Deed, Error>,
 ) -> Foreign {
-    Foreign { name, takes, gives: ValType::I32, make }
+    Foreign { name, takes, make: Make::Deed(make) }
 }
 
 /// Defines every function of the table.
@@ -47,9 +70,9 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<(), Error> {
                 _ => params.extend([ValType::I32; 2]),
             }
         }
-        let ty = FuncType::new(params, [foreign.gives]);
+        let ty = FuncType::new(params, [foreign.make.gives()]);
         linker.func_new(module::OPENCLAW, foreign.name, ty, |mut g, values, _| {
-            let request = (foreign.make)(&mut Args { g: &mut g, values: values.iter() })?;
+            let request = foreign.make.request(&mut Args { g: &mut g, values: values.iter() })?;
             Err(suspend(&mut g, crate::request::Request::Device(Box::new(request))))
         })?;
     }
@@ -92,61 +115,59 @@ impl Args<'_, '_> {
 const FUNCTIONS: [Foreign; 19] = [
     gives_length(names::FILE_READ_AT, "ssIi", |a| {
         let (dir, path) = (a.text()?, a.text()?);
-        Ok(Request::FileReadAt { dir, path, offset: a.long(), max: a.size() })
+        Ok(Fetch::FileReadAt { dir, path, offset: a.long(), max: a.size() })
     }),
     gives_length(names::FILE_STAT, "ss", |a| {
-        Ok(Request::FileStat { dir: a.text()?, path: a.text()? })
+        Ok(Fetch::FileStat { dir: a.text()?, path: a.text()? })
     }),
     gives_status(names::FILE_WRITE, "ssbi", |a| {
         let (dir, path) = (a.text()?, a.text()?);
-        Ok(Request::FileWrite { dir, path, bytes: a.bytes()?, mode: a.number() })
+        Ok(Deed::FileWrite { dir, path, bytes: a.bytes()?, mode: a.number() })
     }),
     gives_status(names::FILE_REMOVE, "ss", |a| {
-        Ok(Request::FileRemove { dir: a.text()?, path: a.text()? })
+        Ok(Deed::FileRemove { dir: a.text()?, path: a.text()? })
     }),
-    gives_length(names::KV_GET, "is", |a| Ok(Request::KvGet { scope: a.number(), key: a.text()? })),
+    gives_length(names::KV_GET, "is", |a| Ok(Fetch::KvGet { scope: a.number(), key: a.text()? })),
     gives_status(names::KV_SET, "isb", |a| {
         let (scope, key) = (a.number(), a.text()?);
-        Ok(Request::KvSet { scope, key, value: Some(a.bytes()?) })
+        Ok(Deed::KvSet { scope, key, value: Some(a.bytes()?) })
     }),
     gives_status(names::KV_REMOVE, "is", |a| {
-        Ok(Request::KvSet { scope: a.number(), key: a.text()?, value: None })
+        Ok(Deed::KvSet { scope: a.number(), key: a.text()?, value: None })
     }),
     gives_length(names::KV_KEYS, "is", |a| {
-        Ok(Request::KvKeys { scope: a.number(), prefix: a.text()? })
+        Ok(Fetch::KvKeys { scope: a.number(), prefix: a.text()? })
     }),
     gives_status(names::MQTT_PUBLISH, "sbi", |a| {
         let (topic, payload) = (a.text()?, a.bytes()?);
-        Ok(Request::Publish { topic, payload, flags: a.number() })
+        Ok(Deed::Publish { topic, payload, flags: a.number() })
     }),
-    gives_length(names::SECRET_HANDLE, "s", |a| Ok(Request::SecretHandle { name: a.text()? })),
+    gives_length(names::SECRET_HANDLE, "s", |a| Ok(Fetch::SecretHandle { name: a.text()? })),
     gives_status(names::TCP_CONNECT, "sii", |a| {
         let host = a.text()?;
-        Ok(Request::TcpConnect { host, port: a.number(), timeout_ms: a.number() as u32 })
+        Ok(Deed::TcpConnect { host, port: a.number(), timeout_ms: a.number() as u32 })
     }),
-    gives_status(names::SERIAL_OPEN, "s", |a| Ok(Request::SerialOpen { name: a.text()? })),
+    gives_status(names::SERIAL_OPEN, "s", |a| Ok(Deed::SerialOpen { name: a.text()? })),
     gives_length(names::STREAM_READ, "iiii", |a| {
         let stream = a.number() as u32;
         let (min, max) = (a.size(), a.size());
-        Ok(Request::StreamRead { stream, min, max, timeout_ms: a.number() as u32 })
+        Ok(Fetch::StreamRead { stream, min, max, timeout_ms: a.number() as u32 })
     }),
     gives_status(names::STREAM_WRITE, "ibi", |a| {
         let (stream, bytes) = (a.number() as u32, a.bytes()?);
-        Ok(Request::StreamWrite { stream, bytes, timeout_ms: a.number() as u32 })
+        Ok(Deed::StreamWrite { stream, bytes, timeout_ms: a.number() as u32 })
     }),
-    gives_status(names::STREAM_CLOSE, "i", |a| {
-        Ok(Request::StreamClose { stream: a.number() as u32 })
-    }),
-    gives_status(names::GPIO_READ, "s", |a| Ok(Request::GpioRead { name: a.text()? })),
+    gives_status(names::STREAM_CLOSE, "i", |a| Ok(Deed::StreamClose { stream: a.number() as u32 })),
+    gives_status(names::GPIO_READ, "s", |a| Ok(Deed::GpioRead { name: a.text()? })),
     gives_status(names::GPIO_WRITE, "si", |a| {
-        Ok(Request::GpioWrite { name: a.text()?, level: a.number() })
+        Ok(Deed::GpioWrite { name: a.text()?, level: a.number() })
     }),
     gives_length(names::I2C_TRANSFER, "sbi", |a| {
         let (name, write) = (a.text()?, a.bytes()?);
-        Ok(Request::I2cTransfer { name, write, read: a.size() })
+        Ok(Fetch::I2cTransfer { name, write, read: a.size() })
     }),
     gives_length(names::EXEC, "sbbi", |a| {
         let (name, args, stdin) = (a.text()?, a.bytes()?, a.bytes()?);
-        Ok(Request::Exec { name, args, stdin, timeout_ms: a.number() as u32 })
+        Ok(Fetch::Exec { name, args, stdin, timeout_ms: a.number() as u32 })
     }),
 ];

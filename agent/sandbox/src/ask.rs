@@ -229,7 +229,20 @@ impl Ask<'_> {
     pub const fn cut_at(&self) -> usize {
         match self {
             Self::FileReadAt { max, .. } | Self::StreamRead { max, .. } => *max,
-            _ => usize::MAX,
+            Self::FileStat { .. }
+            | Self::FileWrite { .. }
+            | Self::FileRemove { .. }
+            | Self::KvGet { .. }
+            | Self::KvList { .. }
+            | Self::SecretHandle { .. }
+            | Self::TcpConnect { .. }
+            | Self::SerialOpen { .. }
+            | Self::StreamWrite { .. }
+            | Self::StreamClose { .. }
+            | Self::GpioRead { .. }
+            | Self::GpioWrite { .. }
+            | Self::I2cTransfer { .. }
+            | Self::Exec { .. } => usize::MAX,
         }
     }
 }

@@ -23,24 +23,36 @@ use crate::target::Host;
 /// What a suspended guest wants of its device.
 #[derive(Debug)]
 pub(crate) enum DeviceRequest {
+    Fetch(Fetch),
+    Deed(Deed),
+}
+
+/// What is answered with bytes.
+#[derive(Debug)]
+pub(crate) enum Fetch {
     FileReadAt { dir: String, path: String, offset: i64, max: usize },
     FileStat { dir: String, path: String },
+    KvGet { scope: i32, key: String },
+    KvKeys { scope: i32, prefix: String },
+    SecretHandle { name: String },
+    StreamRead { stream: u32, min: usize, max: usize, timeout_ms: u32 },
+    I2cTransfer { name: String, write: Vec<u8>, read: usize },
+    Exec { name: String, args: Vec<u8>, stdin: Vec<u8>, timeout_ms: u32 },
+}
+
+/// What is answered with a number: of a stream, a level, or 0 for done.
+#[derive(Debug)]
+pub(crate) enum Deed {
     FileWrite { dir: String, path: String, bytes: Vec<u8>, mode: i32 },
     FileRemove { dir: String, path: String },
-    KvGet { scope: i32, key: String },
     KvSet { scope: i32, key: String, value: Option<Vec<u8>> },
-    KvKeys { scope: i32, prefix: String },
     Publish { topic: String, payload: Vec<u8>, flags: i32 },
-    SecretHandle { name: String },
     TcpConnect { host: String, port: i32, timeout_ms: u32 },
     SerialOpen { name: String },
-    StreamRead { stream: u32, min: usize, max: usize, timeout_ms: u32 },
     StreamWrite { stream: u32, bytes: Vec<u8>, timeout_ms: u32 },
     StreamClose { stream: u32 },
     GpioRead { name: String },
     GpioWrite { name: String, level: i32 },
-    I2cTransfer { name: String, write: Vec<u8>, read: usize },
-    Exec { name: String, args: Vec<u8>, stdin: Vec<u8>, timeout_ms: u32 },
 }
 
 /// What the desk knows of a call's dealings with the device.
@@ -90,19 +102,12 @@ impl Desk<'_> {
         request: DeviceRequest,
     ) -> Result<Val, Fault> {
         match request {
-            DeviceRequest::FileReadAt { .. }
-            | DeviceRequest::FileStat { .. }
-            | DeviceRequest::KvGet { .. }
-            | DeviceRequest::KvKeys { .. }
-            | DeviceRequest::SecretHandle { .. }
-            | DeviceRequest::StreamRead { .. }
-            | DeviceRequest::I2cTransfer { .. }
-            | DeviceRequest::Exec { .. } => {
-                let answer = self.device_bytes(state, request);
+            DeviceRequest::Fetch(fetch) => {
+                let answer = self.fetch(state, fetch);
                 keep(state, answer)
             }
-            _ => {
-                let number = self.device_number(state, request);
+            DeviceRequest::Deed(deed) => {
+                let number = self.deed(state, deed);
                 state.hold(self.device.held())?;
                 Ok(Val::I32(number.unwrap_or_else(|Refusal { status, message }| {
                     state.keep_status(status, &message)
@@ -111,31 +116,30 @@ impl Desk<'_> {
         }
     }
 
-    /// Those that are answered with bytes.
-    fn device_bytes(&mut self, state: &mut State, request: DeviceRequest) -> Answer {
-        match request {
-            DeviceRequest::FileReadAt { dir, path, offset, max } => {
+    fn fetch(&mut self, state: &mut State, fetch: Fetch) -> Answer {
+        match fetch {
+            Fetch::FileReadAt { dir, path, offset, max } => {
                 let path = self.path(state, Capability::Files, &dir, &path)?;
                 let offset =
                     u64::try_from(offset).map_err(|_| invalid("a file has no negative place"))?;
                 let max = max.min(limits::FILE_BYTES).min(state.room() / 2);
                 self.ask(state, &Ask::FileReadAt { dir: &dir, path: &path, offset, max })
             }
-            DeviceRequest::FileStat { dir, path } => {
+            Fetch::FileStat { dir, path } => {
                 let path = self.path(state, Capability::Files, &dir, &path)?;
                 self.ask(state, &Ask::FileStat { dir: &dir, path: &path })
             }
-            DeviceRequest::KvGet { scope, key } => self.kv_get(state, scope, &key),
-            DeviceRequest::KvKeys { scope, prefix } => {
+            Fetch::KvGet { scope, key } => self.kv_get(state, scope, &key),
+            Fetch::KvKeys { scope, prefix } => {
                 let scope = self.scope(state, scope)?;
                 self.learn(state, scope)?;
                 Ok(self.device.overlay(scope).keys(&prefix))
             }
-            DeviceRequest::SecretHandle { name } => {
+            Fetch::SecretHandle { name } => {
                 self.granted(state, Capability::Secrets, &name)?;
                 self.ask(state, &Ask::SecretHandle { name: &name })
             }
-            DeviceRequest::StreamRead { stream, min, max, timeout_ms } => {
+            Fetch::StreamRead { stream, min, max, timeout_ms } => {
                 self.is_open(stream)?;
                 let max = max.min(limits::STREAM_BYTES).min(state.room() / 2);
                 if min > max {
@@ -144,22 +148,20 @@ impl Desk<'_> {
                 }
                 self.ask(state, &Ask::StreamRead { stream, min, max, timeout_ms })
             }
-            DeviceRequest::I2cTransfer { name, write, read } => {
+            Fetch::I2cTransfer { name, write, read } => {
                 self.granted(state, Capability::I2c, &name)?;
                 bounded("an I2C transaction", read.max(write.len()), limits::I2C_BYTES)?;
                 self.ask(state, &Ask::I2cTransfer { name: &name, write: &write, read })
             }
-            DeviceRequest::Exec { name, args, stdin, timeout_ms } => {
+            Fetch::Exec { name, args, stdin, timeout_ms } => {
                 self.exec(state, &name, &args, &stdin, timeout_ms)
             }
-            _ => Err(invalid("no such question")),
         }
     }
 
-    /// Those that are answered with a number.
-    fn device_number(&mut self, state: &mut State, request: DeviceRequest) -> Result<i32, Refusal> {
-        match request {
-            DeviceRequest::FileWrite { dir, path, bytes, mode } => {
+    fn deed(&mut self, state: &mut State, deed: Deed) -> Result<i32, Refusal> {
+        match deed {
+            Deed::FileWrite { dir, path, bytes, mode } => {
                 let path = self.path(state, Capability::FilesWrite, &dir, &path)?;
                 let mode = WriteMode::from_code(mode).ok_or_else(|| {
                     invalid("a file is written at mode 0 (replace), 1 (append) or 2 (create)")
@@ -167,39 +169,39 @@ impl Desk<'_> {
                 bounded("a write", bytes.len(), limits::FILE_WRITE_BYTES)?;
                 self.ask(state, &Ask::FileWrite { dir: &dir, path: &path, bytes: &bytes, mode })?;
             }
-            DeviceRequest::FileRemove { dir, path } => {
+            Deed::FileRemove { dir, path } => {
                 let path = self.path(state, Capability::FilesWrite, &dir, &path)?;
                 self.ask(state, &Ask::FileRemove { dir: &dir, path: &path })?;
             }
-            DeviceRequest::KvSet { scope, key, value } => self.kv_set(state, scope, &key, value)?,
-            DeviceRequest::Publish { topic, payload, flags } => {
+            Deed::KvSet { scope, key, value } => self.kv_set(state, scope, &key, value)?,
+            Deed::Publish { topic, payload, flags } => {
                 self.publish(state, topic, payload, flags)?;
             }
-            DeviceRequest::TcpConnect { host, port, timeout_ms } => {
+            Deed::TcpConnect { host, port, timeout_ms } => {
                 return self.tcp_connect(state, &host, port, timeout_ms);
             }
-            DeviceRequest::SerialOpen { name } => {
+            Deed::SerialOpen { name } => {
                 self.granted(state, Capability::Serial, &name)?;
                 let stream = self.new_stream()?;
                 self.ask(state, &Ask::SerialOpen { stream, name: &name })?;
                 return Ok(self.opened(stream));
             }
-            DeviceRequest::StreamWrite { stream, bytes, timeout_ms } => {
+            Deed::StreamWrite { stream, bytes, timeout_ms } => {
                 self.is_open(stream)?;
                 bounded("a write", bytes.len(), limits::STREAM_BYTES)?;
                 self.ask(state, &Ask::StreamWrite { stream, bytes: &bytes, timeout_ms })?;
             }
-            DeviceRequest::StreamClose { stream } => {
+            Deed::StreamClose { stream } => {
                 self.is_open(stream)?;
                 self.device.open.retain(|open| *open != stream);
                 self.ask(state, &Ask::StreamClose { stream })?;
             }
-            DeviceRequest::GpioRead { name } => {
+            Deed::GpioRead { name } => {
                 self.granted(state, Capability::Gpio, &name)?;
                 let level = self.ask(state, &Ask::GpioRead { name: &name })?;
                 return Ok(i32::from(level == b"1"));
             }
-            DeviceRequest::GpioWrite { name, level } => {
+            Deed::GpioWrite { name, level } => {
                 self.granted(state, Capability::Gpio, &name)?;
                 let level = match level {
                     0 => false,
@@ -208,7 +210,6 @@ impl Desk<'_> {
                 };
                 self.ask(state, &Ask::GpioWrite { name: &name, level })?;
             }
-            _ => return Err(invalid("no such question")),
         }
         Ok(0)
     }

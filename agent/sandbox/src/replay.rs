@@ -50,13 +50,11 @@ pub fn play(sandbox: &Sandbox, module: &Module, call: Call<'_>, tape: &Tape) -> 
     let mut context = call.context.clone();
     for entry in tape.entries().filter(|entry| entry.answered == Answered::Ok) {
         let text = || String::from_utf8_lossy(entry.result).into_owned();
-        match entry.function {
-            Function::Config => drop(config.insert(entry.label.to_owned(), text())),
-            Function::Context => {
-                let known = serde_json::from_slice::<Context>(entry.result);
-                context.deadline_ms = known.ok().and_then(|known| known.deadline_ms);
-            }
-            _ => {}
+        if entry.function == Function::Config {
+            config.insert(entry.label.to_owned(), text());
+        } else if entry.function == Function::Context {
+            let known = serde_json::from_slice::<Context>(entry.result);
+            context.deadline_ms = known.ok().and_then(|known| known.deadline_ms);
         }
     }
     let mut call = Call { config: &config, context, ..call };

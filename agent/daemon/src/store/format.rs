@@ -8,7 +8,8 @@ use super::space::{META, Open, WANTED};
 
 /// Of the rows as a whole: the wire's version, and a step of the store's own. An agent from before a
 /// step refuses the database instead of taking its rows for damaged ones. 1: one fact a row; 2: runs
-/// that go on with another definition; 3: documents have a table of their own.
+/// that go on with another definition; 3: documents have a table of their own,
+/// permissions are of more than four kinds, and plugins remember.
 pub(super) const FORMAT: u8 = 16 * VERSION + 3;
 
 /// Refuses what a later version wrote, and notes which one writes from now on. Whether there was

@@ -92,8 +92,8 @@ fn entries_that_cannot_be_are_refused_with_what_to_write() {
         let error = permissions.check().unwrap_err().to_string();
         assert!(error.contains(part) && error.contains(kind.name()), "{error}");
     }
-    let mut many = Permissions::default();
-    many.gpio = (0..=limits::PERMISSION_ENTRIES).map(|n| format!("pin-{n}")).collect();
+    let pins = (0..=limits::PERMISSION_ENTRIES).map(|n| format!("pin-{n}"));
+    let mut many = Permissions { gpio: pins.collect(), ..Permissions::NONE };
     assert!(many.check().unwrap_err().to_string().contains("too many"));
     many.gpio.pop();
     many.check().unwrap();
