@@ -188,7 +188,7 @@ impl Shared {
     }
 
     fn attempt(&self, task: &PluginTask, flag: &Flag, place: &Place<'_>) -> Attempt {
-        let secrets = match self.kit.secrets.for_call(&task.input) {
+        let secrets = match self.kit.secrets.for_call(&task.input, &task.pin.granted.secrets) {
             Ok(secrets) => secrets,
             Err(message) => {
                 // A value may be on its way, so another attempt may go better.
@@ -248,7 +248,8 @@ impl Shared {
             record: Some(secrets.mask()),
         };
         let leave = || place.leave();
-        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch, &leave);
+        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch, &leave)
+            .with_secrets(secrets.granted());
         Ok(self.sandbox.run(&module, call, &mut host, &watch))
     }
 
