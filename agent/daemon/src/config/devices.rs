@@ -227,11 +227,7 @@ impl Config {
 
     /// A directory to be written in from which the agent itself could be changed: it holds what the
     /// agent keeps or believes, or lies in it.
-    fn writing_fault(
-        &self,
-        file: Option<&Path>,
-        real: &dyn Fn(&Path) -> PathBuf,
-    ) -> Option<Fault> {
+    fn writing_fault(&self, file: Option<&Path>, real: &dyn Fn(&Path) -> PathBuf) -> Option<Fault> {
         let own: Vec<(String, PathBuf)> =
             self.own(file).into_iter().map(|(key, path)| (key, real(path))).collect();
         self.files_write.iter().find_map(|(name, dir)| {
@@ -375,7 +371,11 @@ mod tests {
         // The configuration itself lies in the directory.
         std::fs::create_dir_all(at("conf")).unwrap();
         let conf = at("conf/agent.toml");
-        let text = format!("data_dir = '{}'\n[files_write]\nout = '{}'\n", at("data").display(), at("conf").display());
+        let text = format!(
+            "data_dir = '{}'\n[files_write]\nout = '{}'\n",
+            at("data").display(),
+            at("conf").display()
+        );
         std::fs::write(&conf, text).unwrap();
         assert!(Config::load(&conf).unwrap_err().to_string().contains("`--config`"));
     }

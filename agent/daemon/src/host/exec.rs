@@ -10,9 +10,8 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
 
-use openclaw_plugin_abi::Exit;
 use openclaw_protocol::ordered::VecMap;
-use openclaw_sandbox::HostError;
+use openclaw_sandbox::{Exit, HostError};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -189,9 +188,8 @@ impl<'a> Pipes<'a> {
     fn wait(&self, time: std::time::Duration) {
         let flags = [PollFlags::OUT, PollFlags::IN, PollFlags::IN];
         let ends = self.ends().into_iter().zip(flags);
-        let mut fds: Vec<_> = ends
-            .filter_map(|(end, flags)| Some(PollFd::from_borrowed_fd(end?, flags)))
-            .collect();
+        let mut fds: Vec<_> =
+            ends.filter_map(|(end, flags)| Some(PollFd::from_borrowed_fd(end?, flags))).collect();
         wait_for(&mut fds, time);
     }
 

@@ -87,7 +87,8 @@ fn it_inherits_no_open_file() {
 #[test]
 fn output_is_bounded_and_errors_keep_their_end() {
     let (exit, output) =
-        run_with(&script("yes | head -c 300000; exit 0"), (&[], &[], 1_000), &wait(20_000)).unwrap();
+        run_with(&script("yes | head -c 300000; exit 0"), (&[], &[], 1_000), &wait(20_000))
+            .unwrap();
     assert_eq!((exit.code, exit.truncated, output.len()), (Some(0), true, 1_000));
     let (exit, output) =
         run_with(&command(&["/bin/echo", "four"]), (&[], &[], 5), &wait(20_000)).unwrap();
@@ -97,8 +98,7 @@ fn output_is_bounded_and_errors_keep_their_end() {
     assert!(exit.stderr.ends_with("begin\nthe end\n"), "{}", exit.stderr);
     // More input than a pipe holds, to one that reads none of it, and to one that gives it back.
     let much = vec![b'x'; 256 * 1024];
-    let (exit, _) =
-        run_with(&command(&["/bin/true"]), (&[], &much, 1_000), &wait(20_000)).unwrap();
+    let (exit, _) = run_with(&command(&["/bin/true"]), (&[], &much, 1_000), &wait(20_000)).unwrap();
     assert_eq!(exit.code, Some(0));
     let (_, output) =
         run_with(&command(&["/bin/cat"]), (&[], &much, much.len()), &wait(20_000)).unwrap();
@@ -124,7 +124,8 @@ fn the_whole_group_is_killed_when_its_time_is_over() {
             std::thread::yield_now();
         }
     }
-    let error = run_with(&command(&["/bin/sleep", "1000"]), (&[], &[], 10), &wait(100)).unwrap_err();
+    let error =
+        run_with(&command(&["/bin/sleep", "1000"]), (&[], &[], 10), &wait(100)).unwrap_err();
     assert!(matches!(&error, HostError::TimedOut(m) if m.contains("killed")), "{error:?}");
     // One that writes without end is looked at too.
     let error = run_with(&command(&["/usr/bin/yes"]), (&[], &[], 10), &wait(100)).unwrap_err();
@@ -174,10 +175,8 @@ fn no_zombie_stays() {
 
 #[test]
 fn what_is_not_offered_is_not_run() {
-    let commands = VecMap::from([(
-        "reboot".to_owned(),
-        Command { args: false, ..command(&["/bin/true"]) },
-    )]);
+    let commands =
+        VecMap::from([("reboot".to_owned(), Command { args: false, ..command(&["/bin/true"]) })]);
     let find_it = |name: &str, args: &[String]| {
         find(&commands, &Order { name, args, stdin: &[], max: 0 }).map(drop)
     };

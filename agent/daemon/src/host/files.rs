@@ -15,9 +15,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use openclaw_plugin_abi::FileStat;
 use openclaw_protocol::ordered::VecMap;
-use openclaw_sandbox::{DirEntry, HostError};
+use openclaw_sandbox::{DirEntry, FileStat, HostError};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
 
@@ -389,7 +388,8 @@ mod tests {
         assert!(files.stat("data", "sub").unwrap().is_dir);
         // Another file of the name has another number.
         std::fs::write(dir.path().join("root/sub/next"), "0123456789").unwrap();
-        std::fs::rename(dir.path().join("root/sub/next"), dir.path().join("root/sub/file")).unwrap();
+        std::fs::rename(dir.path().join("root/sub/next"), dir.path().join("root/sub/file"))
+            .unwrap();
         assert_ne!(files.stat("data", "sub/file").unwrap().inode, file.inode);
         for path in ["../secret", "up", "absolute", "out/secret"] {
             let errors = [

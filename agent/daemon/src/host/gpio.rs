@@ -117,9 +117,9 @@ fn failed(name: &str, error: &io::Error) -> HostError {
         Some(Errno::BUSY) => HostError::Failed(format!(
             "line `{name}` is in use by another program or driver; see `gpioinfo`"
         )),
-        Some(Errno::NOENT | Errno::NODEV) => HostError::NotFound(format!(
-            "line `{name}`: its chip is not there; see `gpiodetect`"
-        )),
+        Some(Errno::NOENT | Errno::NODEV) => {
+            HostError::NotFound(format!("line `{name}`: its chip is not there; see `gpiodetect`"))
+        }
         Some(Errno::INVAL) => HostError::Failed(format!(
             "line `{name}`: the chip has no such line, or the line cannot do that"
         )),

@@ -69,7 +69,11 @@ impl<'a> Handles<'a> {
         random(&mut drawn);
         let handle = format!("{PREFIX}{}", HEXLOWER.encode(&drawn));
         self.issued.push((handle.clone(), value));
-        self.mask.add([value].into_iter());
+        // A value may come back as it stood in a path.
+        let mut in_path = Vec::new();
+        percent_encode(&mut in_path, value);
+        let in_path = Zeroizing::new(String::from_utf8(in_path).unwrap_or_default());
+        self.mask.add([value, in_path.as_str()].into_iter());
         Ok(handle.into_bytes())
     }
 
@@ -77,7 +81,11 @@ impl<'a> Handles<'a> {
     ///
     /// # Errors
     /// They would be too many.
-    pub(super) fn fill<'b>(&self, bytes: &'b [u8], place: Place) -> Result<Cow<'b, [u8]>, HostError> {
+    pub(super) fn fill<'b>(
+        &self,
+        bytes: &'b [u8],
+        place: Place,
+    ) -> Result<Cow<'b, [u8]>, HostError> {
         if self.issued.is_empty() {
             return Ok(Cow::Borrowed(bytes));
         }
@@ -87,7 +95,8 @@ impl<'a> Handles<'a> {
             let begin = at + found;
             let end = begin + HANDLE_BYTES;
             let handle = bytes.get(begin..end).unwrap_or_default();
-            let Some((_, value)) = self.issued.iter().find(|(of, _)| of.as_bytes() == handle) else {
+            let Some((_, value)) = self.issued.iter().find(|(of, _)| of.as_bytes() == handle)
+            else {
                 at = begin + PREFIX.len();
                 continue;
             };

@@ -62,8 +62,7 @@ impl Http {
     ) -> Result<HttpResponse, HostError> {
         let late = || failed(&request.target, "no answer in time");
         let exchange = self.exchange(request, handles);
-        let mut response =
-            self.net.wait(exchange, time.min(limits::HTTP_TIME), watch, &late)?;
+        let mut response = self.net.wait(exchange, time.min(limits::HTTP_TIME), watch, &late)?;
         handles.clean(&mut response);
         Ok(response)
     }
@@ -135,8 +134,7 @@ fn message(
     let length = body.len();
     let mut message = Request::new(Full::new(body));
     let path = handles.fill(request.target.path.as_bytes(), Place::Path)?;
-    *message.uri_mut() =
-        Uri::try_from(&*path).map_err(|e| invalid(format!("bad path: {e}")))?;
+    *message.uri_mut() = Uri::try_from(&*path).map_err(|e| invalid(format!("bad path: {e}")))?;
     let bodiless = length == 0 && matches!(method, Method::GET | Method::HEAD | Method::DELETE);
     *message.method_mut() = method;
     let headers = message.headers_mut();

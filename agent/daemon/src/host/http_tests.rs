@@ -182,11 +182,13 @@ fn echo() -> u16 {
             // The requests of these tests end with this body.
             while !said.ends_with(b"the end") {
                 let n = stream.read(&mut part).unwrap();
+                assert!(n > 0, "the request ends early");
                 said.extend_from_slice(&part[..n]);
             }
             let line = String::from_utf8_lossy(&said).lines().next().unwrap().to_owned();
             let length = said.len();
-            let head = format!("HTTP/1.1 200 OK\r\nx-line: {line}\r\ncontent-length: {length}\r\n\r\n");
+            let head =
+                format!("HTTP/1.1 200 OK\r\nx-line: {line}\r\ncontent-length: {length}\r\n\r\n");
             stream.write_all(head.as_bytes()).unwrap();
             stream.write_all(&said).unwrap();
         }

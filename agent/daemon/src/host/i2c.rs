@@ -48,7 +48,9 @@ impl I2c {
             )));
         };
         if write.is_empty() && read == 0 {
-            return Err(HostError::Invalid(format!("`{name}`: nothing to write and nothing to read")));
+            return Err(HostError::Invalid(format!(
+                "`{name}`: nothing to write and nothing to read"
+            )));
         }
         let mut answer = vec![0; read];
         (self.bus)(device, write, &mut answer).map_err(|e| failed(name, &e))?;

@@ -101,9 +101,7 @@ impl Net {
         let failed = |reason: &str| HostError::Failed(format!("{label}: {reason}"));
         let addresses = match host {
             Name::Ip(ip) => vec![*ip],
-            Name::Name(name) => {
-                (self.resolver)(name).await.map_err(|e| failed(&e.to_string()))?
-            }
+            Name::Name(name) => (self.resolver)(name).await.map_err(|e| failed(&e.to_string()))?,
         };
         let granted =
             |grants: &NetGrants| addresses.iter().all(|ip| grants.allows_address(host, *ip, *port));

@@ -64,6 +64,8 @@ fn a_port_belongs_to_one_call_at_a_time() {
         assert!(matches!(&error, HostError::Failed(m) if m.contains("in use")), "{error:?}");
     }
     write(&other, b"for nobody");
+    let wait = Wait::new(5_000, u64::MAX, &|| None);
+    wait.ready(&first, rustix::event::PollFlags::IN, &String::new).unwrap();
     drop(first);
     let second = open(&ports, "again").unwrap();
     let error = rustix::io::read(&second, &mut [0; 16]).unwrap_err();
@@ -96,7 +98,9 @@ fn the_configuration_says_how_it_speaks() {
     set(&mut termios, &port).unwrap();
     let control = termios.control_modes;
     assert!(control.contains(ControlModes::CRTSCTS));
-    assert!(!control.intersects(ControlModes::PARENB | ControlModes::PARODD | ControlModes::CSTOPB));
+    assert!(
+        !control.intersects(ControlModes::PARENB | ControlModes::PARODD | ControlModes::CSTOPB)
+    );
     assert!(!termios.input_modes.intersects(InputModes::IXON | InputModes::IXOFF));
 }
 

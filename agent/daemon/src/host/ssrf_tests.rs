@@ -8,8 +8,8 @@ use std::net::{IpAddr, TcpListener};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use openclaw_protocol::plugin::Permissions;
-use openclaw_sandbox::{Call, CallLimits, Context, Module, Outcome, Sandbox};
+use openclaw_protocol::plugin::{CallLimits, Permissions};
+use openclaw_sandbox::{Call, Context, Module, Outcome, Sandbox};
 
 use super::*;
 
@@ -290,7 +290,11 @@ fn names_that_lead_inside_are_denied_at_the_address() {
         let (status, denials) = world.http(&format!("http://{name}/"), &GRANTS);
         assert_eq!((status, denials), (DENIED, vec![format!("http:{name}:80")]), "{answer:?}");
         let (status, denials) = world.tcp(name, 80, &GRANTS);
-        assert_eq!((status, denials), (DENIED, vec![format!("tcp_connect:{name}:80")]), "{answer:?}");
+        assert_eq!(
+            (status, denials),
+            (DENIED, vec![format!("tcp_connect:{name}:80")]),
+            "{answer:?}"
+        );
     }
 }
 

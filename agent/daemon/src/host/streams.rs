@@ -102,6 +102,7 @@ impl Streams {
         wait: &Wait<'_>,
     ) -> Result<Vec<u8>, HostError> {
         let Stream { end, arrived } = self.stream(stream)?;
+        let min = min.min(max);
         let enough = |arrived: &Vec<u8>| arrived.len() >= min;
         loop {
             let had = arrived.len();

@@ -58,10 +58,7 @@ impl<'a> Wait<'a> {
 
 /// Waits for one of these; that it was interrupted, whoever looks again sees.
 pub(super) fn wait_for(fds: &mut [PollFd<'_>], time: Duration) {
-    let time = Timespec {
-        tv_sec: time.as_secs() as i64,
-        tv_nsec: i64::from(time.subsec_nanos()),
-    };
+    let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
     let done = poll(fds, Some(&time));
     debug_assert!(matches!(done, Ok(_) | Err(Errno::INTR)), "{done:?}");
 }

@@ -13,9 +13,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use openclaw_plugin_abi::WriteMode;
 use openclaw_protocol::ordered::VecMap;
-use openclaw_sandbox::HostError;
+use openclaw_sandbox::{HostError, WriteMode};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::fs::{fchmod, fstat, fstatvfs, fsync, ftruncate, openat, renameat, renameat_with};
 use rustix::fs::{statat, unlinkat};
@@ -150,9 +149,9 @@ impl Spot<'_> {
             Errno::NOSPC | Errno::DQUOT => HostError::Failed(format!(
                 "{dir}/{path}: there is no room on its disk; free some and try again"
             )),
-            Errno::ROFS => HostError::Failed(format!(
-                "{dir}/{path}: its disk is mounted for reading only"
-            )),
+            Errno::ROFS => {
+                HostError::Failed(format!("{dir}/{path}: its disk is mounted for reading only"))
+            }
             Errno::EXIST => HostError::Invalid(format!("{dir}/{path} is there already")),
             Errno::ISDIR => HostError::Invalid(format!("{dir}/{path} is a directory")),
             Errno::PERM => HostError::Failed(format!("{dir}/{path}: {error}")),
