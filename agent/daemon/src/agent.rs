@@ -103,8 +103,8 @@ impl Agent {
         let secrets = secrets_of(config, identity.is_some())?;
         let webhook = listen_for_webhooks(config, &secrets, &events, tasks);
         let link = identity.map(|identity| (identity, outgoing));
-        let host = HostKit::new(config, time, tokio::runtime::Handle::current());
-        let host = HostKit { gpio: Arc::clone(lines), ..host };
+        let mut host = HostKit::new(config, time, tokio::runtime::Handle::current());
+        host.gpio = Arc::clone(lines);
         let files = host.files.names();
         let looker = look_for_files(&host, &events)?;
         let kit = Kit {

@@ -190,7 +190,8 @@ mod tests {
         let expected = "correct horse/battery?tr0ub4dor&3-correct horse/battery? \
                         openclaw-secret-openclaw-secret-tr0ub4dor&3openclaw-secret-";
         assert_eq!(String::from_utf8_lossy(&filled), expected);
-        let path = handles.fill(format!("/bot{a}?k={b}").as_bytes(), Place::Path).unwrap();
+        let path = format!("/bot{a}?k={b}");
+        let path = handles.fill(path.as_bytes(), Place::Path).unwrap();
         assert_eq!(&*path, b"/botcorrect%20horse%2Fbattery%3F?k=tr0ub4dor%263");
     }
 
