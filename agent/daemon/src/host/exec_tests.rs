@@ -1,5 +1,6 @@
 //! Commands with the programs that every Linux has.
 
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
 use openclaw_sandbox::Stop;
@@ -76,12 +77,17 @@ fn its_environment_is_that_of_the_configuration() {
 
 #[test]
 fn it_inherits_no_open_file() {
-    let _open = std::fs::File::open("/proc/self/status").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("open-in-the-agent");
+    let file = std::fs::File::create(&path).unwrap();
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let (_, listed) = simply(&command(&["/bin/ls", "/proc/self/fd"]));
-    // Its own three, and the directory that it reads.
-    assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
-    drop(socket);
+    let numbers = [file.as_raw_fd(), socket.as_raw_fd()];
+    let names = numbers.map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap());
+    let (_, listed) = simply(&command(&["/bin/ls", "-l", "/proc/self/fd"]));
+    assert!(listed.contains("pipe:["), "its own are listed: {listed}");
+    for name in names.map(|name| name.into_os_string().into_string().unwrap()) {
+        assert!(!listed.contains(&name), "{name}: {listed}");
+    }
 }
 
 #[test]
