@@ -63,12 +63,14 @@ pub(super) fn run(
 ) -> Result<Vec<u8>, HostError> {
     let name = order.name;
     let failed = |e: io::Error| HostError::Failed(format!("command `{name}`: {e}"));
-    let mut running = Running::start(command, order.args).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => HostError::NotFound(format!(
+    let mut running = Running::start(command, order.args).map_err(|e| {
+        if e.kind() != io::ErrorKind::NotFound {
+            return failed(e);
+        }
+        HostError::NotFound(format!(
             "command `{name}`: neither `{}` nor its working directory may be missing",
             command.program()
-        )),
-        _ => failed(e),
+        ))
     })?;
     let mut pipes = Pipes::new(&mut running.child, order).map_err(failed)?;
     let late = || format!("the command `{name}` did not end in time and was killed");

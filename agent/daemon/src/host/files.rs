@@ -115,11 +115,11 @@ impl Files {
     pub fn stat(&self, dir: &str, path: &str) -> Result<FileStat, HostError> {
         let fd = self.open(dir, path, OFlags::PATH)?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| failed(dir, path, e))?;
-        let is_dir = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => false,
-            FileType::Directory => true,
-            _ => return Err(HostError::Invalid(format!("{dir}/{path} is not a file"))),
-        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_dir = kind == FileType::Directory;
+        if !is_dir && kind != FileType::RegularFile {
+            return Err(HostError::Invalid(format!("{dir}/{path} is not a file")));
+        }
         let modified_ms = stat.st_mtime as i64 * 1_000 + stat.st_mtime_nsec as i64 / 1_000_000;
         let size = stat.st_size.max(0).cast_unsigned();
         Ok(FileStat { size, modified_ms, is_dir, inode: stat.st_ino as u64 })

@@ -13,9 +13,12 @@ fn on(bus: Bus) -> I2c {
     I2c::on(VecMap::from([("sensor".to_owned(), device())]), bus)
 }
 
+/// Address, what was written, bytes to read.
+type Transaction = (u16, Vec<u8>, usize);
+
 #[test]
 fn what_is_written_and_read_is_one_transaction() {
-    let seen: Arc<Mutex<Vec<(u16, Vec<u8>, usize)>>> = Arc::default();
+    let seen: Arc<Mutex<Vec<Transaction>>> = Arc::default();
     let seer = Arc::clone(&seen);
     let i2c = on(Box::new(move |device, write, read| {
         seer.lock().unwrap().push((device.address, write.to_vec(), read.len()));

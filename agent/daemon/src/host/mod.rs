@@ -130,6 +130,7 @@ impl<'a> NativeHost<'a> {
     }
 
     /// Those about streams.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are asked elsewhere")]
     fn ask_stream(&mut self, ask: &Ask<'_>) -> Result<Vec<u8>, HostError> {
         match ask {
             Ask::TcpConnect { stream, host, port, timeout_ms, grants } => {
@@ -159,6 +160,7 @@ impl<'a> NativeHost<'a> {
     }
 
     /// Those about files that are written.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are asked elsewhere")]
     fn ask_written(&self, ask: &Ask<'_>) -> Result<Vec<u8>, HostError> {
         match ask {
             Ask::FileWrite { dir, path, bytes, mode } => {

@@ -124,7 +124,7 @@ impl State {
     /// Removes what was left in a directory by a life that ended between two steps, once a life.
     fn clean(&mut self, dir: &OwnedFd) -> rustix::io::Result<()> {
         let Stat { st_dev, st_ino, .. } = fstat(dir)?;
-        let known = (st_dev as u64, st_ino as u64);
+        let known = (st_dev, st_ino);
         if self.clean.contains(&known) {
             return Ok(());
         }

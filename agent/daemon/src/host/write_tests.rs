@@ -181,7 +181,6 @@ fn calls_at_once_leave_one_whole_file() {
 struct Disk(PathBuf);
 
 impl Disk {
-    #[expect(clippy::print_stdout, reason = "it is what this shows")]
     fn mount(at: PathBuf) -> Option<Self> {
         std::fs::create_dir_all(&at).unwrap();
         let options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=16", "tmpfs"];
