@@ -17,7 +17,7 @@ use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::Config;
 use crate::event::{self, Event, Events, Inbox};
 use crate::hands::{Kit, Workers};
-use crate::host::HostKit;
+use crate::host::{Gpio, HostKit};
 use crate::identity::{self, Credentials, Identity};
 use crate::limits;
 use crate::link::{self, Link, ToLink};
@@ -69,11 +69,11 @@ impl Agent {
     /// a link, and `status` says why.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
         local::be_alone(&config.socket_path())?;
-        Self::begin(config, open(config, &mut None)?)
+        Self::begin(config, open(config, &mut None)?, &lines(config))
     }
 
     /// Everything but what had to be written first.
-    fn begin(config: &Config, ground: Ground) -> anyhow::Result<Self> {
+    fn begin(config: &Config, ground: Ground, lines: &Arc<Gpio>) -> anyhow::Result<Self> {
         let Ground { store, restored, clock, standalone } = ground;
         tls::install_provider();
         let (events, receiver) = event::queue();
@@ -103,7 +103,8 @@ impl Agent {
         let secrets = secrets_of(config, identity.is_some())?;
         let webhook = listen_for_webhooks(config, &secrets, &events, tasks);
         let link = identity.map(|identity| (identity, outgoing));
-        let host = HostKit::new(config, time, tokio::runtime::Handle::current());
+        let mut host = HostKit::new(config, time, tokio::runtime::Handle::current());
+        host.gpio = Arc::clone(lines);
         let files = host.files.names();
         let looker = look_for_files(&host, &events)?;
         let kit = Kit {
@@ -341,9 +342,10 @@ fn random_u64() -> anyhow::Result<u64> {
 pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     tokio::pin!(stop);
     let mut died = None;
+    let lines = lines(config);
     let first = tokio::select! {
         () = &mut stop => return Ok(()),
-        first = first(config, &mut died) => first,
+        first = first(config, &mut died, &lines) => first,
     };
     let mut next = match first {
         Ok(agent) => Some(agent),
@@ -379,7 +381,7 @@ pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Res
             () = tokio::time::sleep(wait) => {}
         }
         wait = (wait * 2).min(limits::RESTART_MAX);
-        match start(config, &mut died, &mut None).await {
+        match start(config, &mut died, &mut None, &lines).await {
             Ok(agent) => next = Some(agent),
             Err(e) => {
                 is_damage(config, &e, Duration::ZERO);
@@ -390,12 +392,16 @@ pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> anyhow::Res
 }
 
 /// The first start. Where there is no room for it, it is tried again and again, and who asks is told.
-async fn first(config: &Config, died: &mut Option<bool>) -> anyhow::Result<Agent> {
+async fn first(
+    config: &Config,
+    died: &mut Option<bool>,
+    lines: &Arc<Gpio>,
+) -> anyhow::Result<Agent> {
     local::be_alone(&config.socket_path())?;
     let mut doorkeeper = None;
     let mut wait = limits::RESTART_MIN;
     loop {
-        let why = match start(config, died, &mut doorkeeper).await {
+        let why = match start(config, died, &mut doorkeeper, lines).await {
             Err(e) if waiting::is_for_room(&e) => e,
             ended => return ended,
         };
@@ -413,10 +419,16 @@ async fn start(
     config: &Config,
     died: &mut Option<bool>,
     doorkeeper: &mut Option<Doorkeeper>,
+    lines: &Arc<Gpio>,
 ) -> anyhow::Result<Agent> {
     let ground = open(config, died)?;
     if let Some(doorkeeper) = doorkeeper.take() {
         doorkeeper.end().await;
     }
-    Agent::begin(config, ground)
+    Agent::begin(config, ground, lines)
+}
+
+/// The outputs of this device outlive a start anew: none of them moves because a disk has failed.
+fn lines(config: &Config) -> Arc<Gpio> {
+    Arc::new(Gpio::new(config.gpio.clone()))
 }

@@ -3,6 +3,8 @@
 //! Everything has a default, so an empty file is a configuration. What an enrolled device knows
 //! of its fleet is not here but in the state file that enrolment writes (`identity.rs`).
 
+mod devices;
+
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use serde::Deserialize;
 use crate::limits;
 use crate::offers::Offers;
 use crate::webhook;
+
+pub use devices::{Command, Direction, Flow, GpioLine, I2cDevice, Parity, SerialPort};
 
 /// How much the agent says on standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -47,8 +51,20 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Logical directories offered to plugins: name → absolute path.
     pub files: VecMap<String, PathBuf>,
-    /// Narrows the network grants of plugins.
-    pub http: Http,
+    /// Logical directories in which plugins may write: name → absolute path.
+    pub files_write: VecMap<String, PathBuf>,
+    /// Narrows the HTTP grants of plugins.
+    pub http: Reach,
+    /// Narrows the TCP grants of plugins.
+    pub tcp: Reach,
+    /// Serial ports by logical name.
+    pub serial: VecMap<String, SerialPort>,
+    /// Digital inputs and outputs by logical name.
+    pub gpio: VecMap<String, GpioLine>,
+    /// Devices on I²C buses by logical name.
+    pub i2c: VecMap<String, I2cDevice>,
+    /// Commands by logical name.
+    pub exec: VecMap<String, Command>,
     /// How the connection behaves.
     pub link: Link,
     /// The site's own MQTT broker; absent: workflows that need one are refused.
@@ -70,10 +86,10 @@ pub struct Config {
     pub plugin_config: VecMap<String, VecMap<String, String>>,
 }
 
-/// `[http]`
+/// `[http]`, `[tcp]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Http {
+pub struct Reach {
     /// A destination must match one of these as well as the plugin's grant; absent: the grant
     /// alone decides. Same notation as in a manifest: `host:port`, `cidr:port`, `*:port`.
     pub allow: Option<Vec<String>>,
@@ -214,7 +230,13 @@ impl Default for Config {
             slots: limits::SLOTS,
             log_level: LogLevel::default(),
             files: VecMap::new(),
-            http: Http::default(),
+            files_write: VecMap::new(),
+            http: Reach::default(),
+            tcp: Reach::default(),
+            serial: VecMap::new(),
+            gpio: VecMap::new(),
+            i2c: VecMap::new(),
+            exec: VecMap::new(),
             link: Link::default(),
             local_broker: None,
             webhook: None,
@@ -319,7 +341,11 @@ impl Config {
             let reason = format!("it has more than {} bytes", limits::CONFIG_BYTES);
             return Err(ConfigError::Read { path: path.to_owned(), reason });
         }
-        Self::parse(path, &text)
+        let config = Self::parse(path, &text)?;
+        match config.real_fault(path) {
+            None => Ok(config),
+            Some((key, reason)) => Err(ConfigError::Value { path: path.to_owned(), key, reason }),
+        }
     }
 
     /// Reads and checks a text; `path` is for messages.
@@ -386,19 +412,29 @@ impl Config {
                 return Some((key.into(), "must be at least 1048576 (1 MiB)".into()));
             }
         }
-        for (name, path) in &self.files {
-            if let Err(e) = PluginName::parse(name) {
-                return Some((format!("files.{name}"), format!("has a bad name: {e}")));
-            }
-            if path.is_relative() {
-                return Some((format!("files.{name}"), "must be an absolute path".into()));
+        for (table, dirs) in [("files", &self.files), ("files_write", &self.files_write)] {
+            for (name, path) in dirs {
+                if let Err(e) = PluginName::parse(name) {
+                    return Some((format!("{table}.{name}"), format!("has a bad name: {e}")));
+                }
+                if path.is_relative() {
+                    return Some((format!("{table}.{name}"), "must be an absolute path".into()));
+                }
             }
         }
-        self.http.allow.iter().flatten().find_map(|entry| {
+        let reached = self.http.fault("http").or_else(|| self.tcp.fault("tcp"));
+        reached.or_else(|| self.device_fault())
+    }
+}
+
+impl Reach {
+    /// The first entry that cannot be, if any.
+    fn fault(&self, table: &str) -> Option<(String, String)> {
+        self.allow.iter().flatten().find_map(|entry| {
             let port = entry.rsplit_once(':').map(|(_, port)| port);
             let good = port.is_some_and(|p| p == "*" || p.parse::<u16>().is_ok());
             let reason = format!("`{entry}` has no port; write `host:port` or `cidr:port`");
-            (!good).then_some(("http.allow".into(), reason))
+            (!good).then_some((format!("{table}.allow"), reason))
         })
     }
 }
@@ -458,7 +494,13 @@ mod tests {
         let defaults = Config {
             socket: example.socket.clone(),
             files: example.files.clone(),
+            files_write: example.files_write.clone(),
             http: example.http.clone(),
+            tcp: example.tcp.clone(),
+            serial: example.serial.clone(),
+            gpio: example.gpio.clone(),
+            i2c: example.i2c.clone(),
+            exec: example.exec.clone(),
             link: Link { connect: example.link.connect.clone(), ..Link::default() },
             local_broker: example.local_broker.clone(),
             webhook: example.webhook.clone(),

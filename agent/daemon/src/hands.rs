@@ -200,7 +200,7 @@ impl Shared {
     }
 
     fn attempt(&self, task: &PluginTask, flag: &Flag, place: &Place<'_>) -> Attempt {
-        let secrets = match self.kit.secrets.for_call(&task.input) {
+        let secrets = match self.kit.secrets.for_call(&task.input, &task.pin.granted.secrets) {
             Ok(secrets) => secrets,
             Err(message) => {
                 // A value may be on its way, so another attempt may go better.
@@ -262,7 +262,8 @@ impl Shared {
         };
         let leave = || place.leave();
         let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch, &leave)
-            .remembering(&self.kit.blobs, task);
+            .remembering(&self.kit.blobs, task)
+            .with_secrets(secrets.granted());
         Ok(self.sandbox.run(&module, call, &mut host, &watch))
     }
 

@@ -160,8 +160,26 @@ pub const HTTP_HEADERS: usize = 64;
 pub const HTTP_TIME: Duration = Duration::from_secs(30);
 /// Addresses of one host that are tried.
 pub const HTTP_ADDRESSES: usize = 8;
+/// One TCP connection, the look-up of the name included, where neither the plugin nor the call's
+/// own deadline asks for less.
+pub const TCP_CONNECT_TIME: Duration = Duration::from_secs(30);
+/// How often something that waits looks whether it shall stop.
+pub const LOOK: Duration = Duration::from_millis(50);
+/// What is sent for a plugin once secrets stand where it put their handles, bytes.
+pub const FILLED_BYTES: usize = 4 * 1024 * 1024;
+/// How long a command may take where its configuration does not say, milliseconds.
+pub const EXEC_MS: u32 = 30_000;
+/// The end of a command's standard error that a plugin is given, bytes.
+pub const STDERR_BYTES: usize = 4 * 1024;
 /// A file that a plugin may read, bytes.
 pub const FILE_BYTES: usize = 1024 * 1024;
+/// A file that a plugin may append to, bytes: what it would be afterwards.
+pub const FILE_APPENDED_BYTES: u64 = 64 * 1024 * 1024;
+/// What has to be left free on a disk behind what a plugin writes, bytes: the agent itself may live
+/// on it.
+pub const FILE_ROOM_BYTES: u64 = 2 * 1024 * 1024;
+/// Directories that are known to have no temporary files left from before.
+pub const FILE_DIRS_CLEANED: usize = 256;
 /// Entries of a directory that a plugin may list.
 pub const DIR_ENTRIES: usize = 10_000;
 

@@ -303,7 +303,8 @@ fn note_http(state: &mut State, request: &HttpRequest, response: &Result<HttpRes
     recorder.note(Function::Http, &label, &asked, answer, usize::MAX);
 }
 
-/// Records what was asked of a logical directory, where that is wanted. An answer of the second
+/// Notes a denial that only the host could see, and records what was asked of a logical directory,
+/// where that is wanted. An answer of the second
 /// number's length may have been cut there.
 fn note_path(
     state: &mut State,
@@ -312,6 +313,9 @@ fn note_path(
     path: &str,
     (answer, cut_at): (&Result<Vec<u8>, HostError>, usize),
 ) {
+    if let Err(HostError::Denied(_)) = answer {
+        state.deny(format!("{}:{dir}:{path}", function.name()));
+    }
     let Some(recorder) = &mut state.recorder else { return };
     let answer = answer.as_ref().map(Vec::as_slice);
     let asked = [dir.as_bytes(), path.as_bytes()];

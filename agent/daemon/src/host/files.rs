@@ -1,4 +1,4 @@
-//! Files of logical directories: read only, bounded, and never outside.
+//! Files of logical directories: read, bounded, and never outside.
 //!
 //! The kernel keeps the promise: a path is opened beneath the directory by `openat2` with
 //! `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`, so neither `..`, nor a symbolic link, nor
@@ -12,10 +12,11 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use openclaw_protocol::ordered::VecMap;
-use openclaw_sandbox::{DirEntry, HostError};
+use openclaw_sandbox::{DirEntry, FileStat, HostError};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
 
@@ -45,16 +46,11 @@ impl Files {
     /// # Errors
     /// No such directory or file, a path that leads out, or not a regular file.
     pub fn read(&self, dir: &str, path: &str, max: usize) -> Result<Vec<u8>, HostError> {
-        let fd = self.open(dir, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let kind = rustix::fs::fstat(&fd).map_err(|e| failed(dir, path, e))?;
-        if FileType::from_raw_mode(kind.st_mode) != FileType::RegularFile {
-            return Err(HostError::Invalid(format!("{dir}/{path} is not a file")));
-        }
+        let file = self.file(dir, path)?;
         let max = max.min(limits::FILE_BYTES);
         let mut bytes = Vec::new();
         // The size is not asked: files of /proc have none.
-        File::from(fd)
-            .take(max as u64)
+        file.take(max as u64)
             .read_to_end(&mut bytes)
             .map_err(|e| HostError::Failed(format!("{dir}/{path}: {e}")))?;
         Ok(bytes)
@@ -83,28 +79,108 @@ impl Files {
         Ok(entries)
     }
 
+    /// At most `max` bytes of a file from `offset` on; none behind its end.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub fn read_at(
+        &self,
+        dir: &str,
+        path: &str,
+        offset: u64,
+        max: usize,
+    ) -> Result<Vec<u8>, HostError> {
+        let file = self.file(dir, path)?;
+        // No file has its end so far away, and a file system may call the question a mistake.
+        let max = if offset > i64::MAX.cast_unsigned() / 2 { 0 } else { max };
+        let mut bytes = vec![0; max.min(limits::FILE_BYTES)];
+        let mut read = 0;
+        while read < bytes.len() {
+            // `pread` of a file takes no more than its end.
+            match file.read_at(&mut bytes[read..], offset.saturating_add(read as u64)) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(HostError::Failed(format!("{dir}/{path}: {e}"))),
+            }
+        }
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// What a file or directory is like.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub fn stat(&self, dir: &str, path: &str) -> Result<FileStat, HostError> {
+        let fd = self.open(dir, path, OFlags::PATH)?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| failed(dir, path, e))?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_dir = kind == FileType::Directory;
+        if !is_dir && kind != FileType::RegularFile {
+            return Err(HostError::Invalid(format!("{dir}/{path} is not a file")));
+        }
+        let modified_ms = stat.st_mtime as i64 * 1_000 + stat.st_mtime_nsec as i64 / 1_000_000;
+        let size = stat.st_size.max(0).cast_unsigned();
+        Ok(FileStat { size, modified_ms, is_dir, inode: stat.st_ino as u64 })
+    }
+
+    fn file(&self, dir: &str, path: &str) -> Result<File, HostError> {
+        let fd = self.open(dir, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let kind = rustix::fs::fstat(&fd).map_err(|e| failed(dir, path, e))?;
+        if FileType::from_raw_mode(kind.st_mode) != FileType::RegularFile {
+            return Err(HostError::Invalid(format!("{dir}/{path} is not a file")));
+        }
+        Ok(File::from(fd))
+    }
+
     pub(super) fn open(&self, dir: &str, path: &str, flags: OFlags) -> Result<OwnedFd, HostError> {
         let Some(root) = self.dirs.get(dir) else {
             return Err(HostError::NotFound(format!(
                 "this device offers no directory `{dir}`; add it to [files] of its configuration"
             )));
         };
-        let path = Path::new(path);
-        let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
-        if !path.components().all(plain) {
-            return Err(HostError::Denied(format!("`{}` leads out of `{dir}`", path.display())));
-        }
-        let relative = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let outer = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root =
-            rustix::fs::openat(CWD, root, outer, Mode::empty()).map_err(|e| failed(dir, "", e))?;
-        open_beneath(&root, relative, flags | OFlags::CLOEXEC)
-            .map_err(|e| failed(dir, &path.display().to_string(), e))
+        beneath(root, dir, Path::new(path), flags, Links::Inside)
     }
 }
 
-fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+/// What becomes of symbolic links in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// Those that lead nowhere else are followed.
+    Inside,
+    /// None is followed.
+    Refused,
+}
+
+/// Opens a path beneath the directory that stands behind a logical name.
+pub(super) fn beneath(
+    root: &Path,
+    dir: &str,
+    path: &Path,
+    flags: OFlags,
+    links: Links,
+) -> Result<OwnedFd, HostError> {
+    let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
+    if !path.components().all(plain) {
+        return Err(HostError::Denied(format!("`{}` leads out of `{dir}`", path.display())));
+    }
+    let relative = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let outer = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root =
+        rustix::fs::openat(CWD, root, outer, Mode::empty()).map_err(|e| failed(dir, "", e))?;
+    open_beneath(&root, relative, flags | OFlags::CLOEXEC, links)
+        .map_err(|e| failed(dir, &path.display().to_string(), e))
+}
+
+fn open_beneath(
+    root: &OwnedFd,
+    path: &Path,
+    flags: OFlags,
+    links: Links,
+) -> rustix::io::Result<OwnedFd> {
+    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    resolve.set(ResolveFlags::NO_SYMLINKS, links == Links::Refused);
     match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
         Err(Errno::NOSYS) => walk_beneath(root, path, flags),
         // The kernel does not say which way it took, and `/proc/self` is an ordinary link.
@@ -148,7 +224,7 @@ fn links(at: &OwnedFd, name: &Component<'_>) -> rustix::io::Result<OFlags> {
     }
 }
 
-fn is_on_proc(fd: &OwnedFd) -> rustix::io::Result<bool> {
+pub(super) fn is_on_proc(fd: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(rustix::fs::fstatfs(fd)?.f_type == PROC_SUPER_MAGIC)
 }
 
@@ -296,5 +372,39 @@ mod tests {
         assert_eq!(names, ["absolute", "inside", "out", "sub", "up"]);
         assert!(files.list("data", "out").is_err());
         assert!(files.list("data", "").unwrap().iter().any(|e| e.name == "sub" && e.is_dir));
+    }
+
+    #[test]
+    fn parts_and_properties_are_told() {
+        let (dir, files) = world();
+        assert_eq!(files.read_at("data", "sub/file", 0, 4).unwrap(), b"0123");
+        assert_eq!(files.read_at("data", "sub/file", 7, 99).unwrap(), b"789");
+        for behind in [10, 11, u64::from(u32::MAX) * 99, i64::MAX.cast_unsigned()] {
+            assert_eq!(files.read_at("data", "inside", behind, 9).unwrap(), b"", "{behind}");
+        }
+        assert!(!files.read_at("proc", "meminfo", 10, 99).unwrap().is_empty());
+        let file = files.stat("data", "sub/file").unwrap();
+        assert_eq!((file.size, file.is_dir), (10, false));
+        assert!(file.modified_ms > 1_700_000_000_000, "{file:?}");
+        assert_eq!(files.stat("data", "inside").unwrap(), file, "a link inside is what it means");
+        assert!(files.stat("data", "sub").unwrap().is_dir);
+        // Another file of the name has another number.
+        std::fs::write(dir.path().join("root/sub/next"), "0123456789").unwrap();
+        std::fs::rename(dir.path().join("root/sub/next"), dir.path().join("root/sub/file"))
+            .unwrap();
+        assert_ne!(files.stat("data", "sub/file").unwrap().inode, file.inode);
+        for path in ["../secret", "up", "absolute", "out/secret"] {
+            let errors = [
+                files.read_at("data", path, 0, 9).unwrap_err(),
+                files.stat("data", path).unwrap_err(),
+            ];
+            assert!(errors.iter().all(|e| matches!(e, HostError::Denied(_))), "{path}: {errors:?}");
+        }
+        for path in of_processes() {
+            assert!(files.read_at("proc", &path, 0, 9).is_err(), "{path}");
+            assert!(files.stat("proc", &path).is_err(), "{path}");
+        }
+        assert!(matches!(files.read_at("data", "sub", 0, 9), Err(HostError::Invalid(_))));
+        assert!(matches!(files.stat("data", "nothing"), Err(HostError::NotFound(_))));
     }
 }

@@ -1,12 +1,10 @@
 //! HTTP for plugins: one request, one connection, HTTP/1.1 (RFC 9112), TLS by the public roots.
 //!
-//! The address is resolved here, every address is put to the grants, and the connection goes to
-//! the very address that was asked about, so no second look-up can lead elsewhere. Redirects are
-//! not followed: the plugin sees the 3xx and asks anew, which is checked anew. There is no proxy
-//! and no cookie.
+//! Where it may connect to is a matter of the way to the network ([`Net`]). Redirects are not
+//! followed: the plugin sees the 3xx and asks anew, which is checked anew. There is no proxy and no
+//! cookie.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,27 +12,26 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use openclaw_sandbox::grants::NetGrants;
 use openclaw_sandbox::target::{Host as Name, Target};
-use openclaw_sandbox::{HostError, HttpRequest, HttpResponse, Stop};
+use openclaw_sandbox::{HostError, HttpRequest, HttpResponse};
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::handles::{Handles, Place};
+use super::net::{Net, Way};
+use super::wait::Watch;
 use crate::limits;
 use crate::tls::{TlsTime, Wire};
 
-/// How often a waiting request looks whether it shall stop.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// The way to the network.
+/// The client.
 pub struct Http {
     /// What the device's configuration leaves of all grants; `None` leaves them as they are.
     narrowed: Option<NetGrants>,
     time: TlsTime,
-    runtime: tokio::runtime::Handle,
+    net: Net,
     tls: OnceLock<TlsConnector>,
 }
 
@@ -45,50 +42,39 @@ impl std::fmt::Debug for Http {
 }
 
 impl Http {
-    /// A way that is narrowed by the configuration, on a runtime that is driven elsewhere.
+    /// A client that is narrowed by the configuration.
     #[must_use]
-    pub fn new(
-        narrowed: Option<NetGrants>,
-        time: TlsTime,
-        runtime: tokio::runtime::Handle,
-    ) -> Self {
-        Self { narrowed, time, runtime, tls: OnceLock::new() }
+    pub fn new(narrowed: Option<NetGrants>, time: TlsTime, net: Net) -> Self {
+        Self { narrowed, time, net, tls: OnceLock::new() }
     }
 
-    /// Sends a request and waits for the whole response, at most until `time` is over or `watch`
-    /// says to stop.
+    /// Sends a request, with the values of secrets where their handles stand, and waits for the
+    /// whole response, at most until `time` is over or `watch` says to stop.
     ///
     /// # Errors
     /// Not allowed, no answer, or too large an answer.
-    pub fn fetch(
+    pub(super) fn fetch(
         &self,
         request: &HttpRequest,
+        handles: &Handles<'_>,
         time: Duration,
-        watch: &dyn Fn() -> Option<Stop>,
+        watch: Watch<'_>,
     ) -> Result<HttpResponse, HostError> {
-        self.runtime.block_on(async {
-            let exchange = self.exchange(request);
-            tokio::pin!(exchange);
-            let deadline = tokio::time::Instant::now() + time.min(limits::HTTP_TIME);
-            loop {
-                let look = deadline.min(tokio::time::Instant::now() + LOOK);
-                if let Ok(answer) = tokio::time::timeout_at(look, &mut exchange).await {
-                    return answer;
-                }
-                if watch().is_some() {
-                    return Err(HostError::Cancelled);
-                }
-                if tokio::time::Instant::now() >= deadline {
-                    return Err(failed(&request.target, "no answer in time"));
-                }
-            }
-        })
+        let late = || failed(&request.target, "no answer in time");
+        let exchange = self.exchange(request, handles);
+        let mut response = self.net.wait(exchange, time.min(limits::HTTP_TIME), watch, &late)?;
+        handles.clean(&mut response);
+        Ok(response)
     }
 
-    async fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, HostError> {
+    async fn exchange(
+        &self,
+        request: &HttpRequest,
+        handles: &Handles<'_>,
+    ) -> Result<HttpResponse, HostError> {
         let target = &request.target;
-        let stream = self.connect(request).await?;
-        let message = message(request)?;
+        let message = message(request, handles)?;
+        let stream = self.net.connect(&self.way(request)).await?;
         let response = if target.https {
             let name = server_name(target)?;
             let stream = self
@@ -108,36 +94,10 @@ impl Http {
         })
     }
 
-    async fn connect(&self, request: &HttpRequest) -> Result<TcpStream, HostError> {
-        let target = &request.target;
-        let mut reason = "the name has no address".to_owned();
-        let mut denied = false;
-        for address in addresses(target).await?.into_iter().take(limits::HTTP_ADDRESSES) {
-            if !self.allows(request, address) {
-                denied = true;
-                continue;
-            }
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    // Requests are written whole; waiting for more would only delay them.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(e) => reason = e.to_string(),
-            }
-        }
-        if denied {
-            return Err(HostError::Denied(format!(
-                "{target} leads to an address that is not granted; name it by address or CIDR"
-            )));
-        }
-        Err(failed(target, &reason))
-    }
-
-    fn allows(&self, request: &HttpRequest, address: SocketAddr) -> bool {
+    fn way<'a>(&'a self, request: &'a HttpRequest) -> Way<'a> {
         let Target { host, port, .. } = &request.target;
-        let granted = |grants: &NetGrants| grants.allows_address(host, address.ip(), *port);
-        granted(&request.grants) && self.narrowed.as_ref().is_none_or(granted)
+        let narrowed = self.narrowed.as_ref();
+        Way { host, port: *port, granted: &request.grants, narrowed, label: &request.target }
     }
 
     fn tls(&self) -> &TlsConnector {
@@ -152,16 +112,6 @@ impl Http {
     }
 }
 
-async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, HostError> {
-    match &target.host {
-        Name::Ip(ip) => Ok(vec![SocketAddr::new(*ip, target.port)]),
-        Name::Name(name) => tokio::net::lookup_host((name.as_str(), target.port))
-            .await
-            .map(Iterator::collect)
-            .map_err(|e| failed(target, &e.to_string())),
-    }
-}
-
 fn server_name(target: &Target) -> Result<ServerName<'static>, HostError> {
     match &target.host {
         Name::Ip(ip) => Ok(ServerName::IpAddress((*ip).into())),
@@ -170,23 +120,31 @@ fn server_name(target: &Target) -> Result<ServerName<'static>, HostError> {
     }
 }
 
-fn message(request: &HttpRequest) -> Result<Request<Full<Bytes>>, HostError> {
+/// The message as it goes out; only here are values in it. What is said of it is said of what the
+/// plugin gave.
+fn message(
+    request: &HttpRequest,
+    handles: &Handles<'_>,
+) -> Result<Request<Full<Bytes>>, HostError> {
     let invalid = |what: String| HostError::Invalid(format!("{}: {what}", request.target));
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| invalid(format!("`{}` is not a method", request.method)))?;
-    let body = Bytes::copy_from_slice(&request.body);
+    let body = handles.fill(&request.body, Place::Plain)?;
+    let body = Bytes::copy_from_slice(&body);
     let length = body.len();
     let mut message = Request::new(Full::new(body));
-    *message.uri_mut() =
-        request.target.path.parse().map_err(|e| invalid(format!("bad path: {e}")))?;
+    let path = handles.fill(request.target.path.as_bytes(), Place::Path)?;
+    *message.uri_mut() = Uri::try_from(&*path).map_err(|e| invalid(format!("bad path: {e}")))?;
     let bodiless = length == 0 && matches!(method, Method::GET | Method::HEAD | Method::DELETE);
     *message.method_mut() = method;
     let headers = message.headers_mut();
     for (name, value) in &request.headers {
         let name = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| invalid(format!("`{name}` is not a header name")))?;
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| invalid(format!("header `{name}` has a forbidden character")))?;
+        let value = handles.fill(value.as_bytes(), Place::Plain)?;
+        let value = std::str::from_utf8(&value).ok().and_then(|v| HeaderValue::from_str(v).ok());
+        let value =
+            value.ok_or_else(|| invalid(format!("header `{name}` has a forbidden character")))?;
         headers.append(name, value);
     }
     let host = authority(&request.target);

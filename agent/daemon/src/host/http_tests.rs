@@ -4,6 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use openclaw_sandbox::Stop;
+use zeroize::Zeroizing;
+
 use super::*;
 
 /// A server that gives each connection the same answer. Counts connections.
@@ -45,7 +48,8 @@ fn client(narrowed: Option<&[&str]>) -> Http {
     let handle = runtime.handle().clone();
     std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-    Http::new(narrowed.map(|list| NetGrants::new(&owned(list))), TlsTime::default(), handle)
+    let narrowed = narrowed.map(|list| NetGrants::new(&owned(list)));
+    Http::new(narrowed, TlsTime::default(), Net::new(handle))
 }
 
 fn request(url: &str, grants: &[String]) -> HttpRequest {
@@ -60,7 +64,7 @@ fn request(url: &str, grants: &[String]) -> HttpRequest {
 }
 
 fn fetch(client: &Http, url: &str, grants: &[String]) -> Result<HttpResponse, HostError> {
-    client.fetch(&request(url, grants), Duration::from_secs(5), &|| None)
+    client.fetch(&request(url, grants), &Handles::new(&[]), Duration::from_secs(5), &|| None)
 }
 
 #[test]
@@ -141,10 +145,11 @@ fn answers_are_bounded_in_size_and_time() {
     let grants = vec![format!("127.0.0.1:{port}")];
     let asked = request(&format!("http://127.0.0.1:{port}/"), &grants);
     let client = client(None);
-    let error = client.fetch(&asked, Duration::from_millis(200), &|| None).unwrap_err();
+    let none = Handles::new(&[]);
+    let error = client.fetch(&asked, &none, Duration::from_millis(200), &|| None).unwrap_err();
     assert!(matches!(error, HostError::Failed(_)), "{error:?}");
     let began = std::time::Instant::now();
-    let error = client.fetch(&asked, Duration::from_secs(60), &|| Some(Stop::Cancelled));
+    let error = client.fetch(&asked, &none, Duration::from_secs(60), &|| Some(Stop::Cancelled));
     assert_eq!(error.unwrap_err(), HostError::Cancelled);
     assert!(began.elapsed() < Duration::from_secs(10), "a stop is noticed while waiting");
 }
@@ -160,6 +165,65 @@ fn nonsense_is_an_error_and_not_a_panic() {
     let grants = vec!["127.0.0.1:1".to_owned()];
     let mut bad = request("http://127.0.0.1:1/", &grants);
     bad.headers.insert("a b".into(), "c".into());
-    let error = client(None).fetch(&bad, Duration::from_secs(1), &|| None).unwrap_err();
+    let none = Handles::new(&[]);
+    let error = client(None).fetch(&bad, &none, Duration::from_secs(1), &|| None).unwrap_err();
     assert!(matches!(error, HostError::Failed(_) | HostError::Invalid(_)), "{error:?}");
+}
+
+/// A server that sends back what it was sent, as the body and as a header.
+fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut said = Vec::new();
+            let mut part = [0; 4096];
+            // The requests of these tests end with this body.
+            while !said.ends_with(b"the end") {
+                let n = stream.read(&mut part).unwrap();
+                assert!(n > 0, "the request ends early");
+                said.extend_from_slice(&part[..n]);
+            }
+            let line = String::from_utf8_lossy(&said).lines().next().unwrap().to_owned();
+            let length = said.len();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nx-line: {line}\r\ncontent-length: {length}\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&said).unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn a_secret_goes_out_in_path_header_and_body_and_does_not_come_back() {
+    let port = echo();
+    let grants = vec![format!("127.0.0.1:{port}")];
+    let values = vec![("token".to_owned(), Zeroizing::new("correct-horse battery".to_owned()))];
+    let mut handles = Handles::new(&values);
+    let random = |drawn: &mut [u8]| getrandom::fill(drawn).unwrap();
+    let handle = String::from_utf8(handles.issue("token", &random).unwrap()).unwrap();
+    let mut asked = request(&format!("http://127.0.0.1:{port}/a/{handle}?k=v"), &grants);
+    asked.method = "POST".into();
+    asked.headers.insert("authorization".into(), format!("Bearer {handle}"));
+    asked.body = format!("{{\"key\":\"{handle}\"}} the end").into_bytes();
+    let send = |handles: &Handles<'_>| {
+        let answer = client(None).fetch(&asked, handles, Duration::from_secs(5), &|| None).unwrap();
+        (String::from_utf8(answer.body).unwrap(), answer.headers["x-line"].clone())
+    };
+    let (body, line) = send(&handles);
+    assert_eq!(line, "POST /a/***?k=v HTTP/1.1", "the path has it, percent-encoded");
+    assert!(body.contains("authorization: Bearer ***\r\n"), "{body}");
+    assert!(body.ends_with("{\"key\":\"***\"} the end"), "{body}");
+    // Control: what the other side was sent is the value, here the handle of another call.
+    let (body, line) = send(&Handles::new(&values));
+    assert!(line.contains(&handle) && body.matches(&handle).count() == 3, "{body}");
+    // A value that no header can carry is refused without being told.
+    let values = vec![("token".to_owned(), Zeroizing::new("two\r\nlines-of-it".to_owned()))];
+    let mut handles = Handles::new(&values);
+    let handle = String::from_utf8(handles.issue("token", &random).unwrap()).unwrap();
+    asked.headers.insert("authorization".into(), format!("Bearer {handle}"));
+    let error = client(None).fetch(&asked, &handles, Duration::from_secs(5), &|| None).unwrap_err();
+    assert!(matches!(&error, HostError::Invalid(m) if !m.contains("lines-of-it")), "{error:?}");
 }

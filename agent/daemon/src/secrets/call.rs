@@ -14,21 +14,26 @@ use super::Secrets;
 /// it goes.
 pub(crate) struct InCall {
     filled: Option<Zeroizing<Vec<u8>>>,
+    /// What its plugin may use without seeing it, as far as there is a value.
+    granted: Vec<(String, Zeroizing<String>)>,
     mask: Arc<Mask>,
 }
 
 impl Secrets {
-    /// Prepares a call: looks up what its input asks for.
+    /// Prepares a call: looks up what its input asks for, and what its plugin is `granted`. Of the
+    /// latter nothing needs to be there before the plugin asks.
     ///
     /// # Errors
     /// What is missing, for people.
-    pub(crate) fn for_call(&self, input: &JsonText) -> Result<InCall, String> {
+    pub(crate) fn for_call(&self, input: &JsonText, granted: &[String]) -> Result<InCall, String> {
+        let granted: Vec<_> = granted.iter().filter_map(|name| self.granted(name)).collect();
         let known = {
             let opened = self.0.opened.read().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(&opened.mask)
         };
         if !secret::asks(input.as_str()) {
-            return Ok(InCall { filled: None, mask: known });
+            let mask = if granted.is_empty() { known } else { self.mask_with(&granted) };
+            return Ok(InCall { filled: None, granted, mask });
         }
         let input = input.value();
         let mut values = Vec::new();
@@ -44,7 +49,18 @@ impl Secrets {
             values.push((name, value));
         }
         let filled = secret::fill(&input, &values).map_err(|e| e.to_string())?;
-        Ok(InCall { filled: Some(filled), mask: self.mask_with(&values) })
+        values.extend(granted.iter().cloned());
+        let mask = self.mask_with(&values);
+        Ok(InCall { filled: Some(filled), granted, mask })
+    }
+
+    /// A secret that is not put into the input.
+    fn granted(&self, name: &str) -> Option<(String, Zeroizing<String>)> {
+        let Some(value) = super::text(self.secret(name)?) else {
+            tracing::error!(name, "a secret is not text in UTF-8, so no plugin can use it");
+            return None;
+        };
+        Some((name.to_owned(), value))
     }
 
     /// All values of the control plane, and those that this call has from elsewhere.
@@ -65,6 +81,11 @@ impl InCall {
     /// The input as the plugin gets it.
     pub(crate) fn input<'a>(&'a self, handles: &'a JsonText) -> &'a [u8] {
         self.filled.as_ref().map_or(handles.as_str().as_bytes(), |filled| filled.as_slice())
+    }
+
+    /// What the call may use without seeing it.
+    pub(crate) fn granted(&self) -> &[(String, Zeroizing<String>)] {
+        &self.granted
     }
 
     /// What must not be seen of this call.
@@ -89,6 +110,18 @@ impl InCall {
                 value = masked;
             }
             outcome.vars.insert(key, value);
+        }
+        for write in &mut outcome.kept.kv {
+            self.mask.clean(&mut write.key);
+            if let Some(masked) = write.value.as_deref().and_then(|value| self.mask.bytes(value)) {
+                write.value = Some(masked);
+            }
+        }
+        for message in &mut outcome.kept.published {
+            self.mask.clean(&mut message.topic);
+            if let Some(masked) = self.mask.bytes(&message.payload) {
+                message.payload = masked;
+            }
         }
         if let Err(fault) = &mut outcome.result {
             self.clean_message(&mut fault.message, MESSAGE_BYTES);

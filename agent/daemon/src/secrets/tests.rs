@@ -161,19 +161,35 @@ fn a_call_gets_values_and_gives_none_back() {
     let all = [sealed(secrets.public_key().unwrap(), "theirs", 1, "central\"value")];
     secrets.replace(&tenant, &device, &all);
     let input = json(r#"{"h":{"$join":["Bearer ",{"$secret":"local"}]},"n":1}"#);
-    let call = secrets.for_call(&input).unwrap();
+    let call = secrets.for_call(&input, &[]).unwrap();
     assert_eq!(call.input(&input), br#"{"h":"Bearer of-the-site","n":1}"#);
     // Also what this call was not given, but the device knows.
     let said = json(r#"{"a":"of-the-site","b":["central\"value", "fine"]}"#);
     assert_eq!(call.clean_output(said).as_str(), r#"{"a":"***","b":["***","fine"]}"#);
     // Nothing asked for: the input goes as it is, and known values are masked all the same.
     let plain = json("{\"n\": 1.50}");
-    let call = secrets.for_call(&plain).unwrap();
+    let call = secrets.for_call(&plain, &[]).unwrap();
     assert_eq!(call.input(&plain), b"{\"n\": 1.50}");
     assert_eq!(call.clean_output(json("\"central\\\"value\"")).as_str(), "\"***\"");
 
-    let missing = secrets.for_call(&json(r#"{"k":{"$secret":"none"}}"#)).err().unwrap();
+    let missing = secrets.for_call(&json(r#"{"k":{"$secret":"none"}}"#), &[]).err().unwrap();
     assert!(missing.contains("`none` has no value on this device"), "{missing}");
-    let bytes = secrets.for_call(&json(r#"{"k":{"$secret":"bytes"}}"#)).err().unwrap();
+    let bytes = secrets.for_call(&json(r#"{"k":{"$secret":"bytes"}}"#), &[]).err().unwrap();
     assert!(bytes.contains("not text"), "{bytes}");
+}
+
+#[test]
+fn what_a_plugin_is_granted_is_masked_and_not_in_its_input() {
+    let secrets = Secrets::new(Some(Box::new(site)), Some(key(3)));
+    let granted = ["local", "none", "bytes"].map(str::to_owned);
+    for input in [json(r#"{"k":{"$secret":"both"}}"#), json(r#"{"n":1}"#)] {
+        let call = secrets.for_call(&input, &granted).unwrap();
+        assert!(!String::from_utf8_lossy(call.input(&input)).contains("of-the-site"));
+        let names: Vec<_> = call.granted().iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["local"], "what is missing or no text is missing when it is asked for");
+        assert_eq!(call.clean_output(json("\"of-the-site\"")).as_str(), "\"***\"");
+    }
+    // Control: without the grant the value is none of this call.
+    let call = secrets.for_call(&json("{}"), &[]).unwrap();
+    assert_eq!(call.clean_output(json("\"of-the-site\"")).as_str(), "\"of-the-site\"");
 }
