@@ -7,7 +7,11 @@ use wasmparser::{
     Encoding, ExternalKind, FunctionBody, MemoryType, Operator, Parser, Payload, TypeRef,
 };
 
+use crate::call::cut;
 use crate::limits;
+
+/// Where Extism has the functions of the application that a plugin is part of.
+const USER: &str = "extism:host/user";
 
 /// What a module is like.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -61,11 +65,32 @@ pub enum LoadError {
     #[error("{0}")]
     Unsupported(String),
     /// Imports that the sandbox does not have.
-    #[error("the module imports what the sandbox does not have: {}", .0.join(", "))]
-    Imports(Vec<String>),
+    #[error("the module imports what is not offered here: {}; {}", named(.0), advice(.0))]
+    Imports(Vec<Import>),
     /// The engine panicked over this module. It is our fault, and the module cannot run.
     #[error("the engine failed over this module; report it with the module attached")]
     Engine,
+}
+
+/// Imports as a person reads them: not too many, and none without end.
+fn named(imports: &[Import]) -> String {
+    let short = |import: &Import| {
+        let (module, name) = (&import.module, &import.name);
+        cut(&format!("{module}.{name}"), limits::NAME_SHOWN_BYTES)
+    };
+    let shown: Vec<String> = imports.iter().take(limits::NAMES_SHOWN).map(short).collect();
+    match imports.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn advice(imports: &[Import]) -> &'static str {
+    if imports.iter().any(|import| import.module == USER) {
+        return "functions of a host application (`extism:host/user`) do not exist on a device: use \
+                those of `extism:host/env` and `openclaw`";
+    }
+    "a plugin may import functions of `extism:host/env`, `openclaw` and `wasi_snapshot_preview1`"
 }
 
 /// Looks at a module. It is parsed, not validated: the engine does that when it is loaded.
@@ -120,9 +145,27 @@ impl Look {
                 }
                 Ok(())
             }
+            Payload::TypeSection(section) => {
+                for ty in section.into_iter_err_on_gc_types() {
+                    let ty = ty.map_err(invalid)?;
+                    let most = ty.params().len().max(ty.results().len());
+                    bounded("values in one signature", most as u32, limits::VALUES)?;
+                }
+                Ok(())
+            }
             Payload::FunctionSection(section) => {
                 self.info.functions = section.count();
-                Ok(())
+                bounded("functions", section.count(), limits::FUNCTIONS)
+            }
+            Payload::GlobalSection(section) => {
+                bounded("global variables", section.count(), limits::GLOBALS)
+            }
+            Payload::TableSection(section) => bounded("tables", section.count(), limits::TABLES),
+            Payload::ElementSection(section) => {
+                bounded("element segments", section.count(), limits::ELEMENT_SEGMENTS)
+            }
+            Payload::DataSection(section) => {
+                bounded("data segments", section.count(), limits::DATA_SEGMENTS)
             }
             Payload::MemorySection(section) => {
                 for memory in section {
@@ -177,7 +220,7 @@ fn operators(body: &FunctionBody<'_>) -> Result<(), LoadError> {
     let mut grows = 0;
     let mut reader = body.get_operators_reader().map_err(invalid)?;
     while !reader.eof() {
-        let operator = reader.read().map_err(invalid)?;
+        let operator = reader.read().map_err(simd_or_invalid)?;
         if matches!(operator, Operator::TableGrow { .. }) {
             return Err(unsupported(
                 "the module uses `table.grow`; give its table its full size when linking",
@@ -197,6 +240,17 @@ fn bounded(what: &str, count: u32, most: u32) -> Result<(), LoadError> {
 
 fn unsupported(what: impl Into<String>) -> LoadError {
     LoadError::Unsupported(what.into())
+}
+
+/// Instructions on vectors are another matter than nonsense.
+fn simd_or_invalid(error: wasmparser::BinaryReaderError) -> LoadError {
+    if error.message().contains("SIMD") {
+        return unsupported(
+            "the module uses vector instructions (SIMD), which the interpreter does not have; build \
+             it without them (-mno-simd128)",
+        );
+    }
+    invalid(error)
 }
 
 fn invalid(error: wasmparser::BinaryReaderError) -> LoadError {

@@ -7,4 +7,7 @@ mod host;
 mod hostile;
 mod limits;
 mod plugins;
+mod pointers;
 mod replay;
+mod shapes;
+mod smith;
