@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use openclaw_protocol::run::{Run, RunStatus};
 use serde_json::Value;
 
+#[path = "../../agent/sandbox/tests/hostile/shapes.rs"]
+mod shapes;
+
 /// The most that the stripped program may weigh, in bytes.
 const SIZE: u64 = 6_000_000;
 /// When a guest is told to stop, in milliseconds; it must have stopped at twice that.
@@ -21,8 +24,20 @@ const RSS_KIB: u64 = (8 + 8 + 16) * 1024;
 const SOON: Duration = Duration::from_secs(30);
 /// How long all guests at once may take, on a machine that is busy with other things too.
 const SETTLED: Duration = Duration::from_secs(120);
+/// What the guests are granted.
+const GRANTS: &str = "[permissions]\nfiles = [\"proc\"]\ntime = true\nrandom = true\nkv = \
+                      [\"workflow\", \"plugin\"]\nmqtt_publish = [\"plant/+/state\"]\ntcp = \
+                      [\"plc.example:502\"]\n";
 /// How a call of a hostile guest may end. None of these guests is ever content.
-const ENDS: [&str; 5] = ["timeout", "plugin.fuel", "plugin.trap", "plugin.memory", "plugin.output"];
+const ENDS: [&str; 7] = [
+    "timeout",
+    "plugin.fuel",
+    "plugin.trap",
+    "plugin.memory",
+    "plugin.output",
+    "plugin.error",
+    "plugin.load",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -190,34 +205,29 @@ fn workflow(dir: &Path, name: &str, call: &str, with: &Value) {
 
 /// Lays out all guests, and a workflow for each of their actions; gives the workflows' names.
 fn lay_out(dir: &Path) -> Vec<String> {
-    let mut guests: BTreeMap<String, String> = BTreeMap::new();
+    let mut guests: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let hostile = root().join("agent/sandbox/tests/hostile");
     for entry in std::fs::read_dir(hostile).expect("the hostile set") {
         let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "wat") {
+            continue;
+        }
         let name = path.file_stem().and_then(|n| n.to_str()).expect("a name").to_owned();
-        guests.insert(name, std::fs::read_to_string(&path).expect("a guest"));
+        let text = std::fs::read_to_string(&path).expect("a guest");
+        guests.insert(name, wat::parse_str(&text).expect("valid text"));
     }
-    let (deep, ends) = ("(block ".repeat(20_000), ")".repeat(20_000));
-    let shapes = [
-        ("deep-blocks", format!("{deep}{ends}")),
-        ("branch-table", format!("(block (br_table {} (i32.const 7)))", "0 ".repeat(60_000))),
-        ("long-row", "(drop (i32.const 1))".repeat(400_000)),
-    ];
-    for (name, body) in shapes {
-        // Cheap to run and dear to translate: they trap at the end.
-        let text = format!(r#"(module (func (export "execute") {body} unreachable))"#);
-        guests.insert(name.to_owned(), text);
-    }
+    guests.extend(shapes::shapes().into_iter().map(|shape| (shape.name.to_owned(), shape.wasm)));
     let mut names = Vec::new();
-    for (name, text) in guests {
-        let module = wat::parse_str(&text).expect("valid text");
+    for (name, module) in guests {
+        // Where it cannot be loaded, that is its end, whatever is called.
         let exports = match name.as_str() {
-            "traps" => openclaw_sandbox::Sandbox::inspect(&module).expect("a module").exports,
+            "traps" | "bad-names" => {
+                openclaw_sandbox::Sandbox::inspect(&module).expect("a module").exports
+            }
             _ => vec!["execute".to_owned()],
         };
         let actions: String = exports.iter().map(|e| format!("[actions.{e}]\n")).collect();
-        let grants = "[permissions]\nfiles = [\"proc\"]\ntime = true\nrandom = true\n";
-        let manifest = manifest(&name, &format!("{grants}{actions}"));
+        let manifest = manifest(&name, &format!("{GRANTS}{actions}"));
         write(dir.join(format!("plugins/{name}/plugin.toml")), manifest);
         write(dir.join(format!("plugins/{name}/plugin.wasm")), module);
         for export in exports {
@@ -234,7 +244,7 @@ fn lay_out(dir: &Path) -> Vec<String> {
 fn hostile_guests_cost_one_step_each() {
     let dir = tempfile::tempdir().expect("a directory");
     let names = lay_out(dir.path());
-    assert!(names.len() >= 38, "{} guests", names.len());
+    assert!(names.len() >= 85, "{} guests", names.len());
     let agent = Alone::start(dir.path());
     agent.neighbour_is_well("the start");
     let (pid, _) = agent.health();

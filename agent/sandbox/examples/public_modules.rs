@@ -18,7 +18,7 @@ use openclaw_sandbox::{
 /// What all of them are given; those that make requests read it as one.
 const INPUT: &[u8] = br#"{"url":"https://extism.org/","method":"GET","data":"d","bytes":9}"#;
 /// What tool kits export beside the plugin's own functions.
-const SET_UP: [&str; 5] =
+const TOOL_KITS: [&str; 5] =
     ["_initialize", "_start", "asyncify_stop_unwind", "asyncify_stop_rewind", "asyncify_get_state"];
 /// What is shown of an output.
 const SHOWN: usize = 72;

@@ -64,8 +64,9 @@ fn play(count: u64, seed: u64) -> Seen {
         let altered = smith.altered(&module);
         let took = made::play(&module, &mut seen.valid);
         seen.longest = seen.longest.max(took).max(made::play(&altered, &mut seen.altered));
-        if number % 50_000 == 0 {
-            println!("{number} of {count}, seed {seed}, longest {:?}", seen.longest);
+        if number % 20_000 == 0 {
+            let (valid, altered) = (&seen.valid.ends, &seen.altered.ends);
+            println!("{number} of {count}, longest {:?}: {valid:?}, {altered:?}", seen.longest);
         }
     }
     seen

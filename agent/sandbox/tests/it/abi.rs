@@ -220,6 +220,43 @@ fn an_extism_guest_speaks_in_blocks() {
     assert_eq!((fault.code.as_ref(), fault.message.as_str()), ("plugin.error", "!"));
 }
 
+/// As with Extism's own host, an output is what its block holds when the call ends, or when the block was
+/// given back.
+#[test]
+fn an_extism_output_is_read_when_the_call_ends() {
+    let imports = r#"
+        (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+        (import "extism:host/env" "free" (func $free (param i64)))
+        (import "extism:host/env" "store_u8" (func $store (param i64 i32)))
+        (import "extism:host/env" "output_set" (func $output (param i64 i64)))
+        (import "openclaw" "output_write" (func $write (param i32 i32)))"#;
+    let set = "(local $b i64) (local.set $b (call $alloc (i64.const 3)))
+        (call $output (i64.add (local.get $b) (i64.const 1)) (i64.const 2))
+        (call $store (i64.add (local.get $b) (i64.const 1)) (i32.const 52))
+        (call $store (i64.add (local.get $b) (i64.const 2)) (i32.const 50))";
+    let other = "(drop (call $alloc (i64.const 3)))";
+    let free = "(call $free (local.get $b))";
+    let late = "(call $store (i64.add (local.get $b) (i64.const 2)) (i32.const 51))";
+    let write = "(call $write (i32.const 0) (i32.const 1))";
+    let none = "(call $output (i64.const 0) (i64.const 0))";
+    for (more, output) in [
+        (String::new(), "42"),
+        (late.to_owned(), "43"),
+        (format!("{free} {other}"), "42"),
+        (write.to_owned(), "x"),
+        (none.to_owned(), ""),
+        (format!("{write} (call $output (local.get $b) (i64.const 1))"), "\0"),
+    ] {
+        let body = format!("{set} {more} (i32.const 0)");
+        let module = action(imports, r#"(data (i32.const 0) "x")"#, &body);
+        let outcome = Setup::default().run(&module, &mut Fake::default());
+        assert_eq!(outcome.result.unwrap(), output.as_bytes(), "{more}");
+    }
+    let late = format!("{set} {free} {late} (i32.const 0)");
+    let outcome = Setup::default().run(&action(imports, "", &late), &mut Fake::default());
+    assert_eq!(code(&outcome), "plugin.trap");
+}
+
 /// What Extism's own host does, and its PDKs rely on: a block that is handed over is not theirs any more,
 /// the input is one block however often it is asked for, and response headers are a new one each time.
 #[test]

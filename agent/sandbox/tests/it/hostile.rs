@@ -190,6 +190,8 @@ fn a_guest_that_ends_itself_ends_its_call() {
     for name in ["exits", "deep-report"] {
         both_ways(name, "plugin.error", "plugin.error");
     }
+    // What this one has done wrong is not the sandbox's to see.
+    both_ways("deep-output", "ok", "ok");
 }
 
 /// The set is whole: each file is played above, and there are as many as are promised.

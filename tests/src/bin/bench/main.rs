@@ -4,6 +4,7 @@
 
 mod alone;
 mod machine;
+mod plugins;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -63,6 +64,10 @@ async fn bench() -> Result<(), Failure> {
     let dir = root.join("target/bench-world");
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir)?;
+    // `bench plugins` has these rows alone, and writes nothing down.
+    if std::env::args().nth(1).as_deref() == Some("plugins") {
+        return plugins::rows(&agent, &root, &dir).map(drop);
+    }
     let mut rows = Vec::new();
 
     let syncs = machine::fdatasync_per_second(&dir)?;
@@ -78,6 +83,7 @@ async fn bench() -> Result<(), Failure> {
     rows.push(row("agent.start_to_first_step_ms", first, "ms", &[("target", 100.0)]));
     let five = alone::five(&agent, &root, &dir.join("five"))?;
     rows.extend(five_rows("", &five, syncs, bare));
+    rows.extend(plugins::rows(&agent, &root, &dir)?);
     let waiting = alone::waiting(&agent, &dir.join("waiting"))?;
     rows.push(row("engine.waiting_100k_rss_bytes", waiting.rss_bytes, "B", &[]));
     rows.push(row("engine.waiting_100k_restart_ms", waiting.restart_ms, "ms", &[]));
