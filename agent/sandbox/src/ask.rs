@@ -226,6 +226,7 @@ impl Ask<'_> {
 
     /// An answer of this length may have been cut there.
     #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other answer is cut")]
     pub const fn cut_at(&self) -> usize {
         match self {
             Self::FileReadAt { max, .. } | Self::StreamRead { max, .. } => *max,

@@ -84,6 +84,7 @@ impl Desk<'_> {
     ///
     /// # Errors
     /// The call is over: its memory is full.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are answered with a number")]
     pub(crate) fn device_answer(
         &mut self,
         state: &mut State,
@@ -112,6 +113,7 @@ impl Desk<'_> {
     }
 
     /// Those that are answered with bytes.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are answered with a number")]
     fn device_bytes(&mut self, state: &mut State, request: DeviceRequest) -> Answer {
         match request {
             DeviceRequest::FileReadAt { dir, path, offset, max } => {
@@ -157,6 +159,7 @@ impl Desk<'_> {
     }
 
     /// Those that are answered with a number.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are answered with bytes")]
     fn device_number(&mut self, state: &mut State, request: DeviceRequest) -> Result<i32, Refusal> {
         match request {
             DeviceRequest::FileWrite { dir, path, bytes, mode } => {

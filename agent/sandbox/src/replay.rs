@@ -45,6 +45,7 @@ pub enum Verdict {
 /// Calls the module as it was called on the device. What `call` has of settings is left aside: those
 /// that the plugin has read are on the tape; so is when the attempt was to be stopped.
 #[must_use]
+#[expect(clippy::wildcard_enum_match_arm, reason = "only these two are what the call is made of")]
 pub fn play(sandbox: &Sandbox, module: &Module, call: Call<'_>, tape: &Tape) -> Played {
     let mut config = openclaw_protocol::ordered::VecMap::new();
     let mut context = call.context.clone();

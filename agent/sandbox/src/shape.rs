@@ -4,7 +4,8 @@
 use openclaw_protocol::limits::MODULE_BYTES;
 use serde::Serialize;
 use wasmparser::{
-    Encoding, ExternalKind, FunctionBody, MemoryType, Operator, Parser, Payload, TypeRef,
+    Encoding, ExportSectionReader, ExternalKind, FunctionBody, ImportSectionReader, MemoryType,
+    Operator, Parser, Payload, TypeRef,
 };
 
 use crate::call::cut;
@@ -123,28 +124,7 @@ impl Look {
                 "this is a WebAssembly component; the sandbox runs core modules: build for \
                  wasm32-unknown-unknown or wasm32-wasip1 without a component adapter",
             )),
-            Payload::ImportSection(section) => {
-                bounded("imports", section.count(), limits::IMPORTS)?;
-                for import in section {
-                    let import = import.map_err(invalid)?;
-                    match import.ty {
-                        TypeRef::Func(_) => self.imported_functions += 1,
-                        TypeRef::Memory(_)
-                        | TypeRef::Table(_)
-                        | TypeRef::Global(_)
-                        | TypeRef::Tag(_) => {
-                            return Err(unsupported(format!(
-                                "the module imports `{}.{}`, which is not a function; let it \
-                                 define its own memory and tables",
-                                import.module, import.name
-                            )));
-                        }
-                    }
-                    let (module, name) = (import.module.to_owned(), import.name.to_owned());
-                    self.info.imports.push(Import { module, name });
-                }
-                Ok(())
-            }
+            Payload::ImportSection(section) => self.imports(section),
             Payload::TypeSection(section) => {
                 for ty in section.into_iter_err_on_gc_types() {
                     let ty = ty.map_err(invalid)?;
@@ -173,23 +153,7 @@ impl Look {
                 }
                 Ok(())
             }
-            Payload::ExportSection(section) => {
-                bounded("exports", section.count(), limits::EXPORTS)?;
-                for export in section {
-                    let export = export.map_err(invalid)?;
-                    if export.kind != ExternalKind::Func {
-                        continue;
-                    }
-                    if export.index < self.imported_functions {
-                        return Err(unsupported(format!(
-                            "the export `{}` is an import handed on; wrap it in a function",
-                            export.name
-                        )));
-                    }
-                    self.info.exports.push(export.name.to_owned());
-                }
-                Ok(())
-            }
+            Payload::ExportSection(section) => self.exports(section),
             Payload::StartSection { .. } => Err(unsupported(
                 "the module has a start function, which would run before any limit; build it as \
                  a library (a reactor, with `_initialize`)",
@@ -197,6 +161,45 @@ impl Look {
             Payload::CodeSectionEntry(body) => operators(&body),
             _ => Ok(()),
         }
+    }
+
+    fn imports(&mut self, section: ImportSectionReader<'_>) -> Result<(), LoadError> {
+        bounded("imports", section.count(), limits::IMPORTS)?;
+        for import in section {
+            let import = import.map_err(invalid)?;
+            match import.ty {
+                TypeRef::Func(_) => self.imported_functions += 1,
+                TypeRef::Memory(_) | TypeRef::Table(_) | TypeRef::Global(_) | TypeRef::Tag(_) => {
+                    return Err(unsupported(format!(
+                        "the module imports `{}.{}`, which is not a function; let it define its \
+                         own memory and tables",
+                        cut(import.module, limits::NAME_SHOWN_BYTES),
+                        cut(import.name, limits::NAME_SHOWN_BYTES)
+                    )));
+                }
+            }
+            let (module, name) = (import.module.to_owned(), import.name.to_owned());
+            self.info.imports.push(Import { module, name });
+        }
+        Ok(())
+    }
+
+    fn exports(&mut self, section: ExportSectionReader<'_>) -> Result<(), LoadError> {
+        bounded("exports", section.count(), limits::EXPORTS)?;
+        for export in section {
+            let export = export.map_err(invalid)?;
+            if export.kind != ExternalKind::Func {
+                continue;
+            }
+            if export.index < self.imported_functions {
+                return Err(unsupported(format!(
+                    "the export `{}` is an import handed on; wrap it in a function",
+                    cut(export.name, limits::NAME_SHOWN_BYTES)
+                )));
+            }
+            self.info.exports.push(export.name.to_owned());
+        }
+        Ok(())
     }
 
     fn memory(&mut self, memory: MemoryType) -> Result<(), LoadError> {
