@@ -476,8 +476,8 @@ mod tests {
             let error = permissions.check().unwrap_err().to_string();
             assert!(error.contains(part) && error.contains(kind.name()), "{error}");
         }
-        let mut many = Permissions::default();
-        many.gpio = (0..=limits::PERMISSION_ENTRIES).map(|n| format!("pin-{n}")).collect();
+        let gpio = (0..=limits::PERMISSION_ENTRIES).map(|n| format!("pin-{n}")).collect();
+        let mut many = Permissions { gpio, ..Permissions::default() };
         assert!(many.check().unwrap_err().to_string().contains("too many"));
         many.gpio.pop();
         many.check().unwrap();
