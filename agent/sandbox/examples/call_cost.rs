@@ -3,7 +3,7 @@
 //!
 //! `call_cost PLUGIN_DIR INPUT_FILE SECONDS` prints microseconds of a call by the sandbox, by the bare
 //! engine that counts fuel, by one that does not, and milliseconds of a call with a mebibyte of input.
-//! All are medians of blocks.
+//! All are medians of single calls, made in turns: what a busy machine takes away, it takes from few.
 #![expect(clippy::print_stdout, reason = "a program of its own")]
 
 use std::collections::BTreeMap;
@@ -19,8 +19,6 @@ use openclaw_sandbox::{
 };
 use wasmi::{Caller, Config, Engine, Extern, Linker, Store};
 
-/// Calls before the other side has its turn.
-const BLOCK: u32 = 50;
 const MEBIBYTE: usize = 1 << 20;
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -67,24 +65,21 @@ fn measured(
             return Err("the bare engine's output is another".into());
         }
     }
-    let mut blocks = [Vec::new(), Vec::new(), Vec::new()];
+    let mut calls = [Vec::new(), Vec::new(), Vec::new()];
     let begun = Instant::now();
     while begun.elapsed() < time {
-        blocks[0].push(block(&by_sandbox)?);
-        blocks[1].push(block(&|| counting.call(input).map(drop))?);
-        blocks[2].push(block(&|| plain.call(input).map(drop))?);
+        calls[0].push(micros(&by_sandbox)?);
+        calls[1].push(micros(&|| counting.call(input).map(drop))?);
+        calls[2].push(micros(&|| plain.call(input).map(drop))?);
     }
-    let [sandboxed, counting, plain] = blocks.map(median);
+    let [sandboxed, counting, plain] = calls.map(median);
     Ok([sandboxed, counting, plain, bulk_ms()?])
 }
 
-/// Microseconds of one call.
-fn block(call: &dyn Fn() -> Result<(), Failed>) -> Result<f64, Failed> {
+fn micros(call: &dyn Fn() -> Result<(), Failed>) -> Result<f64, Failed> {
     let begun = Instant::now();
-    for _ in 0..BLOCK {
-        call()?;
-    }
-    Ok(begun.elapsed().as_secs_f64() * 1e6 / f64::from(BLOCK))
+    call()?;
+    Ok(begun.elapsed().as_secs_f64() * 1e6)
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
