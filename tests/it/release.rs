@@ -203,9 +203,10 @@ fn workflow(dir: &Path, name: &str, call: &str, with: &Value) {
     write(dir.join(format!("workflows/{name}.yaml")), text);
 }
 
-/// Lays out all guests, and a workflow for each of their actions; gives the workflows' names.
-fn lay_out(dir: &Path) -> Vec<String> {
-    let mut guests: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+/// Lays out all guests, and a workflow for each of their actions; gives the workflows' names, and
+/// whether the module must be refused.
+fn lay_out(dir: &Path) -> Vec<(String, bool)> {
+    let mut guests: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     let hostile = root().join("agent/sandbox/tests/hostile");
     for entry in std::fs::read_dir(hostile).expect("the hostile set") {
         let path = entry.expect("an entry").path();
@@ -214,11 +215,13 @@ fn lay_out(dir: &Path) -> Vec<String> {
         }
         let name = path.file_stem().and_then(|n| n.to_str()).expect("a name").to_owned();
         let text = std::fs::read_to_string(&path).expect("a guest");
-        guests.insert(name, wat::parse_str(&text).expect("valid text"));
+        guests.insert(name, (wat::parse_str(&text).expect("valid text"), false));
     }
-    guests.extend(shapes::shapes().into_iter().map(|shape| (shape.name.to_owned(), shape.wasm)));
+    for shape in shapes::shapes() {
+        guests.insert(shape.name.to_owned(), (shape.wasm, shape.refused.is_some()));
+    }
     let mut names = Vec::new();
-    for (name, module) in guests {
+    for (name, (module, refused)) in guests {
         // Where it cannot be loaded, that is its end, whatever is called.
         let exports = match name.as_str() {
             "traps" | "bad-names" => {
@@ -233,7 +236,7 @@ fn lay_out(dir: &Path) -> Vec<String> {
         for export in exports {
             let workflow_name = format!("{name}-{}", export.replace('_', "-"));
             workflow(dir, &workflow_name, &format!("{name}.{export}"), &Value::Null);
-            names.push(workflow_name);
+            names.push((workflow_name, refused));
         }
     }
     lay_out_neighbour(dir);
@@ -248,12 +251,13 @@ fn hostile_guests_cost_one_step_each() {
     let agent = Alone::start(dir.path());
     agent.neighbour_is_well("the start");
     let (pid, _) = agent.health();
-    for name in &names {
+    for (name, refused) in &names {
         let run = agent.run(name);
         assert_eq!((run.status, run.steps.len()), (RunStatus::Failed, 1), "{name}");
         let step = &run.steps[0];
         let code = step.error.as_ref().map(|e| e.code.as_str()).unwrap_or_default();
         assert!(ENDS.contains(&code), "{name}: {:?}", step.error);
+        assert_eq!(code == "plugin.load", *refused, "{name}: {:?}", step.error);
         let took = step.settled_wall_ms.zip(step.started_wall_ms).map(|(end, begun)| end - begun);
         assert!(took.is_some_and(|ms| ms <= 2 * WALL_MS), "{name} took {took:?} ms");
         agent.neighbour_is_well(name);
@@ -262,7 +266,7 @@ fn hostile_guests_cost_one_step_each() {
         assert!(rss_kib <= 10 * RSS_KIB, "after {name} the agent holds {rss_kib} KiB");
     }
     // And all of them at once.
-    let runs: Vec<String> = names.iter().map(|name| agent.begin(name)).collect();
+    let runs: Vec<String> = names.iter().map(|(name, _)| agent.begin(name)).collect();
     for run in runs {
         let run = agent.settled(&run);
         assert_eq!(run.status, RunStatus::Failed, "{}: {:?}", run.workflow, run.error);

@@ -44,10 +44,12 @@ fn play(path: &str, wasm: &[u8]) {
         Err(error) => return println!("{name} ({} bytes) is refused: {error}", wasm.len()),
     };
     println!("{name} ({} bytes, {} pages)", wasm.len(), module.info().initial_pages);
-    // What tool kits want called first is called before every action, and is none.
-    let is_action =
-        |export: &&String| module.is_action(export) && !SET_UP.contains(&export.as_str());
-    for export in module.info().exports.iter().filter(is_action) {
+    let actions = module.info().exports.iter().filter(|export| module.is_action(export));
+    let (own, others): (Vec<_>, Vec<_>) =
+        actions.partition(|export| !TOOL_KITS.contains(&export.as_str()));
+    // A program has nothing but its start.
+    let start = others.into_iter().filter(|export| own.is_empty() && *export == "_start");
+    for export in own.iter().copied().chain(start) {
         println!("  {export}: {}", call(&sandbox, &module, export));
     }
 }

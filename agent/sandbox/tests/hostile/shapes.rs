@@ -12,7 +12,8 @@ pub(crate) struct Shape {
 
 /// All of them.
 pub(crate) fn shapes() -> Vec<Shape> {
-    let mut all = refused();
+    let mut all = too_much();
+    all.extend(not_offered());
     all.extend(taken());
     all
 }
@@ -31,25 +32,16 @@ fn many(n: usize, piece: &str) -> String {
     piece.repeat(n)
 }
 
-fn refused() -> Vec<Shape> {
-    let no = |name, text: &str, why| of(name, text, Some(why));
+fn no(name: &'static str, text: &str, why: &'static str) -> Shape {
+    of(name, text, Some(why))
+}
+
+/// More of something than is good.
+fn too_much() -> Vec<Shape> {
     let import = r#"(import "openclaw" "input_length" (func (result i32)))"#;
-    let action = r#"(func (export "execute"))"#;
-    let long = many(90_000, "n");
-    let long_import = |n| format!(r#"(import "{long}" "{n}{long}" (func))"#);
-    let mut not_utf8 = wat::parse_str(r#"(module (func (export "QQQQ")))"#).expect("a module");
-    let at = not_utf8.windows(4).position(|four| four == b"QQQQ").expect("its export");
-    not_utf8[at..at + 4].copy_from_slice(b"\xc0\x80\xff\xfe");
     vec![
         no("memory-of-a-gibibyte", "(module (memory 16384))", "pages of memory"),
         no("table-of-ten-million", "(module (table 10000000 funcref))", "instantiated"),
-        no(
-            "table-grow",
-            &format!(
-                "(module (table 1 funcref) {action} (func (drop (table.grow (ref.null func) (i32.const 1)))))"
-            ),
-            "table.grow",
-        ),
         no(
             "hundred-thousand-locals",
             &format!("(module (func (local {})))", many(100_000, "i64 ")),
@@ -83,6 +75,25 @@ fn refused() -> Vec<Shape> {
             "million-branches",
             &format!("(module (func (block (br_table {} (i32.const 7)))))", many(1_000_001, "0 ")),
             "not a",
+        ),
+    ]
+}
+
+/// What no plugin may have, or what is no module at all.
+fn not_offered() -> Vec<Shape> {
+    let action = r#"(func (export "execute"))"#;
+    let long = many(90_000, "n");
+    let long_import = |n| format!(r#"(import "{long}" "{n}{long}" (func))"#);
+    let mut not_utf8 = wat::parse_str(r#"(module (func (export "QQQQ")))"#).expect("a module");
+    let at = not_utf8.windows(4).position(|four| four == b"QQQQ").expect("its export");
+    not_utf8[at..at + 4].copy_from_slice(b"\xc0\x80\xff\xfe");
+    vec![
+        no(
+            "table-grow",
+            &format!(
+                "(module (table 1 funcref) {action} (func (drop (table.grow (ref.null func) (i32.const 1)))))"
+            ),
+            "table.grow",
         ),
         no("start-that-traps", "(module (func $f unreachable) (start $f))", "start function"),
         no(
