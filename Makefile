@@ -37,7 +37,7 @@ setup: ## what the tests need from the system
 
 release: ## the agent as devices get it, and what measures and attacks it
 	$(CARGO) build --release -p openclaw-agent --bin openclaw-agent
-	$(CARGO) build --release -p openclaw-sandbox -p openclaw-protocol -p openclaw-agent-core --examples
+	$(CARGO) build --release -p openclaw-sandbox -p openclaw-protocol -p openclaw-agent-core $(addprefix --example ,one_big_slice bare_loop call_cost expr_loop replay_digests)
 
 server: ## control plane and command line, as a server gets them
 	$(CARGO) build --profile server -p openclaw-control-plane -p openclaw --bins
@@ -45,7 +45,7 @@ server: ## control plane and command line, as a server gets them
 bench: plugins release ## figures into target/bench.json
 	./deploy/dev/bench.sh
 
-chaos: setup plugins ## the long runs: kills and cuts, deaths at every kill point, power cuts, damages, a fleet
+chaos: setup plugins ## the long runs: kills and cuts, deaths at every kill point, power cuts, damages, a fleet, odd modules
 	./deploy/dev/chaos.sh
 
 simulate: ## 10,000 random lives of the engine against a naive model (OPENCLAW_SIMULATE=NUMBER: that one)

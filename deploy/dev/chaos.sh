@@ -13,3 +13,6 @@ cargo build --bins
 cargo test -p openclaw-agent --test full_disk -- --ignored --nocapture
 cargo test --workspace --lib -- --ignored --nocapture long_
 cargo test --workspace --test fleet -- --ignored --nocapture long_
+# MODULES (a million) valid modules that nobody wrote, and as many altered ones: no death, no panic that
+# comes through, none over a second of computing, no more than 256 MiB.
+cargo run --profile fast -p openclaw-sandbox --example smith -- "${MODULES:-1000000}" "${SEED:-1}"

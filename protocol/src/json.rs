@@ -45,6 +45,26 @@ impl JsonText {
         if read.is_ok() { Ok(Self(text)) } else { Err(text) }
     }
 
+    /// How deep its lists and objects lie in one another. Reading it as a value ends at a depth, and
+    /// looking at it does not.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let (mut depth, mut deepest) = (0_usize, 0);
+        let (mut quoted, mut escaped) = (false, false);
+        for byte in self.0.bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b'[' | b'{' if !quoted => depth += 1,
+                b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            deepest = deepest.max(depth);
+        }
+        deepest
+    }
+
     /// `null`.
     #[must_use]
     pub fn null() -> Self {

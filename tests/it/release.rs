@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use openclaw_protocol::run::{Run, RunStatus};
 use serde_json::Value;
 
+#[path = "../../agent/sandbox/tests/hostile/shapes.rs"]
+mod shapes;
+
 /// The most that the stripped program may weigh, in bytes.
 const SIZE: u64 = 6_000_000;
 /// When a guest is told to stop, in milliseconds; it must have stopped at twice that.
@@ -21,8 +24,20 @@ const RSS_KIB: u64 = (8 + 8 + 16) * 1024;
 const SOON: Duration = Duration::from_secs(30);
 /// How long all guests at once may take, on a machine that is busy with other things too.
 const SETTLED: Duration = Duration::from_secs(120);
+/// What the guests are granted.
+const GRANTS: &str = "[permissions]\nfiles = [\"proc\"]\ntime = true\nrandom = true\nkv = \
+                      [\"workflow\", \"plugin\"]\nmqtt_publish = [\"plant/+/state\"]\ntcp = \
+                      [\"plc.example:502\"]\n";
 /// How a call of a hostile guest may end. None of these guests is ever content.
-const ENDS: [&str; 5] = ["timeout", "plugin.fuel", "plugin.trap", "plugin.memory", "plugin.output"];
+const ENDS: [&str; 7] = [
+    "timeout",
+    "plugin.fuel",
+    "plugin.trap",
+    "plugin.memory",
+    "plugin.output",
+    "plugin.error",
+    "plugin.load",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -188,42 +203,40 @@ fn workflow(dir: &Path, name: &str, call: &str, with: &Value) {
     write(dir.join(format!("workflows/{name}.yaml")), text);
 }
 
-/// Lays out all guests, and a workflow for each of their actions; gives the workflows' names.
-fn lay_out(dir: &Path) -> Vec<String> {
-    let mut guests: BTreeMap<String, String> = BTreeMap::new();
+/// Lays out all guests, and a workflow for each of their actions; gives the workflows' names, and
+/// whether the module must be refused.
+fn lay_out(dir: &Path) -> Vec<(String, bool)> {
+    let mut guests: BTreeMap<String, (Vec<u8>, bool)> = BTreeMap::new();
     let hostile = root().join("agent/sandbox/tests/hostile");
     for entry in std::fs::read_dir(hostile).expect("the hostile set") {
         let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "wat") {
+            continue;
+        }
         let name = path.file_stem().and_then(|n| n.to_str()).expect("a name").to_owned();
-        guests.insert(name, std::fs::read_to_string(&path).expect("a guest"));
+        let text = std::fs::read_to_string(&path).expect("a guest");
+        guests.insert(name, (wat::parse_str(&text).expect("valid text"), false));
     }
-    let (deep, ends) = ("(block ".repeat(20_000), ")".repeat(20_000));
-    let shapes = [
-        ("deep-blocks", format!("{deep}{ends}")),
-        ("branch-table", format!("(block (br_table {} (i32.const 7)))", "0 ".repeat(60_000))),
-        ("long-row", "(drop (i32.const 1))".repeat(400_000)),
-    ];
-    for (name, body) in shapes {
-        // Cheap to run and dear to translate: they trap at the end.
-        let text = format!(r#"(module (func (export "execute") {body} unreachable))"#);
-        guests.insert(name.to_owned(), text);
+    for shape in shapes::shapes() {
+        guests.insert(shape.name.to_owned(), (shape.wasm, shape.refused.is_some()));
     }
     let mut names = Vec::new();
-    for (name, text) in guests {
-        let module = wat::parse_str(&text).expect("valid text");
+    for (name, (module, refused)) in guests {
+        // Where it cannot be loaded, that is its end, whatever is called.
         let exports = match name.as_str() {
-            "traps" => openclaw_sandbox::Sandbox::inspect(&module).expect("a module").exports,
+            "traps" | "bad-names" => {
+                openclaw_sandbox::Sandbox::inspect(&module).expect("a module").exports
+            }
             _ => vec!["execute".to_owned()],
         };
         let actions: String = exports.iter().map(|e| format!("[actions.{e}]\n")).collect();
-        let grants = "[permissions]\nfiles = [\"proc\"]\ntime = true\nrandom = true\n";
-        let manifest = manifest(&name, &format!("{grants}{actions}"));
+        let manifest = manifest(&name, &format!("{GRANTS}{actions}"));
         write(dir.join(format!("plugins/{name}/plugin.toml")), manifest);
         write(dir.join(format!("plugins/{name}/plugin.wasm")), module);
         for export in exports {
             let workflow_name = format!("{name}-{}", export.replace('_', "-"));
             workflow(dir, &workflow_name, &format!("{name}.{export}"), &Value::Null);
-            names.push(workflow_name);
+            names.push((workflow_name, refused));
         }
     }
     lay_out_neighbour(dir);
@@ -234,16 +247,17 @@ fn lay_out(dir: &Path) -> Vec<String> {
 fn hostile_guests_cost_one_step_each() {
     let dir = tempfile::tempdir().expect("a directory");
     let names = lay_out(dir.path());
-    assert!(names.len() >= 38, "{} guests", names.len());
+    assert!(names.len() >= 85, "{} guests", names.len());
     let agent = Alone::start(dir.path());
     agent.neighbour_is_well("the start");
     let (pid, _) = agent.health();
-    for name in &names {
+    for (name, refused) in &names {
         let run = agent.run(name);
         assert_eq!((run.status, run.steps.len()), (RunStatus::Failed, 1), "{name}");
         let step = &run.steps[0];
         let code = step.error.as_ref().map(|e| e.code.as_str()).unwrap_or_default();
         assert!(ENDS.contains(&code), "{name}: {:?}", step.error);
+        assert_eq!(code == "plugin.load", *refused, "{name}: {:?}", step.error);
         let took = step.settled_wall_ms.zip(step.started_wall_ms).map(|(end, begun)| end - begun);
         assert!(took.is_some_and(|ms| ms <= 2 * WALL_MS), "{name} took {took:?} ms");
         agent.neighbour_is_well(name);
@@ -252,7 +266,7 @@ fn hostile_guests_cost_one_step_each() {
         assert!(rss_kib <= 10 * RSS_KIB, "after {name} the agent holds {rss_kib} KiB");
     }
     // And all of them at once.
-    let runs: Vec<String> = names.iter().map(|name| agent.begin(name)).collect();
+    let runs: Vec<String> = names.iter().map(|(name, _)| agent.begin(name)).collect();
     for run in runs {
         let run = agent.settled(&run);
         assert_eq!(run.status, RunStatus::Failed, "{}: {:?}", run.workflow, run.error);

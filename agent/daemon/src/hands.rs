@@ -14,6 +14,7 @@ use openclaw_agent_core::{AttemptId, AttemptOutcome, PluginTask, Publication, St
 use openclaw_points::{Point, reach};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::json::JsonText;
+use openclaw_protocol::limits::VALUE_DEPTH;
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::RunError;
 use openclaw_protocol::wire::{self, Kind};
@@ -374,8 +375,14 @@ fn output_json(bytes: Vec<u8>) -> Result<JsonText, String> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| "the output is neither JSON nor text in UTF-8".to_owned())?;
-    Ok(JsonText::checked(text)
-        .unwrap_or_else(|text| JsonText::of(&serde_json::Value::String(text))))
+    match JsonText::checked(text) {
+        Ok(json) if json.depth() > VALUE_DEPTH => Err(format!(
+            "the output is JSON of {} levels, the limit is {VALUE_DEPTH}; send less of it",
+            json.depth()
+        )),
+        Ok(json) => Ok(json),
+        Err(text) => Ok(JsonText::of(&serde_json::Value::String(text))),
+    }
 }
 
 fn unpack_vars(bytes: &[u8]) -> Result<VecMap<String, Vec<u8>>, String> {
@@ -419,6 +426,15 @@ mod tests {
         assert_eq!(output_json(b"{\"a\":1}".to_vec()).unwrap().as_str(), "{\"a\":1}");
         assert_eq!(output_json(b"hello".to_vec()).unwrap().as_str(), "\"hello\"");
         assert!(output_json(vec![0xff]).is_err());
+        let nested = |levels: usize| ["[".repeat(levels), "]".repeat(levels)].concat().into_bytes();
+        let kept = output_json(nested(VALUE_DEPTH)).unwrap();
+        assert_ne!(kept.value(), serde_json::Value::Null);
+        for levels in [VALUE_DEPTH + 1, 200, 100_000] {
+            let said = output_json(nested(levels)).unwrap_err();
+            assert!(said.contains(&format!("{levels} levels")), "{said}");
+        }
+        let flat = br#"{"a":"[[[[\\\"[[[[","b":[{}]}"#;
+        assert_eq!(output_json(flat.to_vec()).unwrap().depth(), 3);
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! Host functions of module `extism:host/env`: the Extism plugin ABI, as its public PDKs use it.
 //!
 //! Where Extism answers an access outside every block with zeros, we end the call: wrong data is
-//! worse than a failed step.
+//! worse than a failed step. As there, a block that is handed to the host as a name, a value, a
+//! request or a line of the log is the host's from then on: the plugin does not free it.
 
 use openclaw_plugin_abi::{Level, module};
 use wasmi::{Error, Linker};
@@ -35,7 +36,7 @@ fn memory(linker: &mut Linker<State>) -> Result<(), Error> {
     })?;
     linker.func_wrap(m, "free", |mut g: Guest<'_>, handle: i64| {
         guest::charge(&mut g, 0)?;
-        g.data_mut().blocks.free(handle as u64);
+        g.data_mut().free(handle as u64);
         Ok::<(), Error>(())
     })?;
     for name in ["length", "length_unsafe"] {
@@ -74,19 +75,24 @@ fn words(linker: &mut Linker<State>) -> Result<(), Error> {
 fn input_and_output(linker: &mut Linker<State>) -> Result<(), Error> {
     let m = module::EXTISM;
     linker.func_wrap(m, "input_length", |g: Guest<'_>| g.data().input.len() as i64)?;
-    // PDKs that load the input like any block ask for its address once.
+    // PDKs that load the input like any block ask for its address, which is always the same.
     linker.func_wrap(m, "input_offset", |mut g: Guest<'_>| {
+        let known = g.data().input_block;
+        if g.data().blocks.block(known).is_some() {
+            guest::charge(&mut g, 0)?;
+            return Ok(known as i64);
+        }
+        let len = g.data().input.len();
+        g.data().room_for(Arena::cost(len)).map_err(fail)?;
         let input = g.data().input.clone();
-        new_block(&mut g, input)
+        let handle = new_block(&mut g, input)?;
+        g.data_mut().input_block = handle as u64;
+        Ok::<i64, Error>(handle)
     })?;
     linker.func_wrap(m, "output_set", |mut g: Guest<'_>, at: i64, len: i64| {
         guest::charge(&mut g, usize::try_from(len).unwrap_or(0))?;
-        let state = g.data_mut();
-        let bytes = if len == 0 { Some(&[][..]) } else { state.blocks.span(at as u64, len as u64) };
-        let bytes = bytes.ok_or_else(|| outside("output_set", at))?;
-        // The limit is asked before the copy is made.
-        let bytes = bytes[..bytes.len().min(state.output_max + 1)].to_vec();
-        state.set_output(&bytes).map_err(fail)
+        let set = g.data_mut().set_output_span(at as u64, len as u64).map_err(fail)?;
+        set.ok_or_else(|| outside("output_set", at))
     })?;
     linker.func_wrap(m, "error_set", |mut g: Guest<'_>, handle: i64| {
         let message = if handle == 0 { None } else { Some(block(&mut g, "error_set", handle)?) };
@@ -117,8 +123,14 @@ fn settings(linker: &mut Linker<State>) -> Result<(), Error> {
         }
     })?;
     linker.func_wrap(m, "var_set", |mut g: Guest<'_>, key: i64, value: i64| {
+        // One block may be both.
+        let is_none = value == 0;
+        let value = if is_none { None } else { Some((value, block(&mut g, "var_set", value)?)) };
         let key = name(&mut g, "var_set", key)?;
-        let value = if value == 0 { None } else { Some(block(&mut g, "var_set", value)?) };
+        let value = value.map(|(handle, bytes)| {
+            g.data_mut().free(handle as u64);
+            bytes
+        });
         let set = g.data_mut().set_var(&key, value.as_deref());
         set.map_err(|message| fail(crate::call::Fault::new("plugin.error", message)))
     })?;
@@ -128,12 +140,21 @@ fn settings(linker: &mut Linker<State>) -> Result<(), Error> {
 fn http(linker: &mut Linker<State>) -> Result<(), Error> {
     let m = module::EXTISM;
     linker.func_wrap(m, "http_request", |mut g: Guest<'_>, head: i64, body: i64| {
-        let head = block(&mut g, "http_request", head)?;
-        let body = if body == 0 { Vec::new() } else { block(&mut g, "http_request", body)? };
+        let head = taken(&mut g, "http_request", head)?;
+        let body = if body == 0 { Vec::new() } else { taken(&mut g, "http_request", body)? };
         Err::<i64, _>(suspend(&mut g, Request::Http { head, body, reply: HttpReply::Block }))
     })?;
     linker.func_wrap(m, "http_status_code", |g: Guest<'_>| g.data().http_status)?;
-    linker.func_wrap(m, "http_headers", |g: Guest<'_>| g.data().http_headers as i64)?;
+    // A block of its own for whoever asks, who gives it back.
+    linker.func_wrap(m, "http_headers", |mut g: Guest<'_>| {
+        let len = g.data().http_headers.len();
+        if len == 0 {
+            return Ok(0);
+        }
+        g.data().room_for(Arena::cost(len)).map_err(fail)?;
+        let headers = g.data().http_headers.clone();
+        new_block(&mut g, headers)
+    })?;
     Ok(())
 }
 
@@ -148,9 +169,13 @@ fn logs(linker: &mut Linker<State>) -> Result<(), Error> {
     ] {
         linker.func_wrap(m, name, move |mut g: Guest<'_>, handle: i64| {
             guest::charge(&mut g, 0)?;
+            if handle == 0 {
+                return Ok(()); // an empty line has no block
+            }
             let state = g.data_mut();
             let line = state.blocks.block(handle as u64).ok_or_else(|| outside(name, handle))?;
             state.logs.push(level, line);
+            state.free(handle as u64);
             Ok::<(), Error>(())
         })?;
     }
@@ -177,8 +202,15 @@ fn block(g: &mut Guest<'_>, function: &str, handle: i64) -> Result<Vec<u8>, Erro
     Ok(bytes)
 }
 
+/// The same, of a block that is the host's from now on.
+fn taken(g: &mut Guest<'_>, function: &str, handle: i64) -> Result<Vec<u8>, Error> {
+    let bytes = block(g, function, handle)?;
+    g.data_mut().free(handle as u64);
+    Ok(bytes)
+}
+
 fn name(g: &mut Guest<'_>, function: &str, handle: i64) -> Result<String, Error> {
-    String::from_utf8(block(g, function, handle)?)
+    String::from_utf8(taken(g, function, handle)?)
         .map_err(|_| broken(format!("{function} with a name that is not UTF-8")))
 }
 

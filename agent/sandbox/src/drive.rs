@@ -183,7 +183,7 @@ impl Drive<'_> {
         let denied = !state.denials.is_empty();
         let result = match (ended, state.error.take()) {
             (Err(fault), _) => Err(fault),
-            (Ok(0), _) => Ok(std::mem::take(&mut state.output)),
+            (Ok(0), _) => Ok(state.take_output()),
             (Ok(_), Some(error)) => Err(Fault::reported(&error, denied)),
             (Ok(code), None) => {
                 Err(Fault::new("plugin.error", format!("the plugin returned {code}")).retryable())

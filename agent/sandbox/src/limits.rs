@@ -28,6 +28,22 @@ pub const STACK_BYTES: usize = 1_000_000;
 pub const IMPORTS: u32 = 256;
 /// Exports of a module.
 pub const EXPORTS: u32 = 1_024;
+/// Functions of a module's own.
+pub const FUNCTIONS: u32 = 20_000;
+/// Global variables of a module.
+pub const GLOBALS: u32 = 1_000;
+/// Tables of a module.
+pub const TABLES: u32 = 100;
+/// Element segments of a module.
+pub const ELEMENT_SEGMENTS: u32 = 1_000;
+/// Data segments of a module. Each is copied into every instance; Go's own compiler makes 28,000.
+pub const DATA_SEGMENTS: u32 = 65_536;
+/// Parameters or results of one function or block.
+pub const VALUES: u32 = 32;
+/// Missing imports that are named when a module is refused.
+pub const NAMES_SHOWN: usize = 8;
+/// One of these names, in bytes.
+pub const NAME_SHOWN_BYTES: usize = 128;
 
 /// Modules kept ready.
 pub const CACHED_MODULES: usize = 32;

@@ -151,8 +151,7 @@ impl<'a> Desk<'a> {
             (HttpReply::Result, response) => keep(state, response.map(|r| framed_response(&r))),
             (HttpReply::Block, Ok(response)) => {
                 state.http_status = i32::from(response.status);
-                let headers = serde_json::to_vec(&response.headers).unwrap_or_default();
-                state.http_headers = state.keep_block(headers)?;
+                state.http_headers = serde_json::to_vec(&response.headers).unwrap_or_default();
                 state.fuel_debt += response.body.len() as u64 / limits::BYTES_PER_FUEL;
                 Ok(Val::I64(state.keep_block(response.body)? as i64))
             }

@@ -4,10 +4,15 @@
 use openclaw_protocol::limits::MODULE_BYTES;
 use serde::Serialize;
 use wasmparser::{
-    Encoding, ExternalKind, FunctionBody, MemoryType, Operator, Parser, Payload, TypeRef,
+    Encoding, ExportSectionReader, ExternalKind, FunctionBody, ImportSectionReader, MemoryType,
+    Operator, Parser, Payload, TypeRef,
 };
 
+use crate::call::cut;
 use crate::limits;
+
+/// Where Extism has the functions of the application that a plugin is part of.
+const USER: &str = "extism:host/user";
 
 /// What a module is like.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -61,11 +66,32 @@ pub enum LoadError {
     #[error("{0}")]
     Unsupported(String),
     /// Imports that the sandbox does not have.
-    #[error("the module imports what the sandbox does not have: {}", .0.join(", "))]
-    Imports(Vec<String>),
+    #[error("the module imports what is not offered here: {}; {}", named(.0), advice(.0))]
+    Imports(Vec<Import>),
     /// The engine panicked over this module. It is our fault, and the module cannot run.
     #[error("the engine failed over this module; report it with the module attached")]
     Engine,
+}
+
+/// Imports as a person reads them: not too many, and none without end.
+fn named(imports: &[Import]) -> String {
+    let short = |import: &Import| {
+        let (module, name) = (&import.module, &import.name);
+        cut(&format!("{module}.{name}"), limits::NAME_SHOWN_BYTES)
+    };
+    let shown: Vec<String> = imports.iter().take(limits::NAMES_SHOWN).map(short).collect();
+    match imports.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn advice(imports: &[Import]) -> &'static str {
+    if imports.iter().any(|import| import.module == USER) {
+        return "functions of a host application (`extism:host/user`) do not exist on a device: use \
+                those of `extism:host/env` and `openclaw`";
+    }
+    "a plugin may import functions of `extism:host/env`, `openclaw` and `wasi_snapshot_preview1`"
 }
 
 /// Looks at a module. It is parsed, not validated: the engine does that when it is loaded.
@@ -98,31 +124,28 @@ impl Look {
                 "this is a WebAssembly component; the sandbox runs core modules: build for \
                  wasm32-unknown-unknown or wasm32-wasip1 without a component adapter",
             )),
-            Payload::ImportSection(section) => {
-                bounded("imports", section.count(), limits::IMPORTS)?;
-                for import in section {
-                    let import = import.map_err(invalid)?;
-                    match import.ty {
-                        TypeRef::Func(_) => self.imported_functions += 1,
-                        TypeRef::Memory(_)
-                        | TypeRef::Table(_)
-                        | TypeRef::Global(_)
-                        | TypeRef::Tag(_) => {
-                            return Err(unsupported(format!(
-                                "the module imports `{}.{}`, which is not a function; let it \
-                                 define its own memory and tables",
-                                import.module, import.name
-                            )));
-                        }
-                    }
-                    let (module, name) = (import.module.to_owned(), import.name.to_owned());
-                    self.info.imports.push(Import { module, name });
+            Payload::ImportSection(section) => self.imports(section),
+            Payload::TypeSection(section) => {
+                for ty in section.into_iter_err_on_gc_types() {
+                    let ty = ty.map_err(invalid)?;
+                    let most = ty.params().len().max(ty.results().len());
+                    bounded("values in one signature", most as u32, limits::VALUES)?;
                 }
                 Ok(())
             }
             Payload::FunctionSection(section) => {
                 self.info.functions = section.count();
-                Ok(())
+                bounded("functions", section.count(), limits::FUNCTIONS)
+            }
+            Payload::GlobalSection(section) => {
+                bounded("global variables", section.count(), limits::GLOBALS)
+            }
+            Payload::TableSection(section) => bounded("tables", section.count(), limits::TABLES),
+            Payload::ElementSection(section) => {
+                bounded("element segments", section.count(), limits::ELEMENT_SEGMENTS)
+            }
+            Payload::DataSection(section) => {
+                bounded("data segments", section.count(), limits::DATA_SEGMENTS)
             }
             Payload::MemorySection(section) => {
                 for memory in section {
@@ -130,23 +153,7 @@ impl Look {
                 }
                 Ok(())
             }
-            Payload::ExportSection(section) => {
-                bounded("exports", section.count(), limits::EXPORTS)?;
-                for export in section {
-                    let export = export.map_err(invalid)?;
-                    if export.kind != ExternalKind::Func {
-                        continue;
-                    }
-                    if export.index < self.imported_functions {
-                        return Err(unsupported(format!(
-                            "the export `{}` is an import handed on; wrap it in a function",
-                            export.name
-                        )));
-                    }
-                    self.info.exports.push(export.name.to_owned());
-                }
-                Ok(())
-            }
+            Payload::ExportSection(section) => self.exports(section),
             Payload::StartSection { .. } => Err(unsupported(
                 "the module has a start function, which would run before any limit; build it as \
                  a library (a reactor, with `_initialize`)",
@@ -154,6 +161,45 @@ impl Look {
             Payload::CodeSectionEntry(body) => operators(&body),
             _ => Ok(()),
         }
+    }
+
+    fn imports(&mut self, section: ImportSectionReader<'_>) -> Result<(), LoadError> {
+        bounded("imports", section.count(), limits::IMPORTS)?;
+        for import in section {
+            let import = import.map_err(invalid)?;
+            match import.ty {
+                TypeRef::Func(_) => self.imported_functions += 1,
+                TypeRef::Memory(_) | TypeRef::Table(_) | TypeRef::Global(_) | TypeRef::Tag(_) => {
+                    return Err(unsupported(format!(
+                        "the module imports `{}.{}`, which is not a function; let it define its \
+                         own memory and tables",
+                        cut(import.module, limits::NAME_SHOWN_BYTES),
+                        cut(import.name, limits::NAME_SHOWN_BYTES)
+                    )));
+                }
+            }
+            let (module, name) = (import.module.to_owned(), import.name.to_owned());
+            self.info.imports.push(Import { module, name });
+        }
+        Ok(())
+    }
+
+    fn exports(&mut self, section: ExportSectionReader<'_>) -> Result<(), LoadError> {
+        bounded("exports", section.count(), limits::EXPORTS)?;
+        for export in section {
+            let export = export.map_err(invalid)?;
+            if export.kind != ExternalKind::Func {
+                continue;
+            }
+            if export.index < self.imported_functions {
+                return Err(unsupported(format!(
+                    "the export `{}` is an import handed on; wrap it in a function",
+                    cut(export.name, limits::NAME_SHOWN_BYTES)
+                )));
+            }
+            self.info.exports.push(export.name.to_owned());
+        }
+        Ok(())
     }
 
     fn memory(&mut self, memory: MemoryType) -> Result<(), LoadError> {
@@ -177,7 +223,7 @@ fn operators(body: &FunctionBody<'_>) -> Result<(), LoadError> {
     let mut grows = 0;
     let mut reader = body.get_operators_reader().map_err(invalid)?;
     while !reader.eof() {
-        let operator = reader.read().map_err(invalid)?;
+        let operator = reader.read().map_err(simd_or_invalid)?;
         if matches!(operator, Operator::TableGrow { .. }) {
             return Err(unsupported(
                 "the module uses `table.grow`; give its table its full size when linking",
@@ -197,6 +243,17 @@ fn bounded(what: &str, count: u32, most: u32) -> Result<(), LoadError> {
 
 fn unsupported(what: impl Into<String>) -> LoadError {
     LoadError::Unsupported(what.into())
+}
+
+/// Instructions on vectors are another matter than nonsense.
+fn simd_or_invalid(error: wasmparser::BinaryReaderError) -> LoadError {
+    if error.message().contains("SIMD") {
+        return unsupported(
+            "the module uses vector instructions (SIMD), which the interpreter does not have; build \
+             it without them (-mno-simd128)",
+        );
+    }
+    invalid(error)
 }
 
 fn invalid(error: wasmparser::BinaryReaderError) -> LoadError {

@@ -17,11 +17,15 @@ pub(crate) struct State {
     pub(crate) input: Vec<u8>,
     pub(crate) output: Vec<u8>,
     pub(crate) output_max: usize,
+    /// The output as address and length in a block, of which it is read when the call ends.
+    output_span: Option<(u64, u64)>,
     /// What the plugin reported as its failure.
     pub(crate) error: Option<Vec<u8>>,
     /// The result that waits to be read; see the ABI's memory rule.
     pub(crate) result: Vec<u8>,
     pub(crate) blocks: Arena,
+    /// The input as a block, once it was asked for as one; 0 before.
+    pub(crate) input_block: u64,
     /// The guest's linear memory, known once it is instantiated.
     pub(crate) memory: Option<Memory>,
     pub(crate) limiter: Limiter,
@@ -31,7 +35,7 @@ pub(crate) struct State {
     pub(crate) context: Context,
     /// Status and header block of the last response, for the Extism functions.
     pub(crate) http_status: i32,
-    pub(crate) http_headers: u64,
+    pub(crate) http_headers: Vec<u8>,
     /// What the guest waits for while it is suspended.
     pub(crate) request: Option<Request>,
     /// Fuel that host functions used beyond what was left of the slice.
@@ -49,9 +53,11 @@ impl State {
             input: call.input.to_vec(),
             output: Vec::new(),
             output_max: call.limits.output_bytes as usize,
+            output_span: None,
             error: None,
             result: Vec::new(),
             blocks: Arena::default(),
+            input_block: 0,
             memory: None,
             limiter: Limiter::new(call.limits.memory_bytes as usize),
             logs: Logs::default(),
@@ -59,7 +65,7 @@ impl State {
             vars: std::mem::take(&mut call.vars),
             context: std::mem::take(&mut call.context),
             http_status: 0,
-            http_headers: 0,
+            http_headers: Vec::new(),
             request: None,
             fuel_debt: 0,
             denials: Vec::new(),
@@ -118,7 +124,8 @@ impl State {
     }
 
     fn account(&mut self) -> Result<(), Fault> {
-        self.limiter.hold_outside(self.blocks.bytes() + self.result.len() + self.held)
+        let kept = self.result.len() + self.http_headers.len() + self.held;
+        self.limiter.hold_outside(self.blocks.bytes() + kept)
     }
 
     /// Remembers that something was asked for and denied.
@@ -142,18 +149,64 @@ impl State {
     /// # Errors
     /// It is over the call's limit, which ends the call: a cut output would be a wrong one.
     pub(crate) fn set_output(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        if bytes.len() > self.output_max {
-            let (len, max) = (bytes.len(), self.output_max);
-            return Err(Fault::new(
-                "plugin.output",
-                format!(
-                    "the output has {len} bytes, the limit is {max}; send less, or raise limits.output_bytes in plugin.toml"
-                ),
-            ));
-        }
+        self.check_output(bytes.len())?;
+        self.output_span = None;
         self.output.clear();
         self.output.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Sets the output to what will be in this part of a block when the call ends, or when the block is
+    /// given back. There is none where that is outside every block.
+    ///
+    /// # Errors
+    /// As [`State::set_output`].
+    pub(crate) fn set_output_span(&mut self, at: u64, len: u64) -> Result<Option<()>, Fault> {
+        if len == 0 {
+            return self.set_output(&[]).map(Some);
+        }
+        let Some(found) = self.blocks.span(at, len).map(<[u8]>::len) else { return Ok(None) };
+        self.check_output(found)?;
+        self.output.clear();
+        self.output_span = Some((at, len));
+        Ok(Some(()))
+    }
+
+    /// The output, when the call has ended.
+    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+        self.read_output();
+        std::mem::take(&mut self.output)
+    }
+
+    fn read_output(&mut self) {
+        if let Some((at, len)) = self.output_span.take() {
+            self.output = self.blocks.span(at, len).unwrap_or_default().to_vec();
+        }
+    }
+
+    /// Gives a block back.
+    pub(crate) fn free(&mut self, handle: u64) {
+        let in_it = |(at, _)| {
+            let block = self.blocks.block(handle);
+            block.is_some_and(|block| (handle..handle + block.len() as u64).contains(&at))
+        };
+        if self.output_span.is_some_and(in_it) {
+            self.read_output();
+        }
+        self.blocks.free(handle);
+    }
+
+    fn check_output(&self, len: usize) -> Result<(), Fault> {
+        let max = self.output_max;
+        if len <= max {
+            return Ok(());
+        }
+        Err(Fault::new(
+            "plugin.output",
+            format!(
+                "the output has {len} bytes, the limit is {max}; send less, or raise limits.output_bytes in plugin.toml"
+            ),
+        ))
     }
 
     /// Sets a variable of the run, or forgets it.

@@ -8,4 +8,7 @@ mod hostile;
 mod interface;
 mod limits;
 mod plugins;
+mod pointers;
 mod replay;
+mod shapes;
+mod smith;

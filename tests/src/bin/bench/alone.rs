@@ -17,14 +17,14 @@ const RUNS_OF_EACH: u64 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// An agent of its own directory, ended with this value.
-struct Alone {
+pub(crate) struct Alone {
     process: Child,
-    at: At,
+    pub(crate) at: At,
 }
 
 impl Alone {
     /// Makes a configuration; `plugins` may be absent.
-    fn configure(dir: &Path, plugins: Option<&Path>) -> std::io::Result<PathBuf> {
+    pub(crate) fn configure(dir: &Path, plugins: Option<&Path>) -> std::io::Result<PathBuf> {
         std::fs::create_dir_all(dir.join("workflows"))?;
         let mut text = format!(
             "data_dir = {:?}\n[standalone]\nworkflows = {:?}\n",
@@ -39,7 +39,7 @@ impl Alone {
         Ok(config)
     }
 
-    fn start(agent: &Path, dir: &Path, config: &Path) -> std::io::Result<Self> {
+    pub(crate) fn start(agent: &Path, dir: &Path, config: &Path) -> std::io::Result<Self> {
         let process = Command::new(agent)
             .args(["run", "--config", &config.to_string_lossy()])
             .stdout(Stdio::null())
@@ -50,7 +50,11 @@ impl Alone {
     }
 
     /// Asks until there is an answer.
-    fn until<T>(&self, what: &str, ask: impl Fn(&At) -> Option<T>) -> std::io::Result<T> {
+    pub(crate) fn until<T>(
+        &self,
+        what: &str,
+        ask: impl Fn(&At) -> Option<T>,
+    ) -> std::io::Result<T> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(answer) = ask(&self.at) {

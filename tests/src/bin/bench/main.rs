@@ -1,10 +1,11 @@
 //! `make bench`: figures of a release agent, each beside what it should be compared with in the
-//! same run. Writes `target/bench.json`. `bench PART…` (`loops`, `start`, `five`, `waiting`, `world`)
-//! measures those alone, and writes nothing.
+//! same run. Writes `target/bench.json`. `bench PART…` (`loops`, `start`, `five`, `plugins`, `waiting`,
+//! `world`) measures those alone, and writes nothing.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
 mod alone;
 mod machine;
+mod plugins;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -93,6 +94,9 @@ async fn bench(wanted: &Wanted) -> Result<(), Failure> {
     if wanted.is("five") {
         let five = alone::five(&agent, &root, &dir.join("five"))?;
         rows.extend(five_rows("", &five, syncs, bare));
+    }
+    if wanted.is("plugins") {
+        rows.extend(plugins::rows(&agent, &root, &dir)?);
     }
     if wanted.is("waiting") {
         let waiting = alone::waiting(&agent, &dir.join("waiting"))?;

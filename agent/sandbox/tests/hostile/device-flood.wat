@@ -1,0 +1,21 @@
+;; Asks for everything that a device may have, for ever, under a name that nobody granted.
+(module
+  (import "openclaw" "secret_handle" (func $secret (param i32 i32) (result i64)))
+  (import "openclaw" "serial_open" (func $serial (param i32 i32) (result i32)))
+  (import "openclaw" "gpio_read" (func $gpio (param i32 i32) (result i32)))
+  (import "openclaw" "i2c_transfer" (func $i2c (param i32 i32 i32 i32 i32) (result i64)))
+  (import "openclaw" "exec" (func $exec (param i32 i32 i32 i32 i32 i32 i32) (result i64)))
+  (import "openclaw" "file_write" (func $write (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 0) "root")
+  (func (export "execute")
+    (loop $again
+      (drop (call $secret (i32.const 0) (i32.const 4)))
+      (drop (call $serial (i32.const 0) (i32.const 4)))
+      (drop (call $gpio (i32.const 0) (i32.const 4)))
+      (drop (call $i2c (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 65536) (i32.const -1)))
+      (drop (call $exec (i32.const 0) (i32.const 4) (i32.const 4) (i32.const 65536)
+        (i32.const 0) (i32.const 65536) (i32.const -1)))
+      (drop (call $write (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)
+        (i32.const 0) (i32.const 65536) (i32.const 0)))
+      (br $again))))
