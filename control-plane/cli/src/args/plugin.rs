@@ -42,6 +42,14 @@ pub(crate) enum PluginVerb {
         /// NAME or NAME@VERSION
         plugin: String,
     },
+    /// Download the module of a version; one that broke off goes on where it was
+    Download {
+        /// NAME or NAME@VERSION
+        plugin: String,
+        /// Where to, NAME-VERSION.wasm where it is not said
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Approve what a version may touch, and whatever other version asks for no more
     Approve {
         /// NAME@VERSION

@@ -8,6 +8,7 @@ mod expr;
 mod identity;
 mod import;
 pub(crate) mod plugin;
+mod plugin_download;
 mod plugin_key;
 mod replay;
 pub(crate) mod run;

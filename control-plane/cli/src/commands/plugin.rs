@@ -10,7 +10,7 @@ use reqwest::{Body, Method, multipart};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{confirm, plugin_key, split_at_sign};
+use super::{confirm, plugin_download, plugin_key, split_at_sign};
 use crate::args::{Files, Global, KeyVerb, PluginVerb};
 use crate::client::{Client, encoded, path};
 use crate::exit::{FAILED, Failure, INVALID, NOT_FOUND};
@@ -51,6 +51,10 @@ pub(crate) async fn run(global: &Global, verb: PluginVerb) -> Result<(), Failure
         PluginVerb::Inspect { plugin } => {
             let shown = find(client, &plugin).await?;
             output::print(global.output, &shown, &["what", "value"], describe)
+        }
+        PluginVerb::Download { plugin, file } => {
+            let found = find(client, &plugin).await?;
+            plugin_download::run(client, global, &found, file).await
         }
         PluginVerb::Approve { plugin } => {
             let waits = find(client, &plugin).await?;

@@ -110,3 +110,32 @@ fn how_a_version_stands_is_changed_and_shown() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 }
+
+#[test]
+fn a_download_goes_on_and_is_what_was_asked_for_or_is_not_there() {
+    let desk = Desk::new();
+    let rest = json!({ "rest": 1 });
+    let whole = format!("first part {rest}");
+    let digest = digest_of(whole.as_bytes()).to_string();
+    let mut plugin = answer("ready");
+    plugin["digest"] = json!(digest);
+    plugin["size"] = json!(whole.len());
+    let stub = Stub::start(vec![
+        ("GET /api/v1/plugins/greeter/1.0.0", 200, plugin),
+        ("GET /api/v1/modules/", 206, rest),
+    ]);
+    let here = [("OPENCLAW_URL", stub.url.as_str()), ("OPENCLAW_TOKEN", "oc_k")];
+    let (file, beside) = ("greeter-1.0.0.wasm", format!("greeter-1.0.0.wasm.{digest}.partial"));
+    std::fs::write(desk.path().join(&beside), "first part ").unwrap();
+    let done = desk.run_with(&["plugin", "download", "greeter@1.0.0"], &here);
+    assert!(done.status.success(), "{}", err(&done));
+    assert_eq!(stub.asked().pop().unwrap().0, format!("GET /api/v1/modules/{digest}"));
+    assert_eq!(std::fs::read_to_string(desk.path().join(file)).unwrap(), whole);
+    assert!(!desk.path().join(&beside).exists());
+
+    let changed = ["plugin", "download", "greeter@1.0.0", "-f", "other.wasm"];
+    let done = desk.run_with(&changed, &here);
+    assert!(err(&done).contains("is not the module"), "{}", err(&done));
+    assert!(!done.status.success() && !desk.path().join("other.wasm").exists());
+    assert!(!desk.path().join(format!("other.wasm.{digest}.partial")).exists());
+}

@@ -26,6 +26,9 @@ const WORDS = {
     waiting: "waiting", log: "Log", at: "When", level: "Level", message: "Message",
     fields: "Fields", more_log: "There is more: see the events of this execution.",
     undone: "undone", not_undone: "not all undone",
+    plugin: "Plugin", category: "Category", description: "What it does", may_touch: "May touch",
+    ready: "ready", pending_approval: "waits for approval", yanked: "yanked",
+    deprecated: "deprecated", not_approved: "not approved",
   },
   zh: {
     devices: "设备", workflows: "工作流", deployments: "部署", executions: "执行",
@@ -49,6 +52,9 @@ const WORDS = {
     wait_broker: "本地消息代理", wait_clock: "可信时钟", waiting: "等待中", log: "日志",
     at: "时间", level: "级别", message: "内容", fields: "字段",
     more_log: "还有更多：见该执行的事件。", undone: "已撤销", not_undone: "未能全部撤销",
+    plugin: "插件", category: "类别", description: "用途", may_touch: "可以碰什么",
+    ready: "可用", pending_approval: "等待批准", yanked: "已下架", deprecated: "已弃用",
+    not_approved: "未批准",
   },
 };
 

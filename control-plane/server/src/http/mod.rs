@@ -17,6 +17,7 @@ mod executions;
 pub(crate) mod extract;
 mod health;
 mod openapi;
+mod part;
 mod plugins;
 mod proxy;
 mod publisher_keys;
@@ -95,6 +96,7 @@ fn v1() -> Router<Ctx> {
         .route("/plugins/{name}/{version}/yank", post(plugins::yank))
         .route("/plugins/{name}/{version}/unyank", post(plugins::unyank))
         .route("/plugins/{name}/{version}/deprecate", post(plugins::deprecate))
+        .route("/modules/{digest}", get(plugins::module_by_digest))
         .route("/publisher-keys", get(publisher_keys::list).post(publisher_keys::add))
         .route("/publisher-keys/{id}", delete(publisher_keys::revoke))
         .route(

@@ -87,6 +87,8 @@ fn meaning(status: &str) -> &'static str {
         "201" => "Made",
         "202" => "Written down; the device answers when it can",
         "204" => "Done",
+        "206" => "The part that was asked for",
+        "304" => "Nothing: who asks has it",
         _ => "As asked",
     }
 }
@@ -131,6 +133,7 @@ fn meaning(status: &str) -> &'static str {
         plugins::versions,
         plugins::find,
         plugins::module,
+        plugins::module_by_digest,
         plugins::manifest,
         plugins::approve,
         plugins::yank,

@@ -2,9 +2,8 @@
 
 use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest as _, Multipart, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 
 use openclaw_protocol::api::{DeprecatePlugin, Page, Plugin, PluginSignature, YankPlugin};
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use super::error::{Answer, Error};
 use super::extract::{Json, Named, Query};
 use super::openapi::Problems;
+use super::part;
 use crate::context::Ctx;
 use crate::identity::Principal;
 use crate::service::Fault;
@@ -93,18 +93,42 @@ pub(super) async fn find(
     Ok(axum::Json(plugins::find(&ctx, &who, &name, &version).await?))
 }
 
-/// The WebAssembly module of a version, by which a call can be run again at the desk.
+/// The WebAssembly module of a version, by which a call can be run again at the desk. A `Range` of
+/// it goes on with a download that broke off.
 #[utoipa::path(get, path = "/api/v1/plugins/{name}/{version}/module", tag = "plugins",
     params(("name" = String, Path, description = "Plugin name"),
-        ("version" = String, Path, description = "Semantic version")),
-    responses((status = 200, body = String, content_type = "application/wasm"), Problems))]
+        ("version" = String, Path, description = "Semantic version"),
+        ("Range" = Option<String>, Header, description = "One range of bytes"),
+        ("If-Range" = Option<String>, Header, description = "The entity tag of the rest")),
+    responses((status = 200, body = String, content_type = "application/wasm"),
+        (status = 206, body = String, content_type = "application/wasm"),
+        (status = 304), Problems))]
 pub(super) async fn module(
     State(ctx): State<Ctx>,
     who: Principal,
+    headers: HeaderMap,
     Named((name, version)): Named<(String, String)>,
-) -> Answer<impl IntoResponse> {
-    let module = plugins::module(&ctx, &who, &name, &version).await?;
-    Ok(([(CONTENT_TYPE, "application/wasm")], module))
+) -> Answer<Response> {
+    let (digest, module) = plugins::module(&ctx, &who, &name, &version).await?;
+    Ok(part::module(&headers, &digest.to_string(), module))
+}
+
+/// A module by its SHA-256, whole or a `Range` of it.
+#[utoipa::path(get, path = "/api/v1/modules/{digest}", tag = "plugins",
+    params(("digest" = String, Path, description = "SHA-256 of the module, 64 hexadecimal digits"),
+        ("Range" = Option<String>, Header, description = "One range of bytes"),
+        ("If-Range" = Option<String>, Header, description = "The entity tag of the rest")),
+    responses((status = 200, body = String, content_type = "application/wasm"),
+        (status = 206, body = String, content_type = "application/wasm"),
+        (status = 304), Problems))]
+pub(super) async fn module_by_digest(
+    State(ctx): State<Ctx>,
+    who: Principal,
+    headers: HeaderMap,
+    Named(digest): Named<String>,
+) -> Answer<Response> {
+    let (digest, module) = plugins::module_by_digest(&ctx, &who, &digest).await?;
+    Ok(part::module(&headers, &digest.to_string(), module))
 }
 
 /// `plugin.toml` of a version as its author wrote it: what its signature is over.

@@ -58,6 +58,7 @@ pub(crate) const TABLE: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/v1/plugins/{name}/{version}/yank", AtLeast(Operator)),
     (Method::POST, "/api/v1/plugins/{name}/{version}/unyank", AtLeast(Operator)),
     (Method::POST, "/api/v1/plugins/{name}/{version}/deprecate", AtLeast(Operator)),
+    (Method::GET, "/api/v1/modules/{digest}", AtLeast(Viewer)),
     (Method::GET, "/api/v1/publisher-keys", AtLeast(Viewer)),
     (Method::POST, "/api/v1/publisher-keys", AtLeast(Admin)),
     (Method::DELETE, "/api/v1/publisher-keys/{id}", AtLeast(Admin)),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use openclaw_protocol::api::{Page, Plugin, PluginSignature, PluginState, ProblemItem, Role};
-use openclaw_protocol::id::TenantId;
+use openclaw_protocol::id::{Digest, TenantId};
 use openclaw_protocol::limits;
 use openclaw_protocol::plugin::{Manifest, statement};
 use openclaw_sandbox::{LoadError, ModuleInfo, STACK_BYTES, Sandbox, digest_of};
@@ -105,22 +105,42 @@ async fn require(tx: &mut Tx, tenant: &TenantId, name: &str, version: &str) -> O
     found.ok_or_else(|| Fault::not_found("plugin", format!("{name}@{version}")))
 }
 
-/// The module of one version.
+/// The module of one version, with its digest.
 pub(crate) async fn module(
     ctx: &Context,
     who: &Principal,
     name: &str,
     version: &str,
-) -> Outcome<Vec<u8>> {
+) -> Outcome<(Digest, Vec<u8>)> {
     let mut tx = ctx.db.read().await?;
     let digest = require(&mut tx, &who.tenant, name, version).await?.digest;
     let module = store::plugins::module(&mut tx, &who.tenant, digest).await?;
     let module = module
         .ok_or_else(|| Fault::Internal(format!("the module of `{name}` {version} is gone")))?;
+    verified(digest, module)
+}
+
+/// A module of the tenant by its digest.
+pub(crate) async fn module_by_digest(
+    ctx: &Context,
+    who: &Principal,
+    text: &str,
+) -> Outcome<(Digest, Vec<u8>)> {
+    let none = || Fault::not_found("module", text);
+    let digest = Digest::parse(text).map_err(|_| none())?;
+    let mut tx = ctx.db.read().await?;
+    let module = store::plugins::module(&mut tx, &who.tenant, digest).await?;
+    verified(digest, module.ok_or_else(none)?)
+}
+
+/// What is read is what was published, or nothing.
+fn verified(digest: Digest, module: Vec<u8>) -> Outcome<(Digest, Vec<u8>)> {
     if digest_of(&module) == digest {
-        return Ok(module);
+        return Ok((digest, module));
     }
-    Err(Fault::Internal(format!("the module of `{name}` {version} is not what was published")))
+    Err(Fault::Internal(format!(
+        "the module {digest} is not what was published; put the database's last backup in place"
+    )))
 }
 
 /// `plugin.toml` of one version, as its author wrote it: what its signature is over.
@@ -206,11 +226,7 @@ pub(crate) async fn publish(
 }
 
 /// The answer to a version that is there already.
-fn again(
-    there: PluginRow,
-    digest: openclaw_protocol::id::Digest,
-    manifest: &Manifest,
-) -> Outcome<(Plugin, bool)> {
+fn again(there: PluginRow, digest: Digest, manifest: &Manifest) -> Outcome<(Plugin, bool)> {
     if there.digest == digest && there.manifest == *manifest {
         return Ok((view(there), false));
     }

@@ -461,6 +461,36 @@ pub(super) async fn where_signatures_are_required_nothing_else_is_published(data
     server.stop().await;
 }
 
+pub(super) async fn a_download_goes_on_where_it_broke_off(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let plugin = published(&admin, &manifest("greeter", "1.0.0", "")).await;
+    let digest = plugin["digest"].as_str().unwrap();
+    let by_digest = format!("/api/v1/modules/{digest}");
+    let text = |bytes: &[u8]| json!(String::from_utf8_lossy(bytes));
+    let tag = format!("\"{digest}\"");
+    for path in [by_digest.as_str(), "/api/v1/plugins/greeter/1.0.0/module"] {
+        assert_eq!(admin.get(path).await, text(MODULE));
+        let (status, first) =
+            admin.send(admin.request(Method::GET, path).header("range", "bytes=0-29")).await;
+        assert_eq!((status.as_u16(), first), (206, text(&MODULE[..30])));
+        let rest = admin.request(Method::GET, path).header("range", "bytes=30-");
+        let (status, rest) = admin.send(rest.header("if-range", &tag)).await;
+        assert_eq!((status.as_u16(), rest), (206, text(&MODULE[30..])));
+        let other = admin.request(Method::GET, path).header("range", "bytes=30-");
+        let (status, all) = admin.send(other.header("if-range", "\"other\"")).await;
+        assert_eq!((status.as_u16(), all), (200, text(MODULE)), "the rest is of something else");
+        let behind = admin.request(Method::GET, path).header("range", "bytes=5000-");
+        assert_eq!(admin.send(behind).await.1["code"], "request.range");
+        let known = admin.request(Method::GET, path).header("if-none-match", &tag);
+        assert_eq!(admin.send(known).await.0, 304);
+    }
+    let stranger = server.session("other", Role::Admin).await;
+    stranger.refused(Method::GET, &by_digest, None, (404, "not_found")).await;
+    admin.refused(Method::GET, "/api/v1/modules/xyz", None, (404, "not_found")).await;
+    server.stop().await;
+}
+
 /// A row as the version before wrote it, and the migration over it.
 pub(super) async fn what_was_published_before_is_approved_and_found(database: Database) {
     let server = Server::start(&database).await;

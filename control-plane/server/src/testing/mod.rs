@@ -99,6 +99,7 @@ checks! {
     checks_registry::plugins_are_found_by_words_category_and_tag,
     checks_registry::a_signature_is_over_everything_and_by_a_key_that_is_good,
     checks_registry::where_signatures_are_required_nothing_else_is_published,
+    checks_registry::a_download_goes_on_where_it_broke_off,
     checks_registry::what_was_published_before_is_approved_and_found,
     checks_rollout::the_later_deployment_decides_whatever_the_clock_says,
     checks_rollout::a_rollback_leads_back_to_the_plugins_before,
