@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use openclaw_protocol::api::ProblemItem;
 use openclaw_protocol::plugin::{Capability, Manifest, Permissions};
 use openclaw_sandbox::{Import, ModuleInfo};
-use serde_json::Value;
 
 use crate::config;
 use crate::service::{Fault, Outcome};
@@ -92,14 +91,15 @@ fn check_schemas(manifest: &Manifest, findings: &mut Findings) {
     for (name, action) in manifest.actions.iter() {
         for (which, schema) in [("input", &action.input), ("output", &action.output)] {
             let Some(schema) = schema else { continue };
-            let fault = match schema {
-                // A schema that refers to nothing outside of itself: nothing is fetched.
-                Value::Object(_) => jsonschema::draft202012::new(schema).err().map(|error| {
+            // A schema that refers to nothing outside of itself: nothing is fetched.
+            let built = schema.is_object().then(|| jsonschema::draft202012::new(schema));
+            let fault = match built {
+                None => Some("it is no table".to_owned()),
+                Some(built) => built.err().map(|error| {
                     let at = error.instance_path().to_string();
                     let text: String = error.to_string().chars().take(200).collect();
                     if at.is_empty() { text } else { format!("{text} at {at}") }
                 }),
-                _ => Some("it is no table".to_owned()),
             };
             if let Some(fault) = fault {
                 let detail = format!(
