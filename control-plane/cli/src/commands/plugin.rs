@@ -22,11 +22,12 @@ const UPLOAD_PIECE: usize = 16 * 1024;
 /// `openclaw plugin …`.
 pub(crate) async fn run(global: &Global, verb: PluginVerb) -> Result<(), Failure> {
     // These are of this machine alone.
-    let verb = match verb {
-        PluginVerb::Sign { files, key } => return plugin_key::sign(global, &files, &key),
-        PluginVerb::Key(KeyVerb::New { file }) => return plugin_key::new(global, &file),
-        verb => verb,
-    };
+    if let PluginVerb::Sign { files, key } = &verb {
+        return plugin_key::sign(global, files, key);
+    }
+    if let PluginVerb::Key(KeyVerb::New { file }) = &verb {
+        return plugin_key::new(global, file);
+    }
     let client = &Client::from_global(global)?;
     match verb {
         PluginVerb::Publish { files, approve, signature } => {
@@ -70,7 +71,7 @@ pub(crate) async fn run(global: &Global, verb: PluginVerb) -> Result<(), Failure
             stand(client, global, &plugin, "deprecate", &DeprecatePlugin { message }).await
         }
         PluginVerb::Key(verb) => plugin_key::run(client, global, verb).await,
-        PluginVerb::Sign { .. } => Ok(()),
+        PluginVerb::Sign { files, key } => plugin_key::sign(global, &files, &key),
     }
 }
 
