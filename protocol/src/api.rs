@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::Priority;
-use crate::plugin::Manifest;
 use crate::report::{Inventory, Refusal};
 use crate::run::{Run, RunError, RunStatus};
 
@@ -22,10 +21,15 @@ macro_rules! api {
 }
 
 mod again;
+mod plugins;
 mod secrets;
 mod talk;
 
 pub use again::{RecordRuns, RetriedRun, RetriedRuns, RetryRuns};
+pub use plugins::{
+    AddPublisherKey, DeprecatePlugin, Plugin, PluginSignature, PluginState, PublisherKey,
+    YankPlugin,
+};
 pub use secrets::{PutSecret, Secret, SecretDetail, SecretDevice, SecretDeviceState};
 pub use talk::{Approval, Decide, SendSignal};
 
@@ -311,26 +315,6 @@ api! {
 }
 
 api! {
-    /// A published plugin version.
-    pub struct Plugin {
-        /// Its manifest.
-        pub manifest: Manifest,
-        /// SHA-256 of the module.
-        pub digest: String,
-        /// Size of the module in bytes.
-        pub size: u64,
-        /// When it was published.
-        pub published_at: String,
-        /// Who published it.
-        pub published_by: String,
-        /// Host functions the module imports, as `module.name`.
-        pub imports: Vec<String>,
-        /// Functions the module exports.
-        pub exports: Vec<String>,
-    }
-}
-
-api! {
     /// A stored workflow version. Versions never change.
     pub struct WorkflowVersion {
         /// Its name.
@@ -415,6 +399,9 @@ api! {
         pub created_by: String,
         /// Where it stands, device by device.
         pub devices: Vec<DeploymentDevice>,
+        /// What is to be said of the plugins it is pinned to: that one is deprecated, or yanked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub notices: Vec<String>,
     }
 }
 

@@ -163,6 +163,12 @@ pub const DESIRED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A plugin module, in bytes.
 pub const MODULE_BYTES: usize = 8 * 1024 * 1024;
+/// A text of a manifest, such as its description.
+pub const MANIFEST_TEXT_BYTES: usize = 1_024;
+/// Tags of a manifest.
+pub const MANIFEST_TAGS: usize = 32;
+/// Plugins that one plugin needs.
+pub const PLUGIN_DEPENDENCIES: usize = 32;
 /// Entries of one kind of permission that a manifest may name.
 pub const PERMISSION_ENTRIES: usize = 64;
 /// Longest entry of a permission, in bytes.

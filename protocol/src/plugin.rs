@@ -4,6 +4,7 @@
 //! [`Manifest`] in hand has valid names, a semantic version and known permissions.
 
 mod permissions;
+mod statement;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ use crate::ordered::VecMap;
 use crate::toml_text::from_toml;
 
 pub use permissions::{Capability, Permissions};
+pub use statement::statement;
 
 /// A checked plugin manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,17 @@ pub struct Manifest {
     /// Words people search by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Under which terms it may be used: an SPDX expression such as `Apache-2.0`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub license: String,
+    /// Where to read more: an `https://` or `http://` address.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub homepage: String,
+    /// Plugins that have to be on the device too, each with the range of versions that will do.
+    #[serde(default, skip_serializing_if = "VecMap::is_empty")]
+    #[cfg_attr(feature = "openapi",
+        schema(value_type = std::collections::BTreeMap<String, String>, required = false))]
+    pub dependencies: VecMap<String, String>,
     /// What the plugin wants to touch; everything else is denied.
     #[serde(default)]
     pub permissions: Permissions,
@@ -122,6 +135,22 @@ pub enum ManifestError {
         /// What is wrong with it and what to write.
         reason: &'static str,
     },
+    /// A text is longer than what is kept, or not what it is to be.
+    #[error("plugin.toml: {key}: {reason}")]
+    Text {
+        /// Its key.
+        key: &'static str,
+        /// What is wrong with it and what to write.
+        reason: &'static str,
+    },
+    /// A dependency cannot be understood.
+    #[error("plugin.toml: dependencies: `{entry}` {reason}")]
+    Dependency {
+        /// Name and range as written.
+        entry: String,
+        /// What is wrong with it and what to write.
+        reason: &'static str,
+    },
     /// The manifest names no action.
     #[error("plugin.toml: there is no action; leave `[actions]` out for a single `execute`")]
     NoAction,
@@ -162,8 +191,57 @@ impl Manifest {
             }
         }
         self.permissions.check()?;
+        self.check_texts()?;
+        self.check_dependencies()?;
         if self.actions.is_empty() {
             return Err(ManifestError::NoAction);
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), ManifestError> {
+        let wrong = |key, reason| Err(ManifestError::Text { key, reason });
+        let home = self.homepage.as_str();
+        if !(home.is_empty() || home.starts_with("https://") || home.starts_with("http://")) {
+            return wrong("homepage", "is no address of a page; write `https://…`");
+        }
+        for (key, text) in [
+            ("description", &self.description),
+            ("author", &self.author),
+            ("category", &self.category),
+            ("license", &self.license),
+            ("homepage", &self.homepage),
+        ] {
+            if text.len() > limits::MANIFEST_TEXT_BYTES {
+                return wrong(key, "is longer than 1,024 bytes; say the rest on the homepage");
+            }
+        }
+        if self.tags.len() > limits::MANIFEST_TAGS
+            || self.tags.iter().any(|tag| tag.len() > limits::ID_BYTES || tag.contains('|'))
+        {
+            return wrong("tags", "has at most 32 words of at most 64 bytes, without `|`");
+        }
+        Ok(())
+    }
+
+    fn check_dependencies(&self) -> Result<(), ManifestError> {
+        let bad = |name: &str, range: &str, reason| {
+            let entry = format!("{name} = \"{range}\"").chars().take(160).collect();
+            Err(ManifestError::Dependency { entry, reason })
+        };
+        for (at, (name, range)) in self.dependencies.iter().enumerate() {
+            if at >= limits::PLUGIN_DEPENDENCIES {
+                return bad(name, range, "is one too many; a plugin needs at most 32 others");
+            }
+            if PluginName::parse(name).is_err() {
+                return bad(name, range, "names no plugin: lower-case letters, digits and dashes");
+            }
+            if semver::VersionReq::parse(range).is_err() {
+                return bad(name, range, "has no range of versions; write `^1.2` or `>=1.2, <3`");
+            }
+            if name == self.name.as_str() {
+                return bad(name, range, "needs itself; leave it out");
+            }
         }
         Ok(())
     }
@@ -202,6 +280,12 @@ mod tests {
             (&format!("{base}[permissions]\nbluetooth=['x']"), "expected one of `http`, `tcp`"),
             (&format!("{base}[permissions]\nfiles=['/etc']"), "logical name"),
             (&format!("{base}[limits]\nmemory_bytes=4000000000"), "the most is"),
+            (&format!("{base}homepage='ftp://x'"), "homepage: is no address"),
+            (&format!("{base}license='{}'", "x".repeat(1_025)), "license: is longer"),
+            (&format!("{base}tags=['a|b']"), "without `|`"),
+            (&format!("{base}[dependencies]\nbase='one'"), "`base = \"one\"` has no range"),
+            (&format!("{base}[dependencies]\n'B C'='^1'"), "names no plugin"),
+            (&format!("{base}[dependencies]\nx='^1'"), "needs itself"),
         ] {
             let error = Manifest::from_toml(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -1,5 +1,6 @@
 //! The command tree: nouns and their verbs, as people type them.
 
+mod plugin;
 mod run;
 mod secret;
 
@@ -13,6 +14,7 @@ mod author;
 
 pub(crate) use author::{AuthorVerb, Chart};
 
+pub(crate) use plugin::{Files, KeyVerb, PluginVerb};
 pub(crate) use run::{RunVerb, Which};
 pub(crate) use secret::{SecretVerb, ValueSource};
 
@@ -319,27 +321,6 @@ fn label_change(text: &str) -> Result<LabelChange, String> {
         }
         _ => Err(format!("`{text}` is neither KEY=VALUE nor KEY-")),
     }
-}
-
-/// `openclaw plugin`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginVerb {
-    /// Publish a plugin from its directory (plugin.toml and plugin.wasm); versions never change
-    Publish {
-        /// The directory, or plugin.toml itself
-        path: PathBuf,
-        /// The module, where it is not plugin.wasm beside the manifest
-        #[arg(long)]
-        module: Option<PathBuf>,
-    },
-    /// List published plugins
-    #[command(alias = "ls")]
-    List,
-    /// Show what a plugin is and may touch
-    Inspect {
-        /// NAME or NAME@VERSION
-        plugin: String,
-    },
 }
 
 /// `openclaw workflow`.

@@ -1,5 +1,7 @@
 //! What the operator chose: one TOML file, defaults for everything in it, checked once.
 
+mod plugins;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::network::Network;
+
+pub use plugins::Plugins;
 
 /// The tenant of a control plane that serves one organisation.
 pub const DEFAULT_TENANT: &str = "default";
@@ -31,6 +35,12 @@ const KEYS: &[&str] = &[
     "max_bytes",
     "filter",
     "format",
+    "plugins",
+    "require_signatures",
+    "max_module_bytes",
+    "max_fuel",
+    "max_memory_bytes",
+    "max_output_bytes",
 ];
 
 /// The whole configuration.
@@ -52,6 +62,8 @@ pub struct Config {
     pub retention: Retention,
     /// What is logged.
     pub log: Log,
+    /// What the registry takes.
+    pub plugins: Plugins,
 }
 
 impl Default for Config {
@@ -64,6 +76,7 @@ impl Default for Config {
             database: Database::default(),
             retention: Retention::default(),
             log: Log::default(),
+            plugins: Plugins::default(),
         }
     }
 }
@@ -400,6 +413,7 @@ mod tests {
                 format!("[database]\n{key} = []"),
                 format!("[retention]\n{key} = []"),
                 format!("[log]\n{key} = []"),
+                format!("[plugins]\n{key} = []"),
             ]
             .iter()
             .any(|text| parse(text).map_or_else(|e| !e.contains("unknown field"), |_| true));

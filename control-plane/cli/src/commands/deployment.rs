@@ -143,6 +143,9 @@ fn describe_target(target: &Target) -> String {
 }
 
 fn show(global: &Global, deployment: &Deployment) -> Result<(), Failure> {
+    for notice in &deployment.notices {
+        eprintln!("notice: {}", printable(notice));
+    }
     output::print(global.output, deployment, &["device", "state", "why"], |d| {
         d.devices
             .iter()

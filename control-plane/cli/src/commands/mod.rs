@@ -8,6 +8,8 @@ mod expr;
 mod identity;
 mod import;
 pub(crate) mod plugin;
+mod plugin_download;
+mod plugin_key;
 mod replay;
 pub(crate) mod run;
 mod secret;
@@ -50,7 +52,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Noun::User(verb) => identity::user(&Client::from_global(global)?, global, verb).await,
         Noun::ApiKey(verb) => identity::api_key(&Client::from_global(global)?, global, verb).await,
         Noun::Device(verb) => device::run(&Client::from_global(global)?, global, verb).await,
-        Noun::Plugin(verb) => plugin::run(&Client::from_global(global)?, global, verb).await,
+        Noun::Plugin(verb) => plugin::run(global, verb).await,
         Noun::Deployment(verb) => {
             deployment::run(&Client::from_global(global)?, global, verb).await
         }

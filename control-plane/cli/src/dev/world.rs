@@ -264,7 +264,7 @@ impl World {
     /// # Errors
     /// It is not built, or as the control plane says.
     pub async fn publish_plugin(&self, name: &str) -> Result<(), Failure> {
-        plugin::publish(self.client()?, &self.programs.plugins.join(name), None).await.map(drop)
+        plugin::publish(self.client()?, &self.programs.plugins.join(name)).await.map(drop)
     }
 
     /// Enrols and starts another agent.

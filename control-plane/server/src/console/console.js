@@ -4,7 +4,7 @@
 
 const at = (id) => document.getElementById(id);
 const state = {
-  tab: "devices", open: null, source: null, device: "",
+  tab: "devices", open: null, source: null, device: "", role: "",
   // Pages of the list that are shown, and the number of the latest refresh: an older one's answer
   // comes too late to be shown.
   pages: 1, turn: 0,
@@ -114,6 +114,26 @@ function executionRow(execution) {
   };
 }
 
+// A published version; where it waits, what for, and a button for who may approve that.
+function pluginRow(plugin) {
+  const { manifest } = plugin;
+  const asks = ["http", "tcp", "files", "files_write", "kv", "mqtt_publish", "secrets", "serial", "gpio",
+    "i2c", "exec"].flatMap((kind) => (manifest.permissions[kind] || []).map((entry) => `${kind}:${entry}`));
+  for (const kind of ["time", "random"]) if (manifest.permissions[kind]) asks.push(kind);
+  const waits = plugin.unapproved && make("div", "gap", `${word("not_approved")}: ${plugin.unapproved.join(", ")}`);
+  const warnings = (plugin.warnings || []).map((warning) => make("div", "gap", warning.message));
+  const path = `/plugins/${encodeURIComponent(manifest.name)}/${encodeURIComponent(manifest.version)}/approve`;
+  const button = plugin.unapproved && state.role === "admin" ? action("approve", path) : null;
+  return { cells: [
+    manifest.name, manifest.version,
+    make("div", "", badge(plugin.state), plugin.yanked ? make("div", "gap", plugin.yanked) : null,
+      plugin.deprecated ? make("div", "gap", `${word("deprecated")}: ${plugin.deprecated}`) : null),
+    manifest.category || "", manifest.description,
+    make("div", "", asks.join(", ") || "–", waits || null, ...warnings, button),
+    time(plugin.published_at), plugin.published_by,
+  ] };
+}
+
 // The pages of a list that are shown, as one, and whether there are more.
 async function load(path) {
   const items = [];
@@ -143,6 +163,11 @@ const PAGES = {
       cells: [w.name, w.revision, w.version, w.steps, w.plugins.join(", "),
         w.triggers.join(", "), time(w.created_at), w.created_by],
     }))), more };
+  },
+  async plugins() {
+    const { items, more } = await load("/plugins?limit=200");
+    const heads = ["plugin", "version", "state", "category", "description", "may_touch", "created", "by"];
+    return { list: table(heads, items.map(pluginRow)), more };
   },
   async deployments() {
     const { items, more } = await load("/deployments?limit=100");
@@ -174,6 +199,7 @@ function action(key, path) {
     } finally {
       button.disabled = false;
     }
+    if (state.tab === "plugins") await refresh();
     notice(word("asked"));
   }));
   return button;
@@ -350,6 +376,7 @@ async function start() {
   }
   at("login").hidden = true;
   for (const id of ["main", "tabs", "logout"]) at(id).hidden = false;
+  state.role = me.role;
   at("who").textContent = `${me.username} (${me.role})`;
   const tab = location.hash.slice(1);
   choose(PAGES[tab] ? tab : "devices");

@@ -36,6 +36,9 @@ const WORDS = {
     waiting: "waiting", log: "Log", at: "When", level: "Level", message: "Message",
     fields: "Fields", more_log: "There is more: see the events of this execution.",
     undone: "undone", not_undone: "not all undone",
+    plugin: "Plugin", category: "Category", description: "What it does", may_touch: "May touch",
+    ready: "ready", pending_approval: "waits for approval", yanked: "yanked",
+    deprecated: "deprecated", not_approved: "not approved",
   },
   zh: {
     devices: "设备", workflows: "工作流", deployments: "部署", executions: "执行",
@@ -69,6 +72,9 @@ const WORDS = {
     running: "运行中", completed: "已完成", failed: "已失败", cancelled: "已取消", queued: "排队中",
     delayed: "已推迟", succeeded: "成功", skipped: "已跳过", bypassed: "已绕过",
     more_log: "还有更多：见该执行的事件。", undone: "已撤销", not_undone: "未能全部撤销",
+    plugin: "插件", category: "类别", description: "用途", may_touch: "可以碰什么",
+    ready: "可用", pending_approval: "等待批准", yanked: "已下架", deprecated: "已弃用",
+    not_approved: "未批准",
   },
 };
 

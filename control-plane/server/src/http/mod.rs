@@ -17,8 +17,10 @@ mod executions;
 pub(crate) mod extract;
 mod health;
 mod openapi;
+mod part;
 mod plugins;
 mod proxy;
+mod publisher_keys;
 mod requests;
 mod secrets;
 mod security_events;
@@ -89,6 +91,14 @@ fn v1() -> Router<Ctx> {
         .route("/plugins/{name}", get(plugins::versions))
         .route("/plugins/{name}/{version}", get(plugins::find))
         .route("/plugins/{name}/{version}/module", get(plugins::module))
+        .route("/plugins/{name}/{version}/manifest", get(plugins::manifest))
+        .route("/plugins/{name}/{version}/approve", post(plugins::approve))
+        .route("/plugins/{name}/{version}/yank", post(plugins::yank))
+        .route("/plugins/{name}/{version}/unyank", post(plugins::unyank))
+        .route("/plugins/{name}/{version}/deprecate", post(plugins::deprecate))
+        .route("/modules/{digest}", get(plugins::module_by_digest))
+        .route("/publisher-keys", get(publisher_keys::list).post(publisher_keys::add))
+        .route("/publisher-keys/{id}", delete(publisher_keys::revoke))
         .route(
             "/workflows",
             get(workflows::list).post(workflows::apply).layer(large(WORKFLOW_BYTES)),

@@ -13,7 +13,7 @@ use openclaw_protocol::api::ProblemDetails;
 
 use super::{
     api_keys, approvals, auth, deployments, devices, enroll, events, executions, health, plugins,
-    requests, secrets, security_events, users, workflows,
+    publisher_keys, requests, secrets, security_events, users, workflows,
 };
 
 /// The description as text, with a new line at the end: what `openclaw-control-plane openapi`
@@ -87,6 +87,8 @@ fn meaning(status: &str) -> &'static str {
         "201" => "Made",
         "202" => "Written down; the device answers when it can",
         "204" => "Done",
+        "206" => "The part that was asked for",
+        "304" => "Nothing: who asks has it",
         _ => "As asked",
     }
 }
@@ -131,6 +133,15 @@ fn meaning(status: &str) -> &'static str {
         plugins::versions,
         plugins::find,
         plugins::module,
+        plugins::module_by_digest,
+        plugins::manifest,
+        plugins::approve,
+        plugins::yank,
+        plugins::unyank,
+        plugins::deprecate,
+        publisher_keys::list,
+        publisher_keys::add,
+        publisher_keys::revoke,
         workflows::list,
         workflows::apply,
         workflows::validate,

@@ -1,6 +1,6 @@
 //! Deployments: this workflow on those devices. Made, rolled back, deleted, shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -235,6 +235,7 @@ async fn require(tx: &mut Tx, tenant: &TenantId, id: &str) -> Outcome<Deployment
 async fn view(tx: &mut Tx, tenant: &TenantId, row: DeploymentRow) -> Outcome<Deployment> {
     let devices = store::deployments::devices(tx, tenant, &row.id).await?;
     let devices = devices.into_iter().map(|device| stand(device, &row.workflow)).collect();
+    let notices = notices(tx, tenant, &row.pins).await?;
     Ok(Deployment {
         id: row.id,
         workflow: row.workflow,
@@ -244,7 +245,27 @@ async fn view(tx: &mut Tx, tenant: &TenantId, row: DeploymentRow) -> Outcome<Dep
         created_at: rfc3339(row.created_ms),
         created_by: row.created_by,
         devices,
+        notices,
     })
+}
+
+/// What is to be said of the plugins that a deployment is pinned to.
+async fn notices(tx: &mut Tx, tenant: &TenantId, pins: &Pins) -> Outcome<Vec<String>> {
+    let pinned: BTreeSet<&(String, String)> = pins.values().collect();
+    let mut notices = Vec::new();
+    for (name, version) in pinned {
+        let Some(plugin) = store::plugins::find(tx, tenant, name, version).await? else { continue };
+        if let Some(message) = plugin.deprecated {
+            notices.push(format!("plugin `{name}` {version} is deprecated: {message}"));
+        }
+        if let Some(reason) = plugin.yanked {
+            notices.push(format!(
+                "plugin `{name}` {version} is yanked ({reason}); it goes on here until you deploy \
+                 again"
+            ));
+        }
+    }
+    Ok(notices)
 }
 
 fn stand(row: DeploymentDeviceRow, workflow: &str) -> DeploymentDevice {

@@ -177,7 +177,7 @@ async fn pin(tx: &mut Tx, tenant: &TenantId, name: &str, version: &str) -> Outco
         version: manifest.version.to_string(),
         digest: row.digest,
         size: u32::try_from(row.size).unwrap_or(u32::MAX),
-        // Publishing a plugin approves what its manifest asks for.
+        // No version is resolved whose permissions are not approved.
         granted: manifest.permissions,
         limits: manifest.limits,
     })

@@ -17,6 +17,7 @@ pub(crate) mod housekeeping;
 pub(crate) mod idempotency;
 pub(crate) mod page;
 pub(crate) mod plugins;
+pub(crate) mod publisher_keys;
 pub(crate) mod requests;
 mod resolve;
 pub(crate) mod secrets;

@@ -7,11 +7,12 @@ use openclaw_protocol::api::{ProblemItem, Target};
 use openclaw_protocol::definition::{PluginCall, Workflow};
 use openclaw_protocol::id::TenantId;
 
+use super::plugins::needs::{self, Shelf};
 use super::{Fault, Outcome};
 use crate::store::Tx;
 use crate::store::deployments::Pins;
 use crate::store::devices::DeviceRow;
-use crate::store::plugins::{self, PluginRow};
+use crate::store::plugins::PluginRow;
 use crate::store::secrets;
 
 /// The calls of a workflow, by reference.
@@ -19,7 +20,8 @@ pub(super) fn calls(workflow: &Workflow) -> BTreeMap<String, &PluginCall> {
     workflow.plugin_refs().into_iter().collect()
 }
 
-/// Resolves each reference to the newest published version that fits and has the action.
+/// Resolves each reference to the newest published version that fits, may be taken and has the
+/// action, and what those need in turn.
 ///
 /// # Errors
 /// Names every plugin, version or action that is missing.
@@ -29,40 +31,53 @@ pub(super) async fn resolve(
     workflow: &Workflow,
 ) -> Outcome<(Pins, Vec<PluginRow>)> {
     let (mut pins, mut plugins, mut errors) = (Pins::new(), Vec::new(), Vec::new());
+    let mut shelf = Shelf::default();
     for (reference, call) in calls(workflow) {
-        let versions = plugins::versions(tx, tenant, call.plugin.as_str()).await?;
-        match choose(versions, call) {
+        let versions = shelf.versions(tx, tenant, call.plugin.as_str()).await?;
+        match called(versions, call) {
             Ok(plugin) => {
-                let pin = (plugin.manifest.name.to_string(), plugin.manifest.version.to_string());
-                pins.insert(reference, pin);
-                plugins.push(plugin);
+                pins.insert(reference, pin(plugin));
+                plugins.push(plugin.clone());
             }
             Err((code, message)) => errors.push(item(code, message)),
+        }
+    }
+    // What is needed is looked at as well, and may need more; what is there twice is not.
+    let mut at = 0;
+    while let Some(plugin) = plugins.get(at).cloned() {
+        at += 1;
+        for (name, range) in needs::ranges(&plugin.manifest) {
+            let reference = format!("needs {name}@{range}");
+            if pins.contains_key(&reference) {
+                continue;
+            }
+            let versions = shelf.versions(tx, tenant, name).await?;
+            match needs::choose(name, &range, versions) {
+                Ok(needed) => {
+                    pins.insert(reference, pin(needed));
+                    plugins.push(needed.clone());
+                }
+                Err((code, message)) => {
+                    errors.push(item(code, format!("`{}` needs it: {message}", plugin.title())));
+                }
+            }
         }
     }
     refuse_if_any("deployment.plugin_missing", "the workflow needs what is not published", errors)?;
     Ok((pins, plugins))
 }
 
-fn choose(
-    versions: Vec<PluginRow>,
+fn pin(plugin: &PluginRow) -> (String, String) {
+    (plugin.manifest.name.to_string(), plugin.manifest.version.to_string())
+}
+
+/// The version that a call gets.
+fn called<'a>(
+    versions: &'a [PluginRow],
     call: &PluginCall,
-) -> Result<PluginRow, (&'static str, String)> {
+) -> Result<&'a PluginRow, (&'static str, String)> {
     let name = &call.plugin;
-    if versions.is_empty() {
-        let message = format!("plugin `{name}` is not published; publish it first");
-        return Err(("E_PLUGIN_MISSING", message));
-    }
-    let known: Vec<String> =
-        versions.iter().take(5).map(|plugin| plugin.manifest.version.to_string()).collect();
-    // Newest first, so the first that fits is the one.
-    let fitting = versions.into_iter().find(|p| call.range.matches(&p.manifest.version));
-    let Some(plugin) = fitting else {
-        let known = known.join(", ");
-        let message =
-            format!("no version of plugin `{name}` fits `{}`; there is {known}", call.range);
-        return Err(("E_PLUGIN_VERSION", message));
-    };
+    let plugin = needs::choose(name.as_str(), &call.range, versions)?;
     if plugin.manifest.export_of(&call.action).is_none() {
         let has: Vec<&str> = plugin.manifest.actions.keys().map(String::as_str).collect();
         let version = &plugin.manifest.version;

@@ -25,6 +25,7 @@ pub(crate) mod lanes;
 pub(crate) mod parked;
 pub(crate) mod plugins;
 pub(crate) mod projection;
+pub(crate) mod publisher_keys;
 pub(crate) mod recordings;
 pub(crate) mod requests;
 pub(crate) mod results;

@@ -7,6 +7,7 @@ mod checks_api;
 mod checks_door;
 mod checks_fleet;
 mod checks_keeping;
+mod checks_registry;
 mod checks_rollout;
 mod checks_secrets;
 mod checks_talk;
@@ -86,6 +87,20 @@ checks! {
     checks_again::all_that_failed_alike_are_retried_at_once,
     checks_again::recordings_come_in_parts_and_are_kept_whole,
     checks_again::the_next_runs_are_recorded_at_a_wish,
+    checks_registry::what_is_wrong_with_an_upload_is_told_at_once,
+    checks_registry::what_is_odd_about_an_upload_stays_with_it,
+    checks_registry::a_yanked_version_is_chosen_no_more_and_goes_on_where_it_is,
+    checks_registry::a_deprecation_is_shown_wherever_the_version_is_used,
+    checks_registry::each_standing_is_set_once_and_audited_once,
+    checks_registry::more_permissions_wait_for_an_admin,
+    checks_registry::an_approval_covers_the_versions_that_ask_for_no_more,
+    checks_registry::what_a_plugin_needs_comes_with_it,
+    checks_registry::a_loop_of_dependencies_is_refused,
+    checks_registry::plugins_are_found_by_words_category_and_tag,
+    checks_registry::a_signature_is_over_everything_and_by_a_key_that_is_good,
+    checks_registry::where_signatures_are_required_nothing_else_is_published,
+    checks_registry::a_download_goes_on_where_it_broke_off,
+    checks_registry::what_was_published_before_is_approved_and_found,
     checks_rollout::the_later_deployment_decides_whatever_the_clock_says,
     checks_rollout::a_rollback_leads_back_to_the_plugins_before,
     checks_secrets::values_go_in_and_never_come_out,

@@ -228,19 +228,37 @@ impl Client<'_> {
         body
     }
 
-    /// Publishes a plugin.
+    /// Publishes a plugin, and approves what it may touch.
     pub(super) async fn publish(&self, manifest: &str, module: &[u8]) -> (StatusCode, Value) {
+        self.upload("?approve=true", manifest, module, None).await
+    }
+
+    /// Uploads a plugin.
+    pub(super) async fn upload(
+        &self,
+        query: &str,
+        manifest: &str,
+        module: &[u8],
+        signature: Option<Value>,
+    ) -> (StatusCode, Value) {
         let boundary = "part-of-a-test";
+        let signature = signature.map(|signature| {
+            format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"signature\"\r\n\r\n\
+                 {signature}\r\n"
+            )
+        });
         let mut body = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"manifest\"\r\n\r\n{manifest}\r\n\
-             --{boundary}\r\nContent-Disposition: form-data; name=\"module\"; filename=\"m.wasm\"\r\n\
-             Content-Type: application/wasm\r\n\r\n"
+            "{}--{boundary}\r\nContent-Disposition: form-data; name=\"manifest\"\r\n\r\n\
+             {manifest}\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"module\"; \
+             filename=\"m.wasm\"\r\nContent-Type: application/wasm\r\n\r\n",
+            signature.unwrap_or_default()
         )
         .into_bytes();
         body.extend_from_slice(module);
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let request = self
-            .request(Method::POST, "/api/v1/plugins")
+            .request(Method::POST, &format!("/api/v1/plugins{query}"))
             .header("content-type", format!("multipart/form-data; boundary={boundary}"))
             .body(body);
         self.send(request).await
