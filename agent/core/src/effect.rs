@@ -183,6 +183,8 @@ pub struct Publication {
 pub struct PluginTask {
     /// Whose result it will be.
     pub attempt: AttemptId,
+    /// The workflow of its run.
+    pub workflow: WorkflowName,
     /// Which plugin version.
     pub pin: Arc<PluginPin>,
     /// The module's export.

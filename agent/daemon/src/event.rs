@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use openclaw_agent_core::{AttemptId, AttemptOutcome, Listing};
+use openclaw_agent_core::{AttemptId, AttemptOutcome, Listing, Publication};
 use openclaw_protocol::id::{Digest, RunId, TriggerId, WorkflowName};
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::report::Refusal;
@@ -13,6 +13,7 @@ use openclaw_sandbox::Tape;
 use crate::limits;
 use crate::local::{Answer, Request};
 use crate::local_mqtt::FromBroker;
+use crate::store::KvRow;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -27,6 +28,9 @@ pub enum Event {
         denials: Vec<String>,
         /// What it was told from outside.
         tape: Option<Recorded>,
+        /// What is to be kept with its success. Where there is one, the hands wait to hear that it
+        /// is durable ([`crate::hands::Hands::free`]).
+        kept: Option<Box<Kept>>,
     },
     /// A module was tried: whether this device can run it.
     Checked {
@@ -65,6 +69,15 @@ pub enum Event {
     Files(Listing),
     /// Stop cleanly.
     Stop,
+}
+
+/// What a call wants remembered and sent, if it counts as a success.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Remembered and forgotten values.
+    pub kv: Vec<KvRow>,
+    /// Messages for the site's own broker.
+    pub publications: Vec<Publication>,
 }
 
 /// What a call was told from outside.

@@ -10,24 +10,26 @@ mod pool;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openclaw_agent_core::{AttemptId, AttemptOutcome, PluginTask, StopReason};
+use openclaw_agent_core::{AttemptId, AttemptOutcome, PluginTask, Publication, StopReason};
 use openclaw_points::{Point, reach};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::json::JsonText;
 use openclaw_protocol::ordered::VecMap;
 use openclaw_protocol::run::RunError;
 use openclaw_protocol::wire::{self, Kind};
-use openclaw_sandbox::{Call, Context, Fault, Level, Module, Outcome, Sandbox, Stop, Tape};
+use openclaw_sandbox::{
+    Call, Context, Fault, KvWrite, Level, Module, Outcome, Sandbox, Stop, Tape,
+};
 
 use crate::clock;
-use crate::event::{Event, Events, Recorded};
-use crate::host::{HostKit, NativeHost};
+use crate::event::{Event, Events, Kept, Recorded};
+use crate::host::{HostKit, NativeHost, place};
 use crate::limits;
 use crate::logs::Logs;
 use crate::panics;
 use crate::secrets::{InCall, Secrets};
-use crate::store::Blobs;
-use pool::{CANCELLED, Flag, Job, Lost, Place, Pool, TIMED_OUT};
+use crate::store::{Blobs, KvRow};
+use pool::{CANCELLED, Flag, Job, Lost, Place, Pool, TIMED_OUT, exclusive};
 
 /// How long a thread waits for work before it goes.
 const IDLE: Duration = Duration::from_secs(20);
@@ -38,6 +40,9 @@ pub trait Hands: Send {
     fn call(&mut self, task: PluginTask);
     /// Stop this call; it answers all the same.
     fn stop(&mut self, attempt: &AttemptId, reason: StopReason);
+    /// What a call kept ([`Event::Settled`]) is durable, or is not to be: the next call that may
+    /// see it can begin.
+    fn free(&mut self, _attempt: &AttemptId) {}
     /// See whether this device can run a module; answer with [`Event::Checked`].
     fn check(&mut self, digest: Digest);
 }
@@ -75,11 +80,13 @@ struct Attempt {
     outcome: AttemptOutcome,
     denials: Vec<String>,
     tape: Option<Box<Tape>>,
+    kept: Option<Box<Kept>>,
 }
 
 impl Attempt {
     fn failed(error: RunError) -> Self {
-        Self { outcome: AttemptOutcome::Failed { error }, denials: Vec::new(), tape: None }
+        let (denials, outcome) = (Vec::new(), AttemptOutcome::Failed { error });
+        Self { outcome, denials, tape: None, kept: None }
     }
 }
 
@@ -111,6 +118,10 @@ impl Hands for Workers {
                 StopReason::TimedOut => TIMED_OUT,
             });
         }
+    }
+
+    fn free(&mut self, attempt: &AttemptId) {
+        self.0.pool.free(attempt, &|| Shared::spawn(&self.0));
     }
 
     fn check(&mut self, digest: Digest) {
@@ -157,12 +168,12 @@ impl Shared {
         match job {
             Job::Call(task, flag) => {
                 reach(Point::CallBegin);
-                let Attempt { outcome, denials, tape } = self.attempt(&task, &flag, place);
+                let Attempt { outcome, denials, tape, kept } = self.attempt(&task, &flag, place);
                 reach(Point::CallEnded);
                 let tape = tape.map(|tape| Recorded { tape, traced: task.traced });
                 let attempt = task.attempt;
                 self.pool.lock().flags.remove(&attempt);
-                Event::Settled { attempt, outcome, denials, tape }
+                Event::Settled { attempt, outcome, denials, tape, kept }
             }
             // Only looked at: what no run asks for takes no memory.
             Job::Check(digest) => Event::Checked { digest, result: self.inspect(digest) },
@@ -179,7 +190,8 @@ impl Shared {
             Some(attempt) => {
                 let error = failure(&attempt, "plugin.trap", message);
                 let outcome = AttemptOutcome::Failed { error };
-                Event::Settled { attempt, outcome, denials: Vec::new(), tape: None }
+                let kept = Some(Box::default());
+                Event::Settled { attempt, outcome, denials: Vec::new(), tape: None, kept }
             }
             None => Event::Checked { digest: lost.module, result: Err(message.to_owned()) },
         };
@@ -207,7 +219,8 @@ impl Shared {
         self.log(task, &outcome);
         let denials = std::mem::take(&mut outcome.denials);
         let tape = outcome.tape.take();
-        Attempt { outcome: settle(task, outcome, &secrets), denials, tape }
+        let kept = kept(task, std::mem::take(&mut outcome.kept));
+        Attempt { outcome: settle(task, outcome, &secrets), denials, tape, kept }
     }
 
     fn run(
@@ -248,7 +261,8 @@ impl Shared {
             record: Some(secrets.mask()),
         };
         let leave = || place.leave();
-        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch, &leave);
+        let mut host = NativeHost::new(&self.kit.host, deadline_ms, &watch, &leave)
+            .remembering(&self.kit.blobs, task);
         Ok(self.sandbox.run(&module, call, &mut host, &watch))
     }
 
@@ -295,6 +309,7 @@ fn refuse(events: &Events, job: Job) {
                 outcome: AttemptOutcome::Failed { error },
                 denials: Vec::new(),
                 tape: None,
+                kept: None,
             }
         }
         Job::Check(digest) => {
@@ -304,6 +319,29 @@ fn refuse(events: &Events, job: Job) {
     let events = events.clone();
     // The brain itself is asking: it must not wait for its own queue.
     std::thread::spawn(move || events.send(event));
+}
+
+/// What is to be kept of a call, with the names of whose it is. There is one where the next call
+/// has to wait for it, even if it is empty.
+fn kept(task: &PluginTask, kept: openclaw_sandbox::Kept) -> Option<Box<Kept>> {
+    if kept.is_empty() && exclusive(task).is_none() {
+        return None;
+    }
+    let row = |write: KvWrite| KvRow {
+        place: place(task, write.scope),
+        key: write.key,
+        value: write.value,
+    };
+    let publications = (1..).zip(kept.published).map(|(number, message)| Publication {
+        message_id: format!("{}.{number}", task.idempotency_key),
+        topic: message.topic,
+        qos: message.qos,
+        retain: message.retain,
+        payload: message.payload,
+        confirm: None,
+    });
+    let (kv, publications) = (kept.kv.into_iter().map(row).collect(), publications.collect());
+    Some(Box::new(Kept { kv, publications }))
 }
 
 fn settle(task: &PluginTask, outcome: Outcome, secrets: &InCall) -> AttemptOutcome {

@@ -257,6 +257,7 @@ impl Run {
         Some(PluginTask {
             idempotency_key: call.key.clone(),
             attempt,
+            workflow: self.plan.workflow.name.clone(),
             pin: Arc::clone(&self.head.pins.get(call.pin)?.1),
             export: call.export.clone(),
             input: call.input.clone(),

@@ -91,6 +91,12 @@ impl DesiredState {
         workflows.map(|one| &one.name)
     }
 
+    /// Names of the plugins of the one in force.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = String> {
+        let plugins = self.in_force.iter().flat_map(|one| &one.document.plugins);
+        plugins.map(|pin| pin.name.to_string())
+    }
+
     pub(super) fn refused(&self) -> VecMap<String, String> {
         self.refused.iter().map(|(name, r)| (name.clone(), r.message.clone())).collect()
     }

@@ -80,6 +80,11 @@ impl Fleet {
         self.desired.named()
     }
 
+    /// Names of the plugins that this device shall have.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = String> {
+        self.desired.plugins()
+    }
+
     pub(super) fn revision(&self) -> u64 {
         self.desired.revision()
     }

@@ -8,9 +8,11 @@
 //! has come, or is put into force, and at a start; only a document that broke off keeps its parts
 //! over a start, so that it can go on, until the next is wanted.
 
+use openclaw_protocol::ordered::VecSet;
+
 use super::Brain;
 use super::fleet::Fleet;
-use crate::store::Keep;
+use crate::store::{Keep, KeepKv};
 
 impl Brain {
     /// Definitions and modules that nobody refers to go with the next commit.
@@ -34,7 +36,12 @@ impl Brain {
         // them cannot run here.
         let own = self.standalone.iter().map(|deployed| &deployed.workflow.name);
         let named = self.fleet.iter().flat_map(Fleet::workflows);
-        self.pending.batch.keep_seen = Some(named.chain(own).cloned().collect());
+        let workflows: VecSet<_> = named.chain(own).cloned().collect();
+        self.pending.batch.keep_seen = Some(workflows.clone());
+        let pins = self.standalone.iter().flat_map(|deployed| deployed.pins.values());
+        let plugins = pins.map(|pin| pin.name.to_string());
+        let plugins = plugins.chain(self.fleet.iter().flat_map(Fleet::plugins)).collect();
+        self.pending.batch.keep_kv = Some(KeepKv { plugins, workflows });
     }
 
     /// Parts of blobs that are not fetched any more go with the next commit.

@@ -320,10 +320,10 @@ impl Brain {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Settled { attempt, outcome, denials, tape } => {
+            Event::Settled { attempt, outcome, denials, tape, kept } => {
                 self.in_flight.remove(&attempt);
                 self.note_denials(&attempt, denials);
-                self.settle_attempt(attempt, outcome, tape);
+                self.settle_attempt(attempt, outcome, tape, kept);
                 reach(Point::CallSettled);
             }
             Event::Checked { digest, result } => {
@@ -440,6 +440,9 @@ impl Brain {
                 Effect::Forget(_) => {}
             }
             reach(Point::EffectsHanded);
+        }
+        for attempt in std::mem::take(&mut self.pending.to_free) {
+            self.hands.free(&attempt);
         }
         for (reply, answer) in std::mem::take(&mut self.pending.replies) {
             // The asker may have hung up.

@@ -1,6 +1,6 @@
 //! What was decided and is not durable yet.
 
-use openclaw_agent_core::Effect;
+use openclaw_agent_core::{AttemptId, Effect};
 use openclaw_protocol::id::RunId;
 use openclaw_protocol::report::Refusal;
 use openclaw_protocol::sync::{Cursor, Lane};
@@ -16,6 +16,8 @@ use crate::store::Batch;
 pub(super) struct Pending {
     pub(super) batch: Batch,
     pub(super) effects: Vec<Effect>,
+    /// Calls whose hands wait to hear that what they kept is durable.
+    pub(super) to_free: Vec<AttemptId>,
     /// Answers to local requests that wait for the commit.
     pub(super) replies: Vec<(Reply, Answer)>,
     /// What came of requests to webhooks; told after the commit.

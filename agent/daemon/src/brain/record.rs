@@ -1,6 +1,6 @@
 //! What plugins were told from outside: which of it is kept. Of a call that failed it is; of others
 //! where their step says `trace: effects`, or where somebody wants the next runs of the workflow
-//! recorded.
+//! recorded. And what their calls want kept: it shares the commit of their results.
 
 use openclaw_agent_core::{AttemptId, AttemptOutcome, Fact, FactRecord, Input};
 use openclaw_protocol::id::{RunId, WorkflowName};
@@ -9,7 +9,7 @@ use openclaw_protocol::ordered::{VecMap, VecSet};
 use openclaw_protocol::report::Refusal;
 
 use super::Brain;
-use crate::event::Recorded;
+use crate::event::{Kept, Recorded};
 use crate::store::{Batch, KeptTape};
 
 /// Which runs are recorded whole.
@@ -52,31 +52,43 @@ impl Recordings {
 }
 
 impl Brain {
-    /// A call has ended. Its tape shares the commit of its result.
+    /// A call has ended. Its tape, and what it wants kept, share the commit of its result.
     pub(super) fn settle_attempt(
         &mut self,
         attempt: AttemptId,
         outcome: AttemptOutcome,
         recorded: Option<Recorded>,
+        kept: Option<Box<Kept>>,
     ) {
         let failed = matches!(outcome, AttemptOutcome::Failed { .. });
         // The run may settle with this.
         let wanted = self.recordings.runs.contains(&attempt.run);
         let before = self.pending.batch.facts.len();
         self.step(Input::Settled { attempt: attempt.clone(), outcome });
-        let Some(Recorded { tape, traced }) = recorded else { return };
-        if !failed && !traced && !wanted {
+        let recorded = recorded.filter(|recorded| failed || recorded.traced || wanted);
+        if recorded.is_none() && kept.is_none() {
             return;
         }
-        let AttemptId { run, step, attempt } = attempt;
         let is_its_end = |(of, record): &(RunId, FactRecord)| {
-            let Fact::AttemptSettled { step: at, attempt: number, .. } = &record.fact else {
+            let Fact::AttemptSettled { step, attempt: number, .. } = &record.fact else {
                 return false;
             };
-            (of, at, *number) == (&run, &step, attempt)
+            (of, step, *number) == (&attempt.run, &attempt.step, attempt.attempt)
         };
         // A late or repeated result is none.
-        if self.pending.batch.facts.iter().skip(before).any(is_its_end) {
+        let counts = self.pending.batch.facts.iter().skip(before).any(is_its_end);
+        if let Some(kept) = kept {
+            if counts && !failed {
+                self.pending.batch.kv.extend(kept.kv);
+                self.take_publications(kept.publications);
+            }
+            self.pending.to_free.push(attempt.clone());
+            self.pending.needs_commit = true;
+        }
+        if let Some(Recorded { tape, .. }) = recorded
+            && counts
+        {
+            let AttemptId { run, step, attempt } = attempt;
             self.pending.batch.tapes.push((run, KeptTape { step, attempt, tape: *tape }));
         }
     }

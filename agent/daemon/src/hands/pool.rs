@@ -7,6 +7,10 @@
 //! having computed for a while; it then goes on without one. Thus nobody is kept from beginning by
 //! one who waits, nor by a few who never end, and short calls follow one another on one thread. Those
 //! that compute for long are few, since each holds memory.
+//!
+//! Calls that share remembered values are made one after the other, and the next one begins only when
+//! what the one before has changed is durable: so each sees what all before it have left, and none
+//! builds on what a power cut takes back.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -16,8 +20,10 @@ use std::time::{Duration, Instant};
 use openclaw_agent_core::{AttemptId, PluginTask};
 use openclaw_protocol::id::Digest;
 use openclaw_protocol::ordered::VecMap;
-use openclaw_sandbox::Stop;
+use openclaw_protocol::plugin::Capability;
+use openclaw_sandbox::{KvScope, Stop};
 
+use crate::store::KvPlace;
 use crate::{clock, limits};
 
 /// Something to do.
@@ -47,6 +53,15 @@ pub(super) struct Lost {
     taken: Arc<Taken>,
 }
 
+/// What a call shares with others and must have to itself: the memory of its plugin, or the part of it
+/// that is the workflow's own where it may use no other.
+pub(super) fn exclusive(task: &PluginTask) -> Option<KvPlace> {
+    let kv = task.pin.granted.list(Capability::Kv);
+    let is_shared = kv.iter().any(|scope| scope == KvScope::Plugin.name());
+    let workflow = (!is_shared).then(|| task.workflow.clone());
+    (!kv.is_empty()).then(|| KvPlace { plugin: task.pin.name.to_string(), workflow })
+}
+
 /// Why a call shall stop: 0 for not at all.
 #[derive(Debug, Default)]
 pub(super) struct Flag(AtomicU8);
@@ -72,6 +87,8 @@ impl Flag {
 pub(super) struct Queue {
     pub(super) jobs: VecDeque<Job>,
     pub(super) flags: VecMap<AttemptId, Arc<Flag>>,
+    /// What calls have to themselves until what they changed is durable.
+    held: VecMap<AttemptId, KvPlace>,
     pub(super) threads: usize,
     idle: usize,
     /// Threads that are coming: idle ones that were called, and new ones.
@@ -119,6 +136,26 @@ impl Taken {
     fn give_back(&self, queue: &mut Queue) {
         queue.taken -= usize::from(self.held.swap(false, Ordering::Relaxed));
         queue.long -= usize::from(self.is_long.swap(false, Ordering::Relaxed));
+    }
+}
+
+impl Queue {
+    /// The first job that shares nothing with one that is under way.
+    fn begin(&mut self) -> Option<Job> {
+        let free = |job: &Job| match job {
+            Job::Call(task, _) if !self.held.is_empty() => {
+                exclusive(task).is_none_or(|place| self.held.values().all(|held| *held != place))
+            }
+            Job::Call(..) | Job::Check(_) => true,
+        };
+        let next = self.jobs.iter().position(free)?;
+        let job = self.jobs.remove(next)?;
+        if let Job::Call(task, _) = &job
+            && let Some(place) = exclusive(task)
+        {
+            self.held.insert(task.attempt.clone(), place);
+        }
+        Some(job)
     }
 }
 
@@ -183,7 +220,7 @@ impl Pool {
         loop {
             if !queue.closed
                 && queue.taken < self.places
-                && let Some(job) = queue.jobs.pop_front()
+                && let Some(job) = queue.begin()
             {
                 queue.taken += 1;
                 self.call(queue, spawn);
@@ -203,6 +240,14 @@ impl Pool {
             // Who was not called but has waited for long enough may be taken for one who was: then
             // another one is called in vain.
             queue.called = queue.called.saturating_sub(1);
+        }
+    }
+
+    /// What a call had to itself is free.
+    pub(super) fn free(&self, attempt: &AttemptId, spawn: Spawn<'_>) {
+        let mut queue = self.lock();
+        if queue.held.remove(attempt).is_some() {
+            self.call(queue, spawn);
         }
     }
 
@@ -279,6 +324,13 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
+
+    use openclaw_protocol::definition::{Effects, Priority};
+    use openclaw_protocol::desired::PluginPin;
+    use openclaw_protocol::id::{Epoch, PluginName, RunId, WorkflowName};
+    use openclaw_protocol::json::JsonText;
+    use openclaw_protocol::plugin::{CallLimits, Permissions};
+    use openclaw_protocol::run::StepPath;
 
     use super::*;
 
@@ -391,6 +443,88 @@ mod tests {
         pool.lock().threads = 1;
         let _place = pool.next(Duration::ZERO, &spawn).unwrap();
         assert_eq!(made.count(), 1);
+    }
+
+    /// A call of plugin `count` for a workflow, with these scopes of memory.
+    fn call(number: u8, workflow: &str, kv: &[&str]) -> Job {
+        let pin = PluginPin {
+            name: PluginName::parse("count").unwrap(),
+            version: "1.0.0".to_owned(),
+            digest: Digest([7; 32]),
+            size: 8,
+            actions: Vec::new(),
+            granted: Permissions {
+                kv: kv.iter().map(|scope| (*scope).to_owned()).collect(),
+                ..Permissions::NONE
+            },
+            limits: CallLimits::default(),
+        };
+        let run = RunId::of(Epoch(1), u64::from(number));
+        let task = PluginTask {
+            attempt: AttemptId { run, step: StepPath("s".to_owned()), attempt: 1 },
+            workflow: WorkflowName::parse(workflow).unwrap(),
+            pin: Arc::new(pin),
+            export: "execute".to_owned(),
+            input: JsonText::null(),
+            vars: None,
+            idempotency_key: String::new(),
+            interrupted: false,
+            effects: Effects::default(),
+            traced: false,
+            priority: Priority::default(),
+            timeout_ms: 1,
+        };
+        Job::Call(Box::new(task), Arc::default())
+    }
+
+    /// Which of these begin while none before is durable: their numbers.
+    fn begun(pool: &Pool) -> Vec<AttemptId> {
+        let mut begun = Vec::new();
+        while let Some((Job::Call(task, _), place)) = pool.next(Duration::ZERO, &|| Ok(())) {
+            drop(place);
+            begun.push(task.attempt.clone());
+        }
+        begun
+    }
+
+    #[test]
+    fn who_shares_a_memory_waits_until_what_was_changed_is_durable() {
+        let pool = pool(8);
+        let own = ["workflow"];
+        let jobs = [
+            call(1, "wells", &own),
+            call(2, "wells", &own),
+            call(3, "tanks", &own),
+            call(4, "wells", &[]),
+            call(5, "wells", &own),
+        ];
+        for job in jobs {
+            assert!(pool.add(job, &|| Ok(())).is_none());
+        }
+        let numbers = |begun: &[AttemptId]| -> Vec<u64> {
+            begun.iter().map(|attempt| attempt.run.number().unwrap()).collect()
+        };
+        let first = begun(&pool);
+        assert_eq!(numbers(&first), [1, 3, 4], "each workflow has a memory of its own");
+        pool.free(&first[1], &|| Ok(()));
+        assert!(begun(&pool).is_empty());
+        pool.free(&first[0], &|| Ok(()));
+        let second = begun(&pool);
+        assert_eq!(numbers(&second), [2]);
+        pool.free(&second[0], &|| Ok(()));
+        assert_eq!(numbers(&begun(&pool)), [5]);
+    }
+
+    #[test]
+    fn a_memory_of_the_whole_plugin_is_one_for_all_workflows() {
+        let pool = pool(8);
+        for job in [call(1, "wells", &["plugin"]), call(2, "tanks", &["workflow", "plugin"])] {
+            assert!(pool.add(job, &|| Ok(())).is_none());
+        }
+        let first = begun(&pool);
+        assert_eq!(first.len(), 1);
+        pool.free(&first[0], &|| Ok(()));
+        assert_eq!(begun(&pool).len(), 1);
     }
 
     #[test]

@@ -3,15 +3,21 @@
 mod files;
 mod find;
 mod http;
+mod kv;
 
 use std::sync::Arc;
 
+use openclaw_agent_core::PluginTask;
 use openclaw_sandbox::grants::NetGrants;
-use openclaw_sandbox::{DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop};
+use openclaw_sandbox::{Ask, DirEntry, Host, HostError, HttpRequest, HttpResponse, Stop};
 
 use crate::clock;
 use crate::config::Config;
+use crate::store::Blobs;
 use crate::tls::TlsTime;
+
+use kv::Memory;
+pub(crate) use kv::place;
 
 pub use files::Files;
 pub use http::Http;
@@ -45,6 +51,8 @@ pub struct NativeHost<'a> {
     watch: &'a (dyn Fn() -> Option<Stop> + Sync),
     /// Called before everything that may take long.
     leave: &'a (dyn Fn() + Sync),
+    /// What its plugin remembers.
+    memory: Option<Memory<'a>>,
 }
 
 impl<'a> NativeHost<'a> {
@@ -57,7 +65,13 @@ impl<'a> NativeHost<'a> {
         watch: &'a (dyn Fn() -> Option<Stop> + Sync),
         leave: &'a (dyn Fn() + Sync),
     ) -> Self {
-        Self { kit, deadline_boot_ms, watch, leave }
+        Self { kit, deadline_boot_ms, watch, leave, memory: None }
+    }
+
+    /// The same, for a call whose plugin may remember something.
+    #[must_use]
+    pub fn remembering(self, store: &'a Blobs, task: &'a PluginTask) -> Self {
+        Self { memory: Some(Memory { store, task }), ..self }
     }
 }
 
@@ -76,6 +90,17 @@ impl Host for NativeHost<'_> {
     fn list_dir(&mut self, dir: &str, path: &str) -> Result<Vec<DirEntry>, HostError> {
         (self.leave)();
         self.kit.files.list(dir, path)
+    }
+
+    fn ask(&mut self, ask: &Ask<'_>) -> Result<Vec<u8>, HostError> {
+        match (ask, &self.memory) {
+            (Ask::KvGet { scope, key }, Some(memory)) => memory.get(*scope, key),
+            (Ask::KvList { scope }, Some(memory)) => memory.list(*scope),
+            _ => Err(HostError::NotFound(format!(
+                "this device does not offer {}",
+                ask.function().name()
+            ))),
+        }
     }
 
     fn now_ms(&mut self) -> i64 {

@@ -13,6 +13,7 @@ use openclaw_protocol::wire::{self, Kind};
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
+use super::kv::{self, KeepKv, KvRow};
 use super::rows::{self, PeerRow, UnusableRow, WishRow};
 use super::snapshots::StateOf;
 use super::space::{
@@ -43,6 +44,10 @@ pub struct Batch {
     pub files: Vec<FileChange>,
     /// Firings of triggers of all other workflows are forgotten.
     pub keep_seen: Option<VecSet<WorkflowName>>,
+    /// What plugins want remembered or forgotten.
+    pub kv: Vec<KvRow>,
+    /// What all others remember is forgotten.
+    pub keep_kv: Option<KeepKv>,
     /// Messages for the site's broker, each with its number.
     pub publications: Vec<(u64, Publication)>,
     /// Numbers of messages that are sent, or not to be sent any more. They go after the new ones
@@ -111,6 +116,7 @@ impl Batch {
             + self.seen.len()
             + self.holds.len()
             + self.files.len()
+            + self.kv.len()
             + self.publications.len()
             + self.published.len()
             + self.wishes.len()
@@ -140,6 +146,7 @@ impl Batch {
             && self.keep.is_none()
             && self.keep_chunks.is_none()
             && self.keep_seen.is_none()
+            && self.keep_kv.is_none()
             && self.to_record.is_none()
             && !self.clean
     }
@@ -176,6 +183,7 @@ impl Store {
         waiting::write_seen(write, batch)?;
         holds::write(write, batch)?;
         files::write(write, batch)?;
+        kv::write(write, batch)?;
         waiting::write_publications(write, batch)?;
         if !batch.marks.is_empty() {
             let mut table = write.open_table(MARKS.definition())?;

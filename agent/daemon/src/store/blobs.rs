@@ -9,7 +9,7 @@ use super::StoreError;
 use super::handle::Shown;
 use super::space::BLOBS;
 
-/// Reads blobs from any thread, each time in a short transaction of its own.
+/// Reads blobs, and what plugins remember, from any thread, each time in a short transaction of its own.
 ///
 /// Does not keep the database open: when the store is gone, so are its blobs.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Blobs {
         self.reading(|read| Ok(read.open_table(BLOBS.definition())?.len()?))
     }
 
-    fn reading<T>(
+    pub(super) fn reading<T>(
         &self,
         look: impl Fn(&ReadTransaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

@@ -16,6 +16,7 @@ mod fork;
 mod handle;
 mod holds;
 mod journal;
+mod kv;
 mod migrated;
 mod outbox;
 mod read;
@@ -48,6 +49,7 @@ pub use batch::{Batch, Chunk, Keep};
 pub use blobs::{Blobs, Kept};
 pub use doubt::{doubt, trust};
 pub use file::{Opened, Opening, open_or_quarantine};
+pub use kv::{KeepKv, KvPlace, KvRow};
 pub use restore::{OpenRun, Restored};
 pub use room::Level;
 pub use snapshots::{Past, StateOf};
@@ -549,8 +551,8 @@ fn unpack_u64(bytes: &[u8]) -> Result<u64, StoreError> {
 
 /// Of the rows as a whole: the wire's version, and a step of the store's own. An agent from before a
 /// step refuses the database instead of taking its rows for damaged ones. 1: one fact a row; 2: runs
-/// that go on with another definition.
-const FORMAT: u8 = 16 * VERSION + 2;
+/// that go on with another definition; 3: permissions of more than four kinds, and what plugins remember.
+const FORMAT: u8 = 16 * VERSION + 3;
 
 /// Refuses what a later version wrote, and notes which one writes from now on. Whether there was
 /// something to note.

@@ -49,9 +49,11 @@ pub(super) const FILES: Space = Space("files");
 pub(super) const TAPES: Space = Space("tapes");
 /// What runs need that have gone on with another definition, by number.
 pub(super) const MIGRATED: Space = Space("migrated");
+/// What plugins remember beyond one run, by plugin, workflow and key.
+pub(super) const KV: Space = Space("kv");
 
 /// All of them, in the order in which they are made.
-pub(super) const ALL: [Space; 18] = [
+pub(super) const ALL: [Space; 19] = [
     META,
     JOURNAL,
     RUNS,
@@ -70,6 +72,7 @@ pub(super) const ALL: [Space; 18] = [
     SNAPSHOTS,
     TAPES,
     MIGRATED,
+    KV,
 ];
 
 const CHECK_BYTES: usize = 8;
@@ -119,6 +122,11 @@ impl Space {
         check.copy_from_slice(&self.check(key, body));
         table.insert(key, value.as_slice())?;
         Ok((key.len() + value.len()) as u64)
+    }
+
+    /// Bytes of the body of a stored value, which need not be whole.
+    pub(super) const fn body_length(self, value: &[u8]) -> usize {
+        value.len().saturating_sub(CHECK_BYTES)
     }
 
     /// The body of a stored value.

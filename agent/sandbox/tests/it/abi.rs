@@ -38,6 +38,7 @@ fn granted(http: &[&str], files: &[&str]) -> Permissions {
         files: files.iter().map(|s| (*s).to_owned()).collect(),
         time: false,
         random: false,
+        ..Permissions::NONE
     }
 }
 

@@ -107,6 +107,19 @@ impl Default for Setup {
 }
 
 impl Setup {
+    pub(crate) fn call(&self) -> Call<'_> {
+        Call {
+            export: self.export,
+            input: &self.input,
+            config: &self.config,
+            vars: self.vars.clone(),
+            limits: self.limits,
+            permissions: &self.permissions,
+            context: self.context.clone(),
+            record: self.record.clone(),
+        }
+    }
+
     pub(crate) fn run(&self, module: &Arc<Module>, host: &mut Fake) -> Outcome {
         self.run_watched(module, host, &|| None)
     }
@@ -118,20 +131,10 @@ impl Setup {
         host: &mut Fake,
         watch: &(dyn Fn() -> Option<Stop> + Sync),
     ) -> Outcome {
-        let call = || Call {
-            export: self.export,
-            input: &self.input,
-            config: &self.config,
-            vars: self.vars.clone(),
-            limits: self.limits,
-            permissions: &self.permissions,
-            context: self.context.clone(),
-            record: self.record.clone(),
-        };
         std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, || Sandbox::new().run(module, call(), host, &watch))
+                .spawn_scoped(scope, || Sandbox::new().run(module, self.call(), host, &watch))
                 .unwrap()
                 .join()
                 .unwrap()

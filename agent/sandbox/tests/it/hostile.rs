@@ -50,7 +50,7 @@ fn both_ways(name: &str, with_time: &str, with_fuel: &str) {
 }
 
 fn everything() -> Permissions {
-    Permissions { http: Vec::new(), files: vec!["proc".into()], time: true, random: true }
+    Permissions { files: vec!["proc".into()], time: true, random: true, ..Permissions::NONE }
 }
 
 fn world() -> Fake {

@@ -86,6 +86,7 @@ fn world(said: &str) -> (Setup, Fake) {
             files: vec!["proc".to_owned()],
             time: true,
             random: true,
+            ..Permissions::NONE
         },
         record: Some(Arc::default()),
         ..Setup::default()

@@ -28,7 +28,9 @@ fn fail(device: &mut Device) -> RunId {
     let error = RunError::new("plugin.error", "it is broken");
     let outcome = AttemptOutcome::Failed { error };
     let (attempt, denials) = (second.attempt, Vec::new());
-    device.turn(vec![Event::Settled { attempt, outcome, denials, tape: None }]).unwrap();
+    device
+        .turn(vec![Event::Settled { attempt, outcome, denials, tape: None, kept: None }])
+        .unwrap();
     run
 }
 
@@ -107,7 +109,9 @@ fn fail_with_noise(device: &mut Device) -> RunId {
             AttemptOutcome::Succeeded { output, vars: None }
         };
         let (attempt, denials) = (task.attempt, Vec::new());
-        device.turn(vec![Event::Settled { attempt, outcome, denials, tape: None }]).unwrap();
+        device
+            .turn(vec![Event::Settled { attempt, outcome, denials, tape: None, kept: None }])
+            .unwrap();
     }
     run
 }

@@ -109,6 +109,7 @@ fn a_step_with_200_bytes_of_output_costs_at_most_300_bytes_of_journal() {
                 outcome,
                 denials: Vec::new(),
                 tape: None,
+                kept: None,
             }
         });
         device.turn(answers.collect()).unwrap();

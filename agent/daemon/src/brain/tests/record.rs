@@ -35,7 +35,7 @@ fn told(task: &PluginTask, fails: bool, bytes: usize) -> Event {
         outcome
     };
     let tape = Some(Recorded { tape: tape(bytes), traced: task.traced });
-    Event::Settled { attempt, outcome, denials, tape }
+    Event::Settled { attempt, outcome, denials, tape, kept: None }
 }
 
 /// Plays a run to its end; steps of these names fail.

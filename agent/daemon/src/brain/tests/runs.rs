@@ -169,7 +169,9 @@ fn denials_are_reported_once() {
         let call = device.calls().remove(0);
         let Event::Settled { attempt, outcome, .. } = settled(&call) else { unreachable!() };
         let denials = vec!["http:10.0.0.1:80".to_owned()];
-        device.turn(vec![Event::Settled { attempt, outcome, denials, tape: None }]).unwrap();
+        device
+            .turn(vec![Event::Settled { attempt, outcome, denials, tape: None, kept: None }])
+            .unwrap();
     }
     let reports = device.reports();
     let denied = reports
@@ -237,7 +239,9 @@ fn made_up_hosts_do_not_hide_a_denial_that_matters() {
         device.begin(workflow).unwrap();
         let call = device.calls().remove(0);
         let Event::Settled { attempt, outcome, .. } = settled(&call) else { unreachable!() };
-        device.turn(vec![Event::Settled { attempt, outcome, denials, tape: None }]).unwrap();
+        device
+            .turn(vec![Event::Settled { attempt, outcome, denials, tape: None, kept: None }])
+            .unwrap();
     };
     let denied = |device: &Device| -> Vec<String> {
         let reports = device.reports().into_iter();

@@ -20,7 +20,13 @@ fn said(task: &PluginTask) -> Event {
     let n = task.input.value()["n"].as_i64().unwrap_or(0) + 1;
     let output = JsonText::of(&serde_json::json!({ "n": n, "much": "x".repeat(SAID_BYTES) }));
     let outcome = AttemptOutcome::Succeeded { output, vars: None };
-    Event::Settled { attempt: task.attempt.clone(), outcome, denials: Vec::new(), tape: None }
+    Event::Settled {
+        attempt: task.attempt.clone(),
+        outcome,
+        denials: Vec::new(),
+        tape: None,
+        kept: None,
+    }
 }
 
 fn store(device: &Device) -> &Store {
@@ -247,7 +253,13 @@ fn a_recording_says_that_it_begins_with_a_snapshot_and_replays_from_there() {
             let outcome = AttemptOutcome::Failed { error };
             let attempt = call.attempt;
             device
-                .turn(vec![Event::Settled { attempt, outcome, denials: Vec::new(), tape: None }])
+                .turn(vec![Event::Settled {
+                    attempt,
+                    outcome,
+                    denials: Vec::new(),
+                    tape: None,
+                    kept: None,
+                }])
                 .unwrap();
             assert_eq!(device.results().len(), 1);
         }

@@ -164,7 +164,9 @@ fn a_recording_of_any_size_goes_out_in_lines_of_the_socket() {
             JsonText::of(&serde_json::json!({ "much": format!("{n}{}", "\"é\"".repeat(8_000)) }));
         let outcome = AttemptOutcome::Succeeded { output, vars: None };
         let (attempt, denials) = (task.attempt, Vec::new());
-        device.turn(vec![Event::Settled { attempt, outcome, denials, tape: None }]).unwrap();
+        device
+            .turn(vec![Event::Settled { attempt, outcome, denials, tape: None, kept: None }])
+            .unwrap();
     }
     let (text, parts) = device.export(&run);
     assert!(text.len() > limits::LOCAL_LINE_BYTES && parts > 2, "{} in {parts}", text.len());
