@@ -325,6 +325,13 @@ impl Drop for Place<'_> {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use openclaw_protocol::definition::{Effects, Priority};
+    use openclaw_protocol::desired::PluginPin;
+    use openclaw_protocol::id::{Epoch, PluginName, RunId, WorkflowName};
+    use openclaw_protocol::json::JsonText;
+    use openclaw_protocol::plugin::{CallLimits, Permissions};
+    use openclaw_protocol::run::StepPath;
+
     use super::*;
 
     fn pool(places: usize) -> Pool {
@@ -436,6 +443,88 @@ mod tests {
         pool.lock().threads = 1;
         let _place = pool.next(Duration::ZERO, &spawn).unwrap();
         assert_eq!(made.count(), 1);
+    }
+
+    /// A call of plugin `count` for a workflow, with these scopes of memory.
+    fn call(number: u8, workflow: &str, kv: &[&str]) -> Job {
+        let pin = PluginPin {
+            name: PluginName::parse("count").unwrap(),
+            version: "1.0.0".to_owned(),
+            digest: Digest([7; 32]),
+            size: 8,
+            actions: Vec::new(),
+            granted: Permissions {
+                kv: kv.iter().map(|scope| (*scope).to_owned()).collect(),
+                ..Permissions::NONE
+            },
+            limits: CallLimits::default(),
+        };
+        let run = RunId::of(Epoch(1), u64::from(number));
+        let task = PluginTask {
+            attempt: AttemptId { run, step: StepPath("s".to_owned()), attempt: 1 },
+            workflow: WorkflowName::parse(workflow).unwrap(),
+            pin: Arc::new(pin),
+            export: "execute".to_owned(),
+            input: JsonText::null(),
+            vars: None,
+            idempotency_key: String::new(),
+            interrupted: false,
+            effects: Effects::default(),
+            traced: false,
+            priority: Priority::default(),
+            timeout_ms: 1,
+        };
+        Job::Call(Box::new(task), Arc::default())
+    }
+
+    /// Which of these begin while none before is durable: their numbers.
+    fn begun(pool: &Pool) -> Vec<AttemptId> {
+        let mut begun = Vec::new();
+        while let Some((Job::Call(task, _), place)) = pool.next(Duration::ZERO, &|| Ok(())) {
+            drop(place);
+            begun.push(task.attempt.clone());
+        }
+        begun
+    }
+
+    #[test]
+    fn who_shares_a_memory_waits_until_what_was_changed_is_durable() {
+        let pool = pool(8);
+        let own = ["workflow"];
+        let jobs = [
+            call(1, "wells", &own),
+            call(2, "wells", &own),
+            call(3, "tanks", &own),
+            call(4, "wells", &[]),
+            call(5, "wells", &own),
+        ];
+        for job in jobs {
+            assert!(pool.add(job, &|| Ok(())).is_none());
+        }
+        let numbers = |begun: &[AttemptId]| -> Vec<u64> {
+            begun.iter().map(|attempt| attempt.run.number().unwrap()).collect()
+        };
+        let first = begun(&pool);
+        assert_eq!(numbers(&first), [1, 3, 4], "each workflow has a memory of its own");
+        pool.free(&first[1], &|| Ok(()));
+        assert!(begun(&pool).is_empty());
+        pool.free(&first[0], &|| Ok(()));
+        let second = begun(&pool);
+        assert_eq!(numbers(&second), [2]);
+        pool.free(&second[0], &|| Ok(()));
+        assert_eq!(numbers(&begun(&pool)), [5]);
+    }
+
+    #[test]
+    fn a_memory_of_the_whole_plugin_is_one_for_all_workflows() {
+        let pool = pool(8);
+        for job in [call(1, "wells", &["plugin"]), call(2, "tanks", &["workflow", "plugin"])] {
+            assert!(pool.add(job, &|| Ok(())).is_none());
+        }
+        let first = begun(&pool);
+        assert_eq!(first.len(), 1);
+        pool.free(&first[0], &|| Ok(()));
+        assert_eq!(begun(&pool).len(), 1);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod lying;
 mod peer;
 mod power;
 mod record;
+mod remembered;
 mod runs;
 mod secrets;
 mod site;
@@ -78,6 +79,7 @@ struct Asked {
     calls: Arc<Mutex<Vec<PluginTask>>>,
     checks: Arc<Mutex<Vec<openclaw_protocol::id::Digest>>>,
     stops: Arc<Mutex<Vec<AttemptId>>>,
+    freed: Arc<Mutex<Vec<AttemptId>>>,
 }
 
 impl Hands for Asked {
@@ -87,6 +89,10 @@ impl Hands for Asked {
 
     fn stop(&mut self, attempt: &AttemptId, _reason: StopReason) {
         self.stops.lock().unwrap().push(attempt.clone());
+    }
+
+    fn free(&mut self, attempt: &AttemptId) {
+        self.freed.lock().unwrap().push(attempt.clone());
     }
 
     fn check(&mut self, digest: openclaw_protocol::id::Digest) {
