@@ -10,8 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::output::Format;
 
 mod author;
+mod desk;
 
 pub(crate) use author::{AuthorVerb, Chart};
+pub(crate) use desk::DeskVerb;
 
 pub(crate) use run::{RunVerb, Which};
 pub(crate) use secret::{SecretVerb, ValueSource};
@@ -324,6 +326,9 @@ fn label_change(text: &str) -> Result<LabelChange, String> {
 /// `openclaw plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginVerb {
+    /// What helps to write one, on this machine
+    #[command(flatten)]
+    Desk(DeskVerb),
     /// Publish a plugin from its directory (plugin.toml and plugin.wasm); versions never change
     Publish {
         /// The directory, or plugin.toml itself
@@ -337,7 +342,7 @@ pub(crate) enum PluginVerb {
     List,
     /// Show what a plugin is and may touch
     Inspect {
-        /// NAME or NAME@VERSION
+        /// NAME or NAME@VERSION of a published one; FILE.wasm or DIR of one that is here
         plugin: String,
     },
 }

@@ -44,7 +44,8 @@ fn check(name: &str, least_cases: usize) {
         let report = case.run(&manifest, &module).unwrap();
         assert!(report.passed(), "{name}/{case_name}: {:#?}", report.differences);
         let still = unused.unwrap_or_else(|| report.permissions_unused.clone());
-        unused = Some(still.into_iter().filter(|u| report.permissions_unused.contains(u)).collect());
+        unused =
+            Some(still.into_iter().filter(|u| report.permissions_unused.contains(u)).collect());
     }
     assert_eq!(unused, Some(Vec::new()), "{name} asks for what no case of it needs");
 }

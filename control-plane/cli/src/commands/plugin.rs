@@ -20,6 +20,7 @@ const UPLOAD_PIECE: usize = 16 * 1024;
 /// `openclaw plugin …`.
 pub(crate) async fn run(client: &Client, global: &Global, verb: PluginVerb) -> Result<(), Failure> {
     match verb {
+        PluginVerb::Desk(verb) => crate::plugin::run(global, verb).await,
         PluginVerb::Publish { path, module } => {
             let published = publish(client, &path, module.as_deref()).await?;
             eprintln!("published {}@{}", published.manifest.name, published.manifest.version);

@@ -8,6 +8,7 @@ mod asl_runs;
 mod author;
 mod data;
 mod expr;
+mod plugin;
 mod remote;
 mod replay;
 mod replay_plugins;
