@@ -1,15 +1,22 @@
 //! Each template of `openclaw plugin new` is begun, built and tested as an author would, outside the
-//! repository, with the compilers that deploy/wasm/template-tools.sh fetches.
+//! repository, with the compilers that deploy/wasm/template-tools.sh fetches; and one is published and
+//! run on a device.
 //!
 //! A compiler that is missing fails its test, unless OPENCLAW_SKIP_TEMPLATES names the template.
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use openclaw::dev::find_program;
-use serde_json::Value;
+use openclaw::dev::world::World;
+use serde_json::{Value, json};
+
+/// What `docs/plugin-tutorial.md` promises, with what a person reads and types.
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
@@ -82,6 +89,19 @@ impl Author {
         let output = self.openclaw(&[args, &["-o", "json"]].concat());
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// Remembers the control plane and a session for every later command.
+    fn log_in(&self, url: &str, password: &str) {
+        let mut child = Command::new(find_program("openclaw").expect("it is built"))
+            .args(["login", url, "--password-stdin"])
+            .env("OPENCLAW_CONFIG_DIR", self.dir.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let sent = writeln!(child.stdin.take().expect("piped"), "{password}");
+        sent.expect("it reads");
+        assert!(child.wait().expect("it is ours").success());
     }
 
     fn change(&self, file: &str, from: &str, to: &str) {
@@ -158,4 +178,41 @@ fn assemblyscript_is_built_and_tested() {
     }
     let change = ("MOST: f64 = 4095", "MOST: f64 = 9999");
     is_built_and_tested(&Author::new(), "assemblyscript", "assembly/index.ts", change);
+}
+
+/// An author's path, as docs/plugin-tutorial.md tells it, with the programs that people have.
+#[test]
+fn a_new_plugin_runs_on_a_device_within_ten_minutes() {
+    if is_skipped("c") {
+        return;
+    }
+    crate::in_world(async |world: &mut World, _: &Path| {
+        world.add_agent().await.expect("an agent");
+        let (url, password) = (world.url.clone(), world.password.clone());
+        let device = world.agents[0].id.clone();
+        tokio::task::spawn_blocking(move || walk(&url, &password, &device)).await.expect("a walk");
+    });
+}
+
+fn walk(url: &str, password: &str, device: &str) {
+    let author = Author::new();
+    author.log_in(url, password);
+    let begun = Instant::now();
+    author.json(&["plugin", "new", "tank-level", "--lang", "c"]);
+    author.change("src/plugin.c", "value = raw * scale", "value = 1 + raw * scale");
+    author.change("cases/within-the-limit.json", "128.5,", "129.5,");
+    author.change("cases/over-the-limit.json", "750.25,", "751.25,");
+    author.change("cases/below-zero.json", "-1.238,", "-0.238,");
+    author.json(&["plugin", "build", "tank-level"]);
+    assert_eq!(author.json(&["plugin", "test", "tank-level"])["passed"], true);
+    author.json(&["plugin", "publish", "tank-level"]);
+    let text = "workflow: tank\nsteps:\n  - id: read\n    plugin: tank-level@^0.1\n    \
+                with: { raw: 3001, scale: 0.25, limit: 200 }\n\
+                outputs: { value: '${ steps.read.output.value }' }\n";
+    fs::write(author.dir.path().join("tank.yaml"), text).expect("it is written");
+    author.json(&["workflow", "apply", "-f", "tank.yaml"]);
+    author.json(&["deployment", "create", "tank", "--device", device, "--wait"]);
+    let ran = author.json(&["workflow", "run", "tank", "--device", device, "--wait"]);
+    assert_eq!(ran[0]["run"]["outputs"], json!({ "value": 751.25 }), "{ran}");
+    assert!(begun.elapsed() < TEN_MINUTES, "it took {:?}", begun.elapsed());
 }

@@ -50,7 +50,7 @@ pub(super) fn recipe(language: Language, dir: &Path, module: &Path) -> Result<Re
         Language::Rust => rust(dir),
         Language::Assemblyscript => assemblyscript(dir, module),
         Language::C => c(dir, module),
-        Language::Zig => zig(dir, module),
+        Language::Zig => zig(module),
     }
 }
 
@@ -110,34 +110,19 @@ fn assemblyscript(dir: &Path, module: &Path) -> Result<Recipe, Failure> {
     Ok(Recipe { program, args, module: Some(module.to_owned()) })
 }
 
+/// Zig has a C compiler that needs nothing else for WebAssembly.
 fn c(dir: &Path, module: &Path) -> Result<Recipe, Failure> {
+    let (program, first) = zig_program()?;
     let stack = format!("-Wl,-z,stack-size={STACK}");
-    let common = ["-Os", "-mbulk-memory", "-Wall", "-nostdlib", "-Wl,--no-entry", &stack, "-o"];
-    let (program, mut args) = if let Some(clang) = on_path("wasm-ld").and_then(|_| on_path("clang"))
-    {
-        (clang, words(&[&["--target=wasm32", "-flto"][..], &common]))
-    } else {
-        let (program, first) = zig_program().ok_or_else(|| {
-            missing(
-                "there is neither Zig, which compiles C, nor clang with wasm-ld",
-                "run `pip install ziglang`, or install Zig (https://ziglang.org/download), or \
-                 clang and lld (on Debian: apt-get install clang lld)",
-            )
-        })?;
-        (program, words(&[first, &["cc", "-target", "wasm32-freestanding"], &common]))
-    };
+    let target = ["cc", "-target", "wasm32-freestanding", "-Os", "-mbulk-memory", "-Wall"];
+    let mut args = words(&[first, &target, &["-nostdlib", "-Wl,--no-entry", &stack, "-o"]]);
     args.push(module.into());
     args.extend(c_sources(dir).into_iter().map(OsString::from));
     Ok(Recipe { program, args, module: Some(module.to_owned()) })
 }
 
-fn zig(_dir: &Path, module: &Path) -> Result<Recipe, Failure> {
-    let (program, first) = zig_program().ok_or_else(|| {
-        missing(
-            "Zig is not on the PATH",
-            "run `pip install ziglang`, or install it from https://ziglang.org/download",
-        )
-    })?;
+fn zig(module: &Path) -> Result<Recipe, Failure> {
+    let (program, first) = zig_program()?;
     let target = ["build-exe", "src/main.zig", "-target", "wasm32-freestanding"];
     let how = ["-O", "ReleaseSmall", "-fno-entry", "-rdynamic", "--stack", STACK];
     let mut args = words(&[first, &target, &how]);
@@ -146,18 +131,26 @@ fn zig(_dir: &Path, module: &Path) -> Result<Recipe, Failure> {
 }
 
 /// Zig itself, or the one of Python's package `ziglang`, with its first arguments.
-fn zig_program() -> Option<(PathBuf, &'static [&'static str])> {
+fn zig_program() -> Result<(PathBuf, &'static [&'static str]), Failure> {
     if let Some(zig) = on_path("zig") {
-        return Some((zig, &[]));
+        return Ok((zig, &[]));
     }
-    let python = on_path("python3").or_else(|| on_path("python"))?;
-    let asked = Command::new(&python)
-        .args(["-c", "import ziglang"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    asked.is_ok_and(|status| status.success()).then_some((python, &["-m", "ziglang"]))
+    let has_package = |python: &PathBuf| {
+        let asked = Command::new(python)
+            .args(["-c", "import ziglang"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        asked.is_ok_and(|status| status.success())
+    };
+    let python = on_path("python3").or_else(|| on_path("python")).filter(has_package);
+    python.map(|python| (python, &["-m", "ziglang"][..])).ok_or_else(|| {
+        missing(
+            "there is no Zig, which compiles C too",
+            "run `pip install ziglang`, or install it from https://ziglang.org/download",
+        )
+    })
 }
 
 /// What is to be compiled of a plugin in C, from its directory, in order.

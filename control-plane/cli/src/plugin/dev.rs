@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{MODULE, build, cases, look};
+use super::{MODULE, build, look};
 use crate::exit::Failure;
 use crate::output::Format;
 
@@ -26,7 +26,7 @@ pub(super) async fn run(format: Format, dir: &Path) -> Result<(), Failure> {
         let before = sources(dir);
         match build::run(dir).await.and_then(|look| look::print(format, &look)) {
             Ok(()) => {
-                if let Err(failure) = cases::run(format, dir) {
+                if let Err(failure) = super::test(format, dir.to_owned()).await {
                     failure.print();
                 }
             }

@@ -13,12 +13,13 @@ mod template;
 #[cfg(test)]
 mod abi_tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use openclaw_protocol::plugin::Manifest;
 
 use crate::args::{DeskVerb, Global};
 use crate::exit::{FAILED, Failure, INVALID};
+use crate::output::Format;
 
 pub(crate) use self::look::{inspect, is_local};
 pub(crate) use self::template::Language;
@@ -33,9 +34,15 @@ pub(crate) async fn run(global: &Global, verb: DeskVerb) -> Result<(), Failure> 
     match verb {
         DeskVerb::New { name, lang, dir } => new::run(global.output, &name, lang, dir),
         DeskVerb::Build(it) => look::print(global.output, &build::run(&it.dir).await?),
-        DeskVerb::Test(it) => cases::run(global.output, &it.dir),
+        DeskVerb::Test(it) => test(global.output, it.dir).await,
         DeskVerb::Dev(it) => dev::run(global.output, &it.dir).await,
     }
+}
+
+/// Runs the cases on a thread of its own, so that Ctrl-C is heard while a plugin computes.
+async fn test(format: Format, dir: PathBuf) -> Result<(), Failure> {
+    let tested = tokio::task::spawn_blocking(move || cases::run(format, &dir)).await;
+    tested.unwrap_or_else(|e| Err(Failure::new(FAILED, format!("the test has no end: {e}"))))
 }
 
 /// The manifest of a plugin's directory.
