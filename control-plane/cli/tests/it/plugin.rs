@@ -80,7 +80,7 @@ fn test_says_what_each_case_cost_and_fails_with_the_first_difference() {
     let good = ("good", r#"{ "input": {}, "expect": { "output": { "n": 1 } } }"#);
     let passed = desk(MANIFEST, MODULE, &[good]).run(&["plugin", "test", "p"]);
     assert_eq!(passed.status.code(), Some(0), "{}", err(&passed));
-    assert!(out(&passed).starts_with("CASE"), "{}", out(&passed));
+    assert!(out(&passed).trim_start().starts_with("CASE"), "{}", out(&passed));
     assert!(err(&passed).contains("1 of 1 cases passed"), "{}", err(&passed));
 
     let asks = format!("{MANIFEST}[permissions]\nkv = ['plugin']\n");
