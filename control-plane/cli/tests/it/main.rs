@@ -8,7 +8,7 @@ mod asl_runs;
 mod author;
 mod data;
 mod expr;
-mod plugin;
+mod plugin_desk;
 mod remote;
 mod replay;
 mod replay_plugins;
