@@ -65,7 +65,9 @@ impl<'de> Deserialize<'de> for Content {
         if let Value::String(text) = value {
             return Ok(Self::Bytes(text.into_bytes()));
         }
-        match serde_json::from_value(value).map_err(|e| D::Error::custom(format!("{shape}: {e}")))? {
+        match serde_json::from_value(value)
+            .map_err(|e| D::Error::custom(format!("{shape}: {e}")))?
+        {
             Tagged::Text(text) => Ok(Self::Bytes(text.into_bytes())),
             Tagged::Json(value) => Ok(Self::Json(value)),
             Tagged::Hex(text) => {

@@ -46,7 +46,8 @@ impl World {
         for (key, file) in &case.files {
             let bytes = file.content.bytes();
             let (size, modified_ms, inode) = (bytes.len() as u64, file.modified_ms, file.inode);
-            files.insert(key.clone(), (bytes, FileStat { size, modified_ms, is_dir: false, inode }));
+            files
+                .insert(key.clone(), (bytes, FileStat { size, modified_ms, is_dir: false, inode }));
         }
         let values = |scope: &VecMap<String, Content>| {
             scope.iter().map(|(k, v)| (k.clone(), v.bytes())).collect()

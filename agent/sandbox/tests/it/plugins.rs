@@ -37,16 +37,21 @@ fn check(name: &str, least_cases: usize) {
         assert!(module.is_action(&export), "{name} has no export for its action {action}");
     }
     assert_eq!(module.info().initial_pages, initial_pages(name), "of {name}");
-    let mut unused: Option<Vec<String>> = None;
+    let mut used = Vec::new();
     let cases = cases_of(name);
     assert!(cases.len() >= least_cases, "{name} has {} cases", cases.len());
     for (case_name, case) in cases {
         let report = case.run(&manifest, &module).unwrap();
         assert!(report.passed(), "{name}/{case_name}: {:#?}", report.differences);
-        let still = unused.unwrap_or_else(|| report.permissions_unused.clone());
-        unused = Some(still.into_iter().filter(|u| report.permissions_unused.contains(u)).collect());
+        used.extend(report.permissions_used);
     }
-    assert_eq!(unused, Some(Vec::new()), "{name} asks for what no case of it needs");
+    // Of destinations one will do: the others of a list differ in their address alone.
+    let kind = |entry: &str| entry.split(':').next().unwrap().to_owned();
+    for asked in manifest.permissions.missing_from(&Permissions::default()) {
+        let is_kind = ["http", "tcp"].contains(&kind(&asked).as_str());
+        let needed = used.iter().any(|u| *u == asked || is_kind && kind(u) == kind(&asked));
+        assert!(needed, "{name} asks for {asked}, which no case of it needs");
+    }
 }
 
 fn cases_of(name: &str) -> Vec<(String, Case)> {
@@ -116,6 +121,66 @@ fn http() {
 #[test]
 fn web_scraping() {
     check("web-scraping", 11);
+}
+
+#[test]
+fn threshold() {
+    check("threshold", 5);
+}
+
+#[test]
+fn aggregate() {
+    check("aggregate", 5);
+}
+
+#[test]
+fn transform() {
+    check("transform", 5);
+}
+
+#[test]
+fn modbus_tcp() {
+    check("modbus-tcp", 5);
+}
+
+#[test]
+fn csv() {
+    check("csv", 5);
+}
+
+#[test]
+fn mqtt_json() {
+    check("mqtt-json", 5);
+}
+
+#[test]
+fn file_tail() {
+    check("file-tail", 5);
+}
+
+#[test]
+fn notify() {
+    check("notify", 5);
+}
+
+#[test]
+fn anomaly() {
+    check("anomaly", 5);
+}
+
+#[test]
+fn serial_line() {
+    check("serial-line", 5);
+}
+
+#[test]
+fn gpio() {
+    check("gpio", 5);
+}
+
+#[test]
+fn exec() {
+    check("exec", 5);
 }
 
 /// A guest made with the public Extism PDK, unchanged.
