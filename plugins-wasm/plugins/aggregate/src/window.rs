@@ -78,7 +78,7 @@ impl Window {
 
 /// What is said of the values in a window.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Stats {
+pub(crate) struct Stats {
     count: usize,
     min: f64,
     max: f64,

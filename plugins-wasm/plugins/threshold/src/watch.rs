@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Where a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Zone {
+pub(crate) enum Zone {
     /// Between the limits.
     Normal,
     /// Over the upper one.
@@ -17,7 +17,7 @@ pub enum Zone {
 /// What an edge is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Event {
+pub(crate) enum Event {
     /// From normal to high or low.
     Raised,
     /// Back to normal.
@@ -28,7 +28,7 @@ pub enum Event {
 
 /// A zone that has not been held for long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
+pub(crate) struct Pending {
     state: Zone,
     since_ms: i64,
 }
