@@ -63,6 +63,7 @@ fn cases_of(name: &str) -> Vec<(String, Case)> {
 fn initial_pages(name: &str) -> u64 {
     match name {
         "web-scraping" => 6,
+        "transform" => 2,
         _ => 1,
     }
 }
