@@ -6,5 +6,6 @@ mod device;
 mod host;
 mod hostile;
 mod limits;
+mod modbus;
 mod plugins;
 mod replay;

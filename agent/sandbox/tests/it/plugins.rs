@@ -68,6 +68,33 @@ fn initial_pages(name: &str) -> u64 {
     }
 }
 
+/// A device fetches each module over its link. An interpreter and a parser of HTML are larger.
+#[test]
+fn modules_are_small_and_as_large_as_the_documentation_says() {
+    let table = std::fs::read_to_string(repository().join("docs/plugins.md")).unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(repository().join("plugins-wasm/plugins")).unwrap() {
+        let dir = entry.unwrap().path();
+        let name = dir.file_name().unwrap().to_string_lossy().into_owned();
+        let module = repository().join("target/plugins").join(&name).join("plugin.wasm");
+        let bytes = std::fs::metadata(module).unwrap().len();
+        let most = if ["transform", "web-scraping"].contains(&name.as_str()) { 720 } else { 300 };
+        assert!(bytes <= most * 1_024, "{name} has {bytes} bytes");
+        let row = table.lines().find(|line| line.starts_with(&format!("| [{name}]("))).unwrap();
+        let said = row.trim_end_matches(" KiB |").rsplit(' ').next().unwrap();
+        let readme = std::fs::read_to_string(dir.join("README.md")).unwrap();
+        assert!(readme.contains(&format!("The module has {said} KiB.")), "README of {name}");
+        // Compilers differ a little.
+        let is = bytes as f64 / 1_024.0 / said.parse::<f64>().unwrap();
+        assert!(
+            (0.9..1.1).contains(&is),
+            "{name} has {bytes} bytes, docs/plugins.md says {said} KiB"
+        );
+        seen += 1;
+    }
+    assert_eq!(seen, table.lines().filter(|line| line.ends_with(" KiB |")).count());
+}
+
 #[test]
 fn json_transform() {
     check("json-transform", 5);

@@ -70,7 +70,7 @@ impl Window {
                 samples.clear();
             }
             Self::LastCount(n) => drop(samples.drain(..samples.len().saturating_sub(n))),
-            _ => {}
+            Self::Count(_) | Self::Duration(_) | Self::LastDuration(_) => {}
         }
         Ok(())
     }

@@ -51,11 +51,8 @@ pub fn run(input: Input) -> Result<Output> {
         building = building.arg(arg);
     }
     if let Some(stdin) = stdin {
-        let bytes = match stdin {
-            Value::String(text) => text.into_bytes(),
-            other => other.to_string().into_bytes(),
-        };
-        building = building.stdin(bytes);
+        let text = stdin.as_str().map_or_else(|| stdin.to_string(), str::to_owned);
+        building = building.stdin(text);
     }
     let done = building.run()?;
     let said = || {

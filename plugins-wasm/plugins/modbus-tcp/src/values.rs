@@ -185,7 +185,7 @@ mod tests {
             (json!({ "scale": 0.5, "offset": -40 }), &[85], json!(2.5)),
         ] {
             let format = format(text.clone());
-            assert_eq!(format.decode(registers), [value.clone()], "{text}");
+            assert_eq!(format.decode(registers).first(), Some(&value), "{text}");
             let back = value.as_f64().map(|v| format.encode(&[v]));
             assert_eq!(back, Some(Ok(registers.to_vec())), "{text}");
         }

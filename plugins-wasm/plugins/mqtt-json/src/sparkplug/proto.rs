@@ -13,14 +13,18 @@ impl<'b> Field<'b> {
     pub(crate) fn number(self) -> Result<u64, String> {
         match self {
             Self::Varint(number) => Ok(number),
-            _ => Err("a field that should be a number is none".to_owned()),
+            Self::Fixed64(_) | Self::Bytes(_) | Self::Fixed32(_) => {
+                Err("a field that should be a number is none".to_owned())
+            }
         }
     }
 
     pub(crate) fn bytes(self) -> Result<&'b [u8], String> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            _ => Err("a field that should be bytes is none".to_owned()),
+            Self::Varint(_) | Self::Fixed64(_) | Self::Fixed32(_) => {
+                Err("a field that should be bytes is none".to_owned())
+            }
         }
     }
 
