@@ -141,7 +141,7 @@ impl Taken {
 
 impl Queue {
     /// The first job that shares nothing with one that is under way.
-    fn begin(&mut self) -> Option<Job> {
+    fn take_next(&mut self) -> Option<Job> {
         let free = |job: &Job| match job {
             Job::Call(task, _) if !self.held.is_empty() => {
                 exclusive(task).is_none_or(|place| self.held.values().all(|held| *held != place))
@@ -220,7 +220,7 @@ impl Pool {
         loop {
             if !queue.closed
                 && queue.taken < self.places
-                && let Some(job) = queue.begin()
+                && let Some(job) = queue.take_next()
             {
                 queue.taken += 1;
                 self.call(queue, spawn);

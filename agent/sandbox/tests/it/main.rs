@@ -5,6 +5,7 @@ mod abi;
 mod device;
 mod host;
 mod hostile;
+mod interface;
 mod limits;
 mod modbus;
 mod plugins;

@@ -142,7 +142,10 @@ async fn content(
             let at = match plugins.iter().position(is_it) {
                 Some(at) => at,
                 None => {
-                    plugins.push(pin(tx, tenant, plugin, version).await?);
+                    let pin = pin(tx, tenant, plugin, version).await?;
+                    // It may use these without an input that names them.
+                    declared.extend(pin.granted.secrets.iter().cloned());
+                    plugins.push(pin);
                     plugins.len() - 1
                 }
             };

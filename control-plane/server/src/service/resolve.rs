@@ -1,7 +1,7 @@
 //! From what a workflow asks for to what the registry has: plugin references to versions, and
 //! what a device lacks for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openclaw_protocol::api::{ProblemItem, Target};
 use openclaw_protocol::definition::{PluginCall, Workflow};
@@ -103,7 +103,7 @@ pub(super) fn check_devices(devices: &[DeviceRow], plugins: &[PluginRow]) -> Out
     refuse_if_any("deployment.permission_missing", "a device lacks what the workflow needs", errors)
 }
 
-/// Refuses if a workflow declares secrets that have no value.
+/// Refuses if a workflow declares secrets, or its plugins may use some, that have no value.
 ///
 /// # Errors
 /// Names every one of them.
@@ -111,9 +111,12 @@ pub(super) async fn check_secrets(
     tx: &mut Tx,
     tenant: &TenantId,
     workflow: &Workflow,
+    plugins: &[PluginRow],
 ) -> Outcome<()> {
     let (mut errors, mut names) = (Vec::new(), Vec::new());
-    for name in &workflow.secrets {
+    let used = plugins.iter().flat_map(|plugin| &plugin.manifest.permissions.secrets);
+    let wanted: BTreeSet<&String> = workflow.secrets.iter().chain(used).collect();
+    for name in wanted {
         if secrets::find(tx, tenant, name).await?.is_none() {
             names.push(format!("`{name}`"));
             let message =
@@ -121,7 +124,10 @@ pub(super) async fn check_secrets(
             errors.push(item("E_SECRET_MISSING", message));
         }
     }
-    let what = format!("the workflow declares secrets that are not set ({})", names.join(", "));
+    let what = format!(
+        "the workflow and its plugins need secrets that are not set ({})",
+        names.join(", ")
+    );
     refuse_if_any("deployment.secret_missing", &what, errors)
 }
 

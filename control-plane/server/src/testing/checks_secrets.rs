@@ -11,7 +11,7 @@ use openclaw_protocol::secret::{HeldSecret, INFO, SealedSecret, SecretState, bou
 use openclaw_protocol::sync::Lane;
 use openclaw_protocol::wire::{self, Kind};
 
-use super::facts::{COUNT, MODULE, device, enrol, manifest, reports, tell};
+use super::facts::{CALLS, COUNT, MODULE, device, enrol, manifest, reports, tell};
 use super::server::{Client, Database, Server};
 use crate::config::DEFAULT_TENANT;
 use crate::service;
@@ -232,5 +232,31 @@ pub(super) async fn what_is_not_set_is_not_deployed_and_what_is_in_use_stays(dat
     admin.refused(Method::DELETE, &path, None, (409, "secret.in_use")).await;
     admin.post("/api/v1/devices/pump-1/revoke", json!({})).await;
     assert_eq!(admin.call(Method::DELETE, &path, None).await.0, 204);
+    server.stop().await;
+}
+
+pub(super) async fn what_a_plugin_may_use_goes_to_its_devices_and_must_be_set(database: Database) {
+    let server = Server::start(&database).await;
+    let admin = server.admin().await;
+    let pump = enrol(&server, "pump-1", &[]).await;
+    let uses = manifest("greeter", "1.0.0", "[permissions]\nsecrets = ['api_key']");
+    admin.publish(&uses, MODULE).await;
+    admin.apply(CALLS).await;
+    let body = json!({ "workflow": "calls", "target": { "devices": ["pump-1"] } });
+    let missing = (422, "deployment.secret_missing");
+    let problem = admin.refused(Method::POST, DEPLOYMENTS, Some(body.clone()), missing).await;
+    assert!(problem["detail"].as_str().unwrap().contains("`api_key`"), "{problem}");
+    put(&admin, "api_key", VALUE).await;
+    admin.post(DEPLOYMENTS, body).await;
+    let (private, key) = key_pair();
+    tell(&server, &pump, Lane::Control, reports(vec![Report::SealingKey { key }])).await;
+    service::secrets::reseal(&server.ctx, &server.tenant(), &pump).await.unwrap();
+    let (document, sealed) = document(&server, "pump-1").await;
+    assert_eq!(document.plugins[0].granted.secrets, ["api_key"]);
+    let [one] = &sealed[..] else { panic!("{} are sealed", sealed.len()) };
+    assert_eq!(open(&private, "pump-1", one).unwrap(), VALUE.as_bytes());
+    admin
+        .refused(Method::DELETE, &format!("{SECRETS}/api_key"), None, (409, "secret.in_use"))
+        .await;
     server.stop().await;
 }

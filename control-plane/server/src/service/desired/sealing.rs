@@ -1,5 +1,5 @@
-//! The secrets that go with a device's desired state: those that its workflows declare, sealed to
-//! its key. What is sealed already stays as it is: sealing anew would make new bytes, and with them
+//! The secrets that go with a device's desired state: those that its workflows declare and
+//! its plugins may use, sealed to its key. What is sealed already stays as it is: sealing anew would make new bytes, and with them
 //! a new revision, of the same content.
 
 use std::collections::BTreeSet;
