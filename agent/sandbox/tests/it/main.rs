@@ -7,5 +7,6 @@ mod host;
 mod hostile;
 mod interface;
 mod limits;
+mod modbus;
 mod plugins;
 mod replay;
