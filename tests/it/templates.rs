@@ -22,6 +22,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
 }
 
+#[expect(clippy::print_stderr, reason = "what is not shown is said loudly")]
 fn is_skipped(lang: &str) -> bool {
     let named = std::env::var("OPENCLAW_SKIP_TEMPLATES").unwrap_or_default();
     let skipped = named.split(',').any(|name| name == lang);
