@@ -6,7 +6,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest)
 RUN_TESTS := $(if $(NEXTEST),$(CARGO) nextest run --workspace,$(CARGO) test --workspace)
 
-.PHONY: demo dev test check plugins setup release server bench chaos simulate arm fuzz clean help
+.PHONY: demo dev test check plugins templates setup release server bench chaos simulate arm fuzz clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,7 @@ dev: plugins ## a control plane and three agents to play with
 	$(CARGO) build --bins
 	./target/debug/openclaw dev $(ARGS)
 
-test: setup plugins check release ## everything that CI runs
+test: setup templates plugins check release ## everything that CI runs
 	$(CARGO) build --bins --tests
 	$(RUN_TESTS)
 	$(CARGO) test --manifest-path tests/redb-control/Cargo.toml
@@ -31,6 +31,9 @@ check: ## format and lints, of the guests' workspace too
 
 plugins: ## compile the WebAssembly plugins from source
 	./deploy/wasm/build-plugins.sh
+
+templates: setup ## compilers that the templates of plugins are tested with, into target/template-tools
+	./deploy/wasm/template-tools.sh
 
 setup: ## what the tests need from the system
 	./deploy/dev/setup.sh

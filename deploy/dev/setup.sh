@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need from the system: a C compiler and PostgreSQL's server programs.
+# Installs what the tests need from the system: a C compiler, PostgreSQL's server programs, and pip and
+# npm, which fetch the compilers of plugins in other languages.
 # Does nothing where they are there; says what to install, and what will not be shown, where it cannot.
 set -euo pipefail
 
@@ -15,6 +16,8 @@ rmdir "$small"
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql)
+python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+command -v npm >/dev/null || missing+=(npm)
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi

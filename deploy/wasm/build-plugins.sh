@@ -20,6 +20,8 @@ done <<<"$environment"
 flags="-Clink-arg=-zstack-size=32768${US}--remap-path-prefix=$ROOT=/openclaw"
 flags+="${US}--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 flags+="${US}--remap-path-prefix=$ROOT/target/wasm-kit=/kit"
+# Cargo forgets the profile's `strip` for a package with an `opt-level` of its own.
+flags+="${US}-Cstrip=symbols"
 export CARGO_ENCODED_RUSTFLAGS=$flags
 unset RUSTFLAGS
 

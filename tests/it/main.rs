@@ -6,6 +6,7 @@ mod points;
 mod release;
 mod secret;
 mod talk;
+mod templates;
 mod tidy;
 
 use std::path::Path;

@@ -21,6 +21,7 @@ mod arena;
 mod ask;
 mod cache;
 mod call;
+pub mod cases;
 mod device;
 mod drive;
 pub mod grants;

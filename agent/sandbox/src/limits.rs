@@ -118,3 +118,8 @@ pub const BLOCK_OVERHEAD_BYTES: usize = 64;
 pub const TAPE_BYTES: usize = 64 * 1024;
 /// What a person is shown of one question among them, in bytes.
 pub const TAPE_LABEL_BYTES: usize = 256;
+
+/// What a report of a case shows of one value, in bytes.
+pub const SHOWN_BYTES: usize = 200;
+/// Differences that a report of a case names.
+pub const DIFFERENCES: usize = 20;

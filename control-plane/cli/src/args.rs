@@ -11,8 +11,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::output::Format;
 
 mod author;
+mod desk;
 
 pub(crate) use author::{AuthorVerb, Chart};
+pub(crate) use desk::DeskVerb;
 
 pub(crate) use plugin::{Files, KeyVerb, PluginVerb};
 pub(crate) use run::{RunVerb, Which};

@@ -15,6 +15,7 @@ mod context;
 pub mod dev;
 mod exit;
 mod output;
+mod plugin;
 mod replay;
 pub mod scenario;
 

@@ -1,6 +1,20 @@
-//! Files in directories that the device's configuration names and the manifest asks for under
-//! `permissions.files`. Reading only.
+//! Files in directories that the device's configuration names. Reading needs `permissions.files`
+//! with the directory, writing and removing `permissions.files_write`.
+//!
+//! ```no_run
+//! use openclaw_plugin_sdk::files;
+//!
+//! # fn main() -> openclaw_plugin_sdk::Result<()> {
+//! let size = files::stat("logs", "press.log")?.size;
+//! let tail = files::read_at("logs", "press.log", size.saturating_sub(100), 100)?;
+//! files::write("reports", "last.txt", &tail)
+//! # }
+//! ```
 
+pub use openclaw_plugin_abi::FileStat;
+use openclaw_plugin_abi::WriteMode;
+
+use crate::host::device;
 use crate::{Error, Result, host};
 
 /// An entry of a directory.
@@ -43,4 +57,57 @@ pub fn list(dir: &str, path: &str) -> Result<Vec<Entry>> {
             is_dir: name.ends_with('/'),
         })
         .collect())
+}
+
+/// At most `max` bytes from `offset` on; none at or behind the end of the file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_at(dir: &str, path: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
+    let offset = i64::try_from(offset)
+        .map_err(|_| Error::new("inputs.invalid", format!("{offset} is behind any file's end")))?;
+    device::read_file_at(dir, path, offset, max)
+}
+
+/// Size, time, and the number of the file itself, by which a rotation is noticed.
+///
+/// # Errors
+/// As [`read`].
+pub fn stat(dir: &str, path: &str) -> Result<FileStat> {
+    let json = device::stat_file(dir, path)?;
+    serde_json::from_slice(&json)
+        .map_err(|e| Error::new("plugin.error", format!("the host's answer cannot be read: {e}")))
+}
+
+/// Writes a whole file at once, in the place of one that is there: after a power cut either is
+/// there, and nothing between them.
+///
+/// # Errors
+/// `permission.denied`, `user.too_large` over 1 MiB, or `plugin.error` where writing failed.
+pub fn write(dir: &str, path: &str, bytes: &[u8]) -> Result<()> {
+    device::write_file(dir, path, bytes, WriteMode::Replace as i32)
+}
+
+/// Adds to the end of a file, which is made where there is none.
+///
+/// # Errors
+/// As [`write`].
+pub fn append(dir: &str, path: &str, bytes: &[u8]) -> Result<()> {
+    device::write_file(dir, path, bytes, WriteMode::Append as i32)
+}
+
+/// Makes a new file.
+///
+/// # Errors
+/// As [`write`], and `inputs.invalid` where there is one.
+pub fn create(dir: &str, path: &str, bytes: &[u8]) -> Result<()> {
+    device::write_file(dir, path, bytes, WriteMode::Create as i32)
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// As [`write`], and `user.not_found` where there is none.
+pub fn remove(dir: &str, path: &str) -> Result<()> {
+    device::remove_file(dir, path)
 }

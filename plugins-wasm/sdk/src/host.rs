@@ -1,7 +1,11 @@
-//! The border: every call to the host, made safe. The only file with `unsafe` code.
+//! The border: every call to the host, made safe. This file and the one below it are the only ones
+//! with `unsafe` code.
 #![expect(unsafe_code, reason = "host functions are foreign functions")]
 
+pub(crate) mod device;
+
 use openclaw_plugin_abi::{Level, Status};
+use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
@@ -109,6 +113,19 @@ fn status(code: i32) -> Result<()> {
 fn error_of(code: i64, message: Vec<u8>) -> Error {
     let status = Status::from_code(i32::try_from(code).unwrap_or(i32::MIN));
     Error::of_host(status, String::from_utf8_lossy(&message).into_owned())
+}
+
+/// Takes an answer apart that is a head in JSON and a body behind it: see `http_request` in the ABI.
+pub(crate) fn framed<T: DeserializeOwned>(mut bytes: Vec<u8>) -> Result<(T, Vec<u8>)> {
+    let split = || {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let head = std::str::from_utf8(rest.get(..length)?).ok()?;
+        Some((serde_json::from_str(head).ok()?, 4 + length))
+    };
+    let (head, body_at) =
+        split().ok_or_else(|| Error::new("plugin.error", "the host's answer cannot be read"))?;
+    Ok((head, bytes.split_off(body_at)))
 }
 
 pub(crate) fn input() -> Vec<u8> {

@@ -55,23 +55,13 @@ impl Request {
     pub fn send(self) -> Result<Response> {
         let head = serde_json::to_vec(&self.head)
             .map_err(|e| Error::new("inputs.invalid", format!("request: {e}")))?;
-        let mut bytes = host::http(&head, &self.body).map_err(|mut e| {
+        let bytes = host::http(&head, &self.body).map_err(|mut e| {
             if e.retryable {
                 e.code = "http.connect".into();
             }
             e
         })?;
-        let (head, body_at) = split(&bytes)
-            .ok_or_else(|| Error::new("plugin.error", "the host's answer is not a response"))?;
-        Ok(Response { status: head.status, headers: head.headers, body: bytes.split_off(body_at) })
+        let (head, body): (HttpResponse, _) = host::framed(bytes)?;
+        Ok(Response { status: head.status, headers: head.headers, body })
     }
-}
-
-/// The head, and where the body begins: see `http_request` in the ABI.
-fn split(bytes: &[u8]) -> Option<(HttpResponse, usize)> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    let head = std::str::from_utf8(rest.get(..length)?).ok()?;
-    let head = serde_json::from_str(head).ok()?;
-    Some((head, 4 + length))
 }

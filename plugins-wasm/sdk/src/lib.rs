@@ -14,13 +14,26 @@
 //! ```
 //!
 //! Everything outside the plugin's own memory is denied unless its `plugin.toml` asks for it:
-//! see [`http`], [`files`], [`now_ms`] and [`random`].
+//! see [`http`], [`files`], [`kv`], [`mqtt`], [`tcp`], [`serial`], [`gpio`], [`i2c`], [`exec`],
+//! [`secrets`], [`now_ms`] and [`random`]. Each module has an example.
 
 mod error;
+pub mod exec;
 pub mod files;
+pub mod gpio;
 mod host;
 pub mod http;
+pub mod i2c;
+pub mod kv;
 mod log;
+pub mod mqtt;
+pub mod secrets;
+pub mod serial;
+mod stream;
+pub mod tcp;
+
+#[cfg(test)]
+mod tests;
 
 pub use openclaw_plugin_abi::{Context, Level};
 use serde::Serialize;
@@ -49,10 +62,9 @@ macro_rules! export {
 pub fn run<I: DeserializeOwned, O: Serialize>(handler: impl FnOnce(I) -> Result<O>) -> i32 {
     // A panic traps; the host is told why before that.
     std::panic::set_hook(Box::new(|info| host::error(info.to_string().as_bytes())));
-    let answer = read(&host::input()).and_then(handler).and_then(|output| {
-        serde_json::to_vec(&output)
-            .map_err(|e| Error::new("plugin.output", format!("not JSON: {e}")))
-    });
+    let answer = read(&host::input())
+        .and_then(handler)
+        .and_then(|output| serde_json::to_vec(&output).map_err(|e| Error::of_json(&e)));
     match answer {
         Ok(bytes) => {
             host::output(&bytes);

@@ -7,6 +7,7 @@ mod host;
 mod hostile;
 mod interface;
 mod limits;
+mod modbus;
 mod plugins;
 mod pointers;
 mod replay;

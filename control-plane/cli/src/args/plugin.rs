@@ -4,9 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::DeskVerb;
+
 /// `openclaw plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginVerb {
+    /// What helps to write one, on this machine
+    #[command(flatten)]
+    Desk(DeskVerb),
     /// Publish a plugin from its directory (plugin.toml and plugin.wasm); versions never change
     Publish {
         /// The files
@@ -39,7 +44,7 @@ pub(crate) enum PluginVerb {
     },
     /// Show what a plugin is and may touch
     Inspect {
-        /// NAME or NAME@VERSION
+        /// NAME or NAME@VERSION of a published one; FILE.wasm or DIR of one that is here
         plugin: String,
     },
     /// Download the module of a version; one that broke off goes on where it was

@@ -26,7 +26,7 @@ use clap::CommandFactory;
 use openclaw_protocol::api::{Role, Target};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::args::{Cli, Noun, RoleArg, TargetArgs};
+use crate::args::{Cli, Noun, PluginVerb, RoleArg, TargetArgs};
 use crate::client::Client;
 use crate::exit::{FAILED, Failure};
 
@@ -52,6 +52,10 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Noun::User(verb) => identity::user(&Client::from_global(global)?, global, verb).await,
         Noun::ApiKey(verb) => identity::api_key(&Client::from_global(global)?, global, verb).await,
         Noun::Device(verb) => device::run(&Client::from_global(global)?, global, verb).await,
+        Noun::Plugin(PluginVerb::Desk(verb)) => crate::plugin::run(global, verb).await,
+        Noun::Plugin(PluginVerb::Inspect { plugin }) if crate::plugin::is_local(&plugin) => {
+            crate::plugin::inspect(global.output, &plugin)
+        }
         Noun::Plugin(verb) => plugin::run(global, verb).await,
         Noun::Deployment(verb) => {
             deployment::run(&Client::from_global(global)?, global, verb).await

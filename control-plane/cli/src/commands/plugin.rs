@@ -30,6 +30,7 @@ pub(crate) async fn run(global: &Global, verb: PluginVerb) -> Result<(), Failure
     }
     let client = &Client::from_global(global)?;
     match verb {
+        PluginVerb::Desk(verb) => crate::plugin::run(global, verb).await,
         PluginVerb::Publish { files, approve, signature } => {
             let published = publish_signed(client, &files, signature.as_deref(), approve).await?;
             eprintln!("published {}@{}", published.manifest.name, published.manifest.version);

@@ -9,6 +9,7 @@ mod author;
 mod data;
 mod expr;
 mod plugin;
+mod plugin_desk;
 mod remote;
 mod replay;
 mod replay_plugins;
