@@ -131,13 +131,14 @@ impl Wire {
 }
 
 fn failed(error: &std::io::Error) -> HostError {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => HostError::TimedOut(error.to_string()),
-        _ => HostError::Failed(error.to_string()),
+    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+        return HostError::TimedOut(error.to_string());
     }
+    HostError::Failed(error.to_string())
 }
 
 impl Host for Wire {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is asked, there is none")]
     fn ask(&mut self, ask: &Ask<'_>) -> Result<Vec<u8>, HostError> {
         match ask {
             Ask::TcpConnect { stream, host, port, grants, .. } => {
