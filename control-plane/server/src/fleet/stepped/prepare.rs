@@ -56,7 +56,12 @@ pub fn prepare(dir: &Path, clock: Clock, setup: &Setup<'_>) -> anyhow::Result<()
         }
         tx.commit().await?;
         let (manifest, module) = setup.plugin;
-        done(service::plugins::publish(&ctx, &operator(), manifest, module.to_vec()).await)?;
+        let upload = service::plugins::Upload {
+            manifest: manifest.to_owned(),
+            module: module.to_vec(),
+            signature: None,
+        };
+        done(service::plugins::publish(&ctx, &operator(), upload, true).await)?;
         for document in setup.workflows {
             let document = (*document).to_owned();
             done(service::workflows::apply(&ctx, &operator(), document).await)?;
