@@ -38,3 +38,5 @@ pub mod webhook;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod worn;

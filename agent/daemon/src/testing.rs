@@ -6,16 +6,10 @@
 //! so is a new length, apart from what was written into it. (`tests/redb-control` compiles this file
 //! as well, for another version of the database.)
 
-#[cfg(test)]
-mod worn;
-
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::StorageBackend;
-
-#[cfg(test)]
-pub(crate) use worn::{Worn, wear_out, worn};
 
 const SECTOR: usize = 512;
 /// "Input/output error".

@@ -1,10 +1,11 @@
-//! Files with places that cannot be read, as a worn card has them.
+//! Files with places that cannot be read, as a worn card has them: for tests only.
 
 use std::sync::{Mutex, PoisonError};
 
 use redb::StorageBackend;
 
-use super::EIO;
+/// "Input/output error".
+const EIO: i32 = 5;
 
 /// Places of files that cannot be read, each by the file's number and the place.
 static BAD: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
