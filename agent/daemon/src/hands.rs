@@ -157,10 +157,14 @@ impl Shared {
             let work = || shared.work_on(job, &place);
             let done = panics::guarded(work, move || Self::replace(&of_lost, lost));
             let Some(event) = done else { return };
+            let is_behind = place.is_long();
             drop(place);
             if shared.kit.events.send(event).is_err() {
                 // Nobody listens any more: no thread has anything left to do.
                 shared.pool.close();
+            }
+            if is_behind {
+                return shared.pool.retire(&spawn);
             }
         }
     }
@@ -237,7 +241,9 @@ impl Shared {
         let deadline_ms = clock::boot_ms().saturating_add(task.timeout_ms);
         let watch = || {
             let now_ms = clock::boot_ms();
-            place.share(now_ms);
+            if place.share(now_ms) {
+                step_back();
+            }
             flag.stop().or_else(|| (now_ms >= deadline_ms).then_some(Stop::Timeout))
         };
         let none = VecMap::new();
@@ -297,6 +303,13 @@ impl Shared {
             self.kit.logs.push(wall_ms, "warn", run, step, &message);
         }
     }
+}
+
+/// This thread computes on where no other wants to, so that a short call does not take turns with one
+/// that has computed for long.
+fn step_back() {
+    // Linux takes "this process" for the thread that asks. Where it is not allowed, turns are taken.
+    let _ = rustix::process::setpriority_process(None, limits::LONG_NICE);
 }
 
 fn refuse(events: &Events, job: Job) {

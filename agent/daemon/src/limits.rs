@@ -10,6 +10,8 @@ pub const EVENTS_PER_TURN: usize = 128;
 /// How long the brain gathers further results before a commit while other calls are under way.
 /// A sync to flash costs more than this, so a shared one is won by waiting.
 pub const GATHER: Duration = Duration::from_millis(1);
+/// Calls are waited for so when they have been under way for less than this, milliseconds.
+pub const GATHER_FOR_MS: u64 = 50;
 /// Records that may wait in memory for a commit to ride along with.
 pub const LAZY_RECORDS: usize = 512;
 /// How long records may wait in memory for a commit to ride along with, milliseconds.
@@ -67,6 +69,8 @@ pub const SLOTS: u16 = 64;
 pub const SLOTS_MAX: u16 = 256;
 /// How long a call may keep others from computing before it has to share, milliseconds.
 pub const PLACE_MS: u64 = 10;
+/// How far a thread steps back behind the others that has computed for so long (`nice(2)`).
+pub const LONG_NICE: i32 = 10;
 /// Calls that go on so at once: each holds its memory and a thread's stack.
 pub const LONG_CALLS: usize = 14;
 /// Calls that may wait for a worker (given-up ones may still occupy theirs).

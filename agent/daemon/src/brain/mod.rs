@@ -126,8 +126,8 @@ pub struct Brain {
     waiters: Waiters,
     /// Runs that were ended at this start because what was kept of them is damaged.
     ended_damaged: usize,
-    /// Calls that were made and not answered.
-    in_flight: VecSet<AttemptId>,
+    /// Calls that were made and not answered, and when they were made.
+    in_flight: VecMap<AttemptId, u64>,
     /// The control plane is there, as the device's own bus has heard.
     linked: bool,
     denials: Denials,
@@ -200,7 +200,7 @@ impl Brain {
             views,
             waiters: Waiters::default(),
             ended_damaged: broken.len(),
-            in_flight: VecSet::new(),
+            in_flight: VecMap::new(),
             linked: false,
             denials: Denials::default(),
             recordings: Recordings::new(restored.to_record, restored.recorded),
@@ -313,12 +313,15 @@ impl Brain {
     }
 
     /// What comes within a moment while more calls are under way: results that come together share
-    /// one sync.
+    /// one sync. A call that has taken long already will not come just now.
     fn gather(&self, events: &Inbox, batch: &mut Vec<Event>) {
         let until = Instant::now() + limits::GATHER;
+        let is_young =
+            |made_ms: &&u64| self.now.boot_ms.saturating_sub(**made_ms) < limits::GATHER_FOR_MS;
+        let young = self.in_flight.values().filter(is_young).count();
         loop {
             let settled = batch.iter().filter(|e| matches!(e, Event::Settled { .. })).count();
-            let missing = self.in_flight.len().saturating_sub(settled);
+            let missing = young.saturating_sub(settled);
             if settled == 0 || missing == 0 || batch.len() >= limits::EVENTS_PER_TURN {
                 return;
             }
@@ -444,7 +447,7 @@ impl Brain {
             match effect {
                 // While stopping, too: the engine begins nothing then, so this was begun before.
                 Effect::Call(task) => {
-                    self.in_flight.insert(task.attempt.clone());
+                    self.in_flight.insert(task.attempt.clone(), self.now.boot_ms);
                     self.hands.call(task);
                 }
                 Effect::Stop { attempt, reason } => self.hands.stop(&attempt, reason),

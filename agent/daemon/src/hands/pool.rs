@@ -6,7 +6,8 @@
 //! as processors. It gives it back when it is done, before it waits for something outside, and after
 //! having computed for a while; it then goes on without one. Thus nobody is kept from beginning by
 //! one who waits, nor by a few who never end, and short calls follow one another on one thread. Those
-//! that compute for long are few, since each holds memory.
+//! that compute for long are few, since each holds memory; their threads step back behind all others, and
+//! go when they are done, for none may step forward again.
 //!
 //! Calls that share remembered values are made one after the other, and the next one begins only when
 //! what the one before has changed is durable: so each sees what all before it have left, and none
@@ -57,9 +58,12 @@ pub(super) struct Lost {
 /// that is the workflow's own where it may use no other.
 pub(super) fn exclusive(task: &PluginTask) -> Option<KvPlace> {
     let kv = task.pin.granted.list(Capability::Kv);
+    if kv.is_empty() {
+        return None;
+    }
     let is_shared = kv.iter().any(|scope| scope == KvScope::Plugin.name());
     let workflow = (!is_shared).then(|| task.workflow.clone());
-    (!kv.is_empty()).then(|| KvPlace { plugin: task.pin.name.to_string(), workflow })
+    Some(KvPlace { plugin: task.pin.name.to_string(), workflow })
 }
 
 /// Why a call shall stop: 0 for not at all.
@@ -265,6 +269,16 @@ impl Pool {
         }
     }
 
+    /// A thread goes whose job is done: another one comes for those that wait.
+    pub(super) fn retire(&self, spawn: Spawn<'_>) {
+        let mut queue = self.lock();
+        queue.threads -= 1;
+        self.gone.notify_all();
+        if !queue.closed {
+            self.call(queue, spawn);
+        }
+    }
+
     /// No job begins any more, and those that run are told to stop.
     pub(super) fn close(&self) {
         let mut queue = self.lock();
@@ -298,19 +312,27 @@ impl<'p> Place<'p> {
         }
     }
 
-    /// Leaves the place if it was held for long, unless enough others have done so.
-    pub(super) fn share(&self, now_ms: u64) {
+    /// Leaves the place if it was held for long, unless enough others have done so. Whether it has:
+    /// from then on there are more who compute than processors.
+    pub(super) fn share(&self, now_ms: u64) -> bool {
         let is_due = now_ms.saturating_sub(self.since_ms) >= limits::PLACE_MS;
         if !is_due || !self.taken.held.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         let mut queue = self.pool.lock();
-        if queue.long < limits::LONG_CALLS {
-            self.taken.held.store(false, Ordering::Relaxed);
-            self.taken.is_long.store(true, Ordering::Relaxed);
-            (queue.long, queue.taken) = (queue.long + 1, queue.taken - 1);
-            self.pool.call(queue, self.spawn);
+        if queue.long >= limits::LONG_CALLS {
+            return false;
         }
+        self.taken.held.store(false, Ordering::Relaxed);
+        self.taken.is_long.store(true, Ordering::Relaxed);
+        (queue.long, queue.taken) = (queue.long + 1, queue.taken - 1);
+        self.pool.call(queue, self.spawn);
+        true
+    }
+
+    /// Whether it was left for that reason.
+    pub(super) fn is_long(&self) -> bool {
+        self.taken.is_long.load(Ordering::Relaxed)
     }
 }
 
@@ -375,9 +397,10 @@ mod tests {
         pool.arrive();
         let (_, third) = pool.next(Duration::ZERO, &spawn).unwrap();
         drop(first);
-        second.share(second.since_ms + limits::PLACE_MS - 1);
+        assert!(!second.share(second.since_ms + limits::PLACE_MS - 1));
         assert_eq!(pool.lock().taken, 2);
-        second.share(second.since_ms + limits::PLACE_MS);
+        assert!(second.share(second.since_ms + limits::PLACE_MS) && second.is_long());
+        assert!(!second.share(second.since_ms + 2 * limits::PLACE_MS), "once is enough");
         assert_eq!(pool.lock().taken, 1, "it has computed for long enough");
         pool.arrive();
         assert!(pool.next(Duration::ZERO, &spawn).is_some());
@@ -415,15 +438,15 @@ mod tests {
         for _ in 0..limits::LONG_CALLS {
             assert!(pool.add(job(1), &|| Ok(())).is_none());
             let (_, place) = pool.next(Duration::ZERO, &|| Ok(())).unwrap();
-            place.share(place.since_ms + limits::PLACE_MS);
+            assert!(place.share(place.since_ms + limits::PLACE_MS));
             long.push(place);
         }
         assert!(pool.add(job(1), &|| Ok(())).is_none());
         let (_, last) = pool.next(Duration::ZERO, &|| Ok(())).unwrap();
-        last.share(last.since_ms + limits::PLACE_MS);
+        assert!(!last.share(last.since_ms + limits::PLACE_MS));
         assert_eq!(pool.lock().taken, 1, "it keeps its place until another one ends");
         long.pop();
-        last.share(last.since_ms + limits::PLACE_MS);
+        assert!(last.share(last.since_ms + limits::PLACE_MS));
         assert_eq!(pool.lock().taken, 0);
     }
 
