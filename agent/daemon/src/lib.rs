@@ -38,5 +38,3 @@ pub mod webhook;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-#[cfg(test)]
-mod worn;

@@ -195,7 +195,7 @@ fn read_block(file: &File, block: &mut [u8], at: u64) -> std::io::Result<()> {
 
 #[cfg(test)]
 fn read_block(file: &File, block: &mut [u8], at: u64) -> std::io::Result<()> {
-    crate::worn::worn(file, at, block.len())?;
+    crate::store::worn_tests::worn(file, at, block.len())?;
     file.read_exact_at(block, at)
 }
 
@@ -306,7 +306,7 @@ fn start(mut store: Store, boot_id: &str) -> Result<Opened, StoreError> {
 type Backing = redb::backends::FileBackend;
 /// A file that a test may wear out.
 #[cfg(test)]
-type Backing = crate::worn::Worn;
+type Backing = crate::store::worn_tests::Worn;
 
 fn backend(path: &Path) -> Result<Backing, StoreError> {
     let file = open_file(path)?;
@@ -384,7 +384,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.redb");
         let (at, lost) = filled(&path);
-        let bad = crate::worn::wear_out(&path, at);
+        let bad = crate::store::worn_tests::wear_out(&path, at);
         for start in 1..=limits::UNREAD_STARTS {
             let refused = open_or_quarantine(opening(&path, 2)).map(|_| ()).unwrap_err();
             assert!(matches!(refused, StoreError::Disk(_)), "{start}: {refused}");
@@ -413,7 +413,7 @@ mod tests {
         let path = dir.path().join("agent.redb");
         filled(&path);
         let before = std::fs::read(&path).unwrap();
-        let _bad = crate::worn::wear_out(&path, 0);
+        let _bad = crate::store::worn_tests::wear_out(&path, 0);
         for _ in 0..limits::UNREAD_STARTS {
             assert!(open_or_quarantine(opening(&path, 2)).is_err());
         }
@@ -431,7 +431,7 @@ mod tests {
         let path = dir.path().join("agent.redb");
         let (at, digest) = filled(&path);
         for _ in 0..3 {
-            let bad = crate::worn::wear_out(&path, at);
+            let bad = crate::store::worn_tests::wear_out(&path, at);
             for _ in 1..limits::UNREAD_STARTS {
                 assert!(open_or_quarantine(opening(&path, 2)).is_err());
             }

@@ -34,6 +34,8 @@ mod tapes;
 #[cfg(test)]
 pub(crate) mod tests;
 mod waiting;
+#[cfg(test)]
+mod worn_tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
