@@ -77,7 +77,7 @@ pub(crate) async fn create(
     let stored = stored_workflow(&mut tx, &who.tenant, &workflow, revision).await?;
     let definition = checked(&stored)?;
     let (pins, plugins) = resolve(&mut tx, &who.tenant, &definition).await?;
-    check_secrets(&mut tx, &who.tenant, &definition, &plugins).await?;
+    check_secrets(&mut tx, &who.tenant, &definition).await?;
     let covered = covered(&mut tx, &who.tenant, &target).await?;
     check_devices(&covered, &plugins)?;
     let previous = previous(&mut tx, &who.tenant, &workflow, &covered).await?;
@@ -184,7 +184,7 @@ async fn check_again(tx: &mut Tx, tenant: &TenantId, row: &DeploymentRow) -> Out
         plugins.push(found.ok_or_else(|| Fault::not_found("plugin", format!("{name}@{version}")))?);
     }
     let stored = stored_workflow(tx, tenant, &row.workflow, Some(row.revision)).await?;
-    check_secrets(tx, tenant, &checked(&stored)?, &plugins).await?;
+    check_secrets(tx, tenant, &checked(&stored)?).await?;
     let active = store::devices::active(tx, tenant).await?;
     let covered: Vec<DeviceRow> =
         active.into_iter().filter(|device| covers(&row.target, device)).collect();

@@ -105,7 +105,7 @@ checks! {
     checks_rollout::a_rollback_leads_back_to_the_plugins_before,
     checks_secrets::values_go_in_and_never_come_out,
     checks_secrets::a_device_gets_what_its_workflows_declare_sealed_to_its_key,
-    checks_secrets::what_a_plugin_may_use_goes_to_its_devices_and_must_be_set,
+    checks_secrets::what_a_plugin_may_use_goes_to_its_devices_where_it_is_set,
     checks_secrets::what_is_not_set_is_not_deployed_and_what_is_in_use_stays,
     checks_keeping::old_facts_go_and_the_ledger_stays,
     checks_keeping::trails_and_riddles_go_too,
