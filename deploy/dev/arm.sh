@@ -96,6 +96,11 @@ programs() {
     "$kit/host/usr/bin/qemu-aarch64-static" "$kit/arm64" >"$kit/run"
   chmod +x "$kit/rustc" "$kit/run"
   "$kit/rustc" -V >>"$log" 2>&1 || skip "the compiler does not run; see $log"
+  local has wants
+  has=$("$kit/rustc" -V | cut -d' ' -f2)
+  wants=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  printf '%s\n' "$wants" "$has" | sort -CV ||
+    skip "Debian's compiler is $has here, and $wants is needed: apt-get update, with bookworm-security"
 }
 
 here() {
