@@ -33,6 +33,7 @@ mod kept;
 mod limiter;
 pub mod limits;
 mod module;
+mod needs;
 pub mod replay;
 mod request;
 mod shape;

@@ -1,23 +1,21 @@
 //! The program itself: what it leaves in files at its first start.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[test]
-fn the_ready_file_holds_addresses_and_no_password() {
-    let dir = tempfile::tempdir().unwrap();
-    let ready = dir.path().join("ready.json");
-    // What an earlier, killed start may have left.
-    std::fs::write(dir.path().join("ready.new"), "{").unwrap();
+/// A control plane that is ready.
+#[expect(clippy::unwrap_used, reason = "a helper of a test fails its test")]
+fn serving(data: &Path, ready: &Path, output: Stdio) -> Child {
     let mut server = Command::new(env!("CARGO_BIN_EXE_openclaw-control-plane"))
         .args(["serve", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"])
-        .arg(dir.path().join("data"))
+        .arg(data)
         .arg("--ready-file")
-        .arg(&ready)
-        .stdout(Stdio::piped())
+        .arg(ready)
+        .stdout(output)
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -27,6 +25,16 @@ fn the_ready_file_holds_addresses_and_no_password() {
         assert!(ended.is_none() && Instant::now() < deadline, "not ready: {ended:?}");
         std::thread::yield_now();
     }
+    server
+}
+
+#[test]
+fn the_ready_file_holds_addresses_and_no_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let ready = dir.path().join("ready.json");
+    // What an earlier, killed start may have left.
+    std::fs::write(dir.path().join("ready.new"), "{").unwrap();
+    let server = serving(&dir.path().join("data"), &ready, Stdio::piped());
     let text = std::fs::read_to_string(&ready).unwrap();
     let mode = std::fs::metadata(&ready).unwrap().permissions().mode();
     let stopped = Command::new("kill").arg(server.id().to_string()).status().unwrap();
@@ -84,21 +92,7 @@ async fn a_password_that_nobody_saw_is_set_anew_while_the_control_plane_runs() {
     assert!(!done && said.contains("no user `nobody`"), "{said}");
 
     let ready = dir.path().join("ready.json");
-    let mut server = Command::new(env!("CARGO_BIN_EXE_openclaw-control-plane"))
-        .args(["serve", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"])
-        .arg(&data)
-        .arg("--ready-file")
-        .arg(&ready)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while !ready.exists() {
-        let ended = server.try_wait().unwrap();
-        assert!(ended.is_none() && Instant::now() < deadline, "not ready: {ended:?}");
-        std::thread::yield_now();
-    }
+    let mut server = serving(&data, &ready, Stdio::null());
     let text = std::fs::read_to_string(&ready).unwrap();
     let addresses: serde_json::Value = serde_json::from_str(&text).unwrap();
     let http = addresses["http"].as_str().unwrap();

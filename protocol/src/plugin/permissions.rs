@@ -223,6 +223,16 @@ impl Permissions {
         }
     }
 
+    /// The kinds of which something is asked for, by their keys in a manifest.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let lists = Capability::ALL.into_iter().filter(|kind| !self.list(*kind).is_empty());
+        let mut kinds: Vec<&'static str> = lists.map(Capability::name).collect();
+        kinds.extend(self.time.then_some("time"));
+        kinds.extend(self.random.then_some("random"));
+        kinds
+    }
+
     /// Whether an entry names exactly this. For destinations and topics this is not the question:
     /// those entries are patterns.
     #[must_use]

@@ -1,14 +1,15 @@
 //! A look at a module that is not published yet, by the device's own sandbox: what it imports and
 //! exports, the memory it starts with, and which permissions it can make use of.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openclaw_protocol::plugin::Manifest;
-use openclaw_sandbox::{LoadError, Module, STACK_BYTES, Sandbox, digest_of};
+use openclaw_sandbox::{Import, LoadError, Module, ModuleInfo, STACK_BYTES, Sandbox, digest_of};
 use serde::Serialize;
 
-use super::{MANIFEST, MODULE, manifest, needs};
+use super::{MANIFEST, MODULE, manifest};
 use crate::exit::{FAILED, Failure, INVALID, NOT_FOUND};
 use crate::output::{self, Format, printable};
 
@@ -72,7 +73,7 @@ pub(super) fn at(path: &Path, manifest: Option<&Manifest>) -> Result<Look, Failu
         check_actions(&module, manifest)?;
     }
     let info = module.info();
-    let needed = needs::of_imports(&info.imports);
+    let needed = needed(info);
     Ok(Look {
         plugin: manifest.map(|m| format!("{}@{}", m.name, m.version)),
         path: path.to_owned(),
@@ -130,10 +131,15 @@ fn check_actions(module: &Module, manifest: &Manifest) -> Result<(), Failure> {
     Err(failure)
 }
 
+/// The kinds of permission that a module may make use of.
+fn needed(info: &ModuleInfo) -> BTreeSet<&'static str> {
+    info.imports.iter().filter_map(Import::permission).collect()
+}
+
 /// Where manifest and module say different things.
 fn warnings(module: &Module, manifest: &Manifest) -> Vec<String> {
-    let needed = needs::of_imports(&module.info().imports);
-    let asked = needs::of_manifest(&manifest.permissions);
+    let needed = needed(module.info());
+    let asked: BTreeSet<&str> = manifest.permissions.kinds().into_iter().collect();
     let denied = needed.difference(&asked).map(|kind| {
         format!("the module can ask for {kind}, plugin.toml does not: such a call is denied")
     });

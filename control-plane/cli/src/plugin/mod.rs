@@ -6,7 +6,6 @@ mod cases;
 mod compiler;
 mod dev;
 mod look;
-mod needs;
 mod new;
 mod template;
 

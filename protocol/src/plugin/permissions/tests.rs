@@ -98,3 +98,11 @@ fn entries_that_cannot_be_are_refused_with_what_to_write() {
     many.gpio.pop();
     many.check().unwrap();
 }
+
+#[test]
+fn what_is_asked_for_has_its_kinds() {
+    let asked = Permissions { kv: vec!["plugin".into()], time: true, ..Permissions::NONE };
+    assert_eq!(asked.kinds(), ["kv", "time"]);
+    assert!(Permissions::NONE.kinds().is_empty());
+    assert_eq!(full().kinds().len(), Capability::ALL.len() + 2);
+}

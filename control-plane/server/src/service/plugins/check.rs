@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use openclaw_protocol::api::ProblemItem;
-use openclaw_protocol::plugin::{Capability, Manifest, Permissions};
+use openclaw_protocol::plugin::{Manifest, Permissions};
 use openclaw_sandbox::{Import, ModuleInfo};
 
 use crate::config;
@@ -137,64 +137,22 @@ fn check_policy(
 
 /// What the manifest asks for against what the module could use of it.
 fn compare(asked: &Permissions, imports: &[Import], findings: &mut Findings) {
-    let mut needs: Vec<(&Import, &[&str])> = Vec::new();
-    for import in imports {
-        let kinds = kinds_of(import);
-        if !kinds.is_empty() {
-            needs.push((import, kinds));
-        }
+    let needs = || imports.iter().filter_map(|import| Some((import, import.permission()?)));
+    let used: BTreeSet<&str> = needs().map(|(_, kind)| kind).collect();
+    let asked = asked.kinds();
+    for kind in asked.iter().filter(|kind| !used.contains(**kind)) {
+        let text = format!(
+            "it asks for `{kind}`, and its module imports no function for that; take it out of \
+             `[permissions]`"
+        );
+        findings.warn("plugin.permission_unused", text);
     }
-    let used: BTreeSet<&str> = needs.iter().flat_map(|(_, kinds)| kinds.iter().copied()).collect();
-    for kind in asked_kinds(asked) {
-        if !used.contains(kind) {
-            let text = format!(
-                "it asks for `{kind}`, and its module imports no function for that; take it out of \
-                 `[permissions]`"
-            );
-            findings.warn("plugin.permission_unused", text);
-        }
-    }
-    let asked: BTreeSet<&str> = asked_kinds(asked).into_iter().collect();
-    for (import, kinds) in needs {
-        if !kinds.iter().any(|kind| asked.contains(kind)) {
-            let text = format!(
-                "its module imports `{}.{}`, and it does not ask for `{}`: such a call is denied",
-                import.module,
-                import.name,
-                kinds.join("` or `"),
-            );
-            findings.warn("plugin.permission_missing", text);
-        }
-    }
-}
-
-/// The kinds of permission that something is asked of.
-fn asked_kinds(asked: &Permissions) -> Vec<&'static str> {
-    let lists = Capability::ALL.into_iter().filter(|kind| !asked.list(*kind).is_empty());
-    let mut kinds: Vec<&'static str> = lists.map(Capability::name).collect();
-    kinds.extend(asked.time.then_some("time"));
-    kinds.extend(asked.random.then_some("random"));
-    kinds
-}
-
-/// The kinds of permission of which a host function needs one; none for a function that anybody
-/// may call, or that needs what another one has opened.
-fn kinds_of(import: &Import) -> &'static [&'static str] {
-    match (import.module.as_str(), import.name.as_str()) {
-        ("openclaw" | "extism:host/env", "http_request") => &["http"],
-        ("openclaw", "file_read" | "dir_list" | "file_read_at" | "file_stat") => &["files"],
-        ("openclaw", "file_write" | "file_remove") => &["files_write"],
-        ("openclaw", "kv_get" | "kv_set" | "kv_remove" | "kv_keys") => &["kv"],
-        ("openclaw", "mqtt_publish") => &["mqtt_publish"],
-        ("openclaw", "secret_handle") => &["secrets"],
-        ("openclaw", "tcp_connect") => &["tcp"],
-        ("openclaw", "serial_open") => &["serial"],
-        ("openclaw", "gpio_read" | "gpio_write") => &["gpio"],
-        ("openclaw", "i2c_transfer") => &["i2c"],
-        ("openclaw", "exec") => &["exec"],
-        ("openclaw", "now_ms") | ("wasi_snapshot_preview1", "clock_time_get") => &["time"],
-        ("openclaw", "random") | ("wasi_snapshot_preview1", "random_get") => &["random"],
-        _ => &[],
+    for (import, kind) in needs().filter(|(_, kind)| !asked.contains(kind)) {
+        let text = format!(
+            "its module imports `{}.{}`, and it does not ask for `{kind}`: such a call is denied",
+            import.module, import.name,
+        );
+        findings.warn("plugin.permission_missing", text);
     }
 }
 
@@ -289,37 +247,5 @@ mod tests {
         let findings = check(&manifest.unwrap(), &info(&[]), &policy);
         assert_eq!(codes(&findings).0, ["plugin.policy", "plugin.policy"]);
         assert!(findings.errors[0].1.contains("limits.fuel is 2000"), "{findings:?}");
-    }
-
-    /// Every function that the sandbox asks permission for is in the table.
-    #[test]
-    fn every_function_that_needs_a_permission_is_known() {
-        let free = [
-            "input_length",
-            "input_read",
-            "output_write",
-            "error_write",
-            "log",
-            "result_length",
-            "result_read",
-            "context",
-            "config_get",
-            "var_get",
-            "var_set",
-            "var_remove",
-            "stream_read",
-            "stream_write",
-            "stream_close",
-        ];
-        let source = include_str!("../../../../../plugins-wasm/abi/src/lib.rs");
-        let names = source.split("pub mod openclaw {").nth(1).unwrap();
-        let names = names.split("\n}").next().unwrap();
-        let names: Vec<&str> =
-            names.split(": &str = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert!(names.len() >= 34, "{names:?}");
-        for name in names {
-            let import = Import { module: "openclaw".to_owned(), name: name.to_owned() };
-            assert_eq!(kinds_of(&import).is_empty(), free.contains(&name), "{name}");
-        }
     }
 }
